@@ -40,14 +40,15 @@ function ensureDependencies() {
   const current = fs.readFileSync(lock);
   if (fs.existsSync(marker) && fs.existsSync(stamp) && fs.readFileSync(stamp).equals(current)) return;
   process.stderr.write('stator: installing dependencies (once) …\n');
+  // Not `npm ci`: it refuses a lock file as soon as a registry mirror lacks some other platform's optional package.
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const result = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+  const result = spawnSync(npm, ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
     stdio: ['ignore', 2, 2],
     shell: process.platform === 'win32',
   });
   if (result.error) fail(`npm could not be started: ${result.error.message}. Install npm, then run this again.`);
-  if (result.status !== 0) fail('npm ci failed; its messages are above. Fix the cause, then run this again.');
+  if (result.status !== 0) fail('npm install failed; its messages are above. Fix the cause, then run this again.');
   fs.writeFileSync(stamp, current);
 }
 
