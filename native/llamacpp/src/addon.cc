@@ -1,0 +1,30 @@
+#include <napi.h>
+
+#include "log.h"
+#include "model.h"
+#include "vocab.h"
+
+namespace stator {
+namespace {
+
+using Callback = Napi::Value (*)(const Napi::CallbackInfo&);
+
+void define(Napi::Object exports, const char* name, Callback callback) {
+  exports.Set(name, Napi::Function::New(exports.Env(), callback, name));
+}
+
+Napi::Object init(Napi::Env, Napi::Object exports) {
+  define(exports, "setLogger", setLogger);
+  define(exports, "backendInit", backendInit);
+  define(exports, "modelLoad", modelLoad);
+  define(exports, "modelInfo", modelInfo);
+  define(exports, "modelFree", modelFree);
+  define(exports, "vocabTokenize", vocabTokenize);
+  define(exports, "vocabTable", vocabTable);
+  return exports;
+}
+
+NODE_API_MODULE(llamacpp, init)
+
+}  // namespace
+}  // namespace stator
