@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Discovery } from './discovery.ts';
+import { FileDiscovery } from './file.ts';
 import { MemoryDiscovery, memoryHub } from './memory.ts';
 
 export interface DiscoveryOptions {
@@ -22,6 +23,7 @@ export async function openDiscovery(url: string, options: DiscoveryOptions): Pro
   const scheme = url.slice(0, url.indexOf(':') + 1);
   const rest = url.slice(scheme.length);
   if (scheme === 'memory:') return new MemoryDiscovery(memoryHub(rest), options);
+  if (scheme === 'file:') return new FileDiscovery(directoryOf(rest), options);
   throw StatorError.invalid(
     'discovery',
     `discovery ${JSON.stringify(scheme || url)} is not known: use memory:, file:/directory or etcd:http://host:2379[,http://host:2379]`,
@@ -29,7 +31,7 @@ export async function openDiscovery(url: string, options: DiscoveryOptions): Pro
 }
 
 /** `/dir`, a relative directory, or the rest of a `file:///dir` URL. */
-export function directoryOf(rest: string): string {
+function directoryOf(rest: string): string {
   if (rest === '')
     throw StatorError.invalid('discovery', 'discovery file: needs a directory, for example file:/var/lib/stator');
   return rest.startsWith('//') ? fileURLToPath(`file:${rest}`) : path.resolve(rest);

@@ -161,8 +161,7 @@ class TableWatch implements Watch {
   put(instance: Instance): void {
     if (this.#state !== 'following') return;
     const before = this.#known.get(instance.instanceId);
-    if (this.#kind !== undefined && instance.kind !== this.#kind) return this.remove(instance.instanceId, 'withdrawn');
-    if (before === instance) return;
+    if (this.#kind !== undefined && instance.kind !== this.#kind) return;
     this.#known.set(instance.instanceId, instance);
     if (before === undefined) this.#call(() => this.#listener.onUp?.(instance));
     else this.#call(() => this.#listener.onChange?.(instance, before));
