@@ -14,9 +14,3 @@ export function toolEnvironment(): NodeJS.ProcessEnv {
   const folders = [path.dirname(process.execPath), inProject('node_modules/.bin'), process.env['PATH'] ?? ''];
   return { ...process.env, PATH: folders.join(path.delimiter) };
 }
-
-/** Per-user cache of tools that tests need. */
-export function toolCache(...parts: string[]): string {
-  const home = process.env['XDG_CACHE_HOME'] ?? path.join(process.env['HOME'] ?? '/tmp', '.cache');
-  return path.join(home, 'stator', 'tools', ...parts);
-}

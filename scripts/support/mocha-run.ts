@@ -1,0 +1,46 @@
+// Runs test files in one process: `mocha-run.ts RESULT_FILE TIMEOUT_MS GREP FILE …`, and writes what came of them to RESULT_FILE.
+import { writeFileSync } from 'node:fs';
+import Mocha from 'mocha';
+import { skipReasons } from '#tests/support/skip.ts';
+import { say } from './say.ts';
+import type { Tally } from './tally.ts';
+
+/** Time for handles to close once the last test has ended. */
+const EXIT_GRACE_MS = 15_000;
+
+const [resultFile = '', timeoutMs = '20000', grep = '', ...files] = process.argv.slice(2);
+const mocha = new Mocha({ timeout: Number(timeoutMs), slow: 2000, reporter: 'spec', forbidOnly: true });
+if (grep !== '') mocha.grep(new RegExp(grep));
+for (const file of files) mocha.addFile(file);
+
+const tally: Tally = { passed: 0, failed: 0, skipped: 0, notes: [] };
+await mocha.loadFilesAsync();
+const runner = mocha.run(() => finish());
+runner.on('pass', () => count('passed'));
+runner.on('fail', (test, error) => {
+  count('failed');
+  tally.notes.push(`failed: ${test.fullTitle()}: ${String(error.message).split('\n')[0]}`);
+});
+runner.on('pending', () => count('skipped'));
+
+function count(what: 'passed' | 'failed' | 'skipped'): void {
+  tally[what] += 1;
+}
+
+function finish(): void {
+  for (const reason of skipReasons) tally.notes.push(`skipped: ${reason}`);
+  save();
+  process.exitCode = tally.failed === 0 ? 0 : 1;
+  setTimeout(() => {
+    const open = process.getActiveResourcesInfo().filter((kind) => kind !== 'Timeout');
+    tally.failed += 1;
+    tally.notes.push(`failed: tests ended but the process did not; still open: ${open.join(', ') || 'timers'}`);
+    save();
+    say('The tests have ended but left something open; the process is ended.');
+    process.exit(1);
+  }, EXIT_GRACE_MS).unref();
+}
+
+function save(): void {
+  writeFileSync(resultFile, JSON.stringify(tally));
+}

@@ -1,0 +1,88 @@
+// `npm test`: prepares what tests need, then runs the check, the unit tests and the suites of tests/. Ends with `N passed, N failed`.
+// Options: `--only check,unit,e2e,…` and `--grep REGEXP`.
+import { glob, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { runChecks } from './check/steps.ts';
+import { prepareTests } from './prepare/prepare.ts';
+import { inProject, projectRoot } from './support/project.ts';
+import { runTool } from './support/run.ts';
+import { say, since } from './support/say.ts';
+import { addTally, emptyTally, summary, type Tally } from './support/tally.ts';
+
+const SUITE_TIMEOUT_MS = 20 * 60_000;
+const TEST_TIMEOUT_MS = 20_000;
+/** Suites in their order: what fails fast and explains most comes first; others of tests/ follow by name. */
+const ORDER = ['lint', 'unit', 'conformance', 'e2e', 'security'];
+
+const { values } = parseArgs({ options: { only: { type: 'string' }, grep: { type: 'string' } } });
+const wanted = values.only?.split(',');
+const total = emptyTally();
+const startMs = Date.now();
+
+const suites = await findSuites();
+const unknown = wanted?.filter((name) => name !== 'check' && !suites.has(name)) ?? [];
+if (unknown.length > 0) {
+  say(`There is no suite ${unknown.join(', ')}; there are check, ${[...suites.keys()].join(', ')}.`);
+  process.exitCode = 2;
+} else {
+  await runAll();
+}
+
+async function runAll(): Promise<void> {
+  if (isWanted('check')) addTally(total, await runChecks());
+  if ([...suites.keys()].some(isWanted)) addTally(total, await prepareTests());
+  for (const [name, files] of suites) if (isWanted(name)) addTally(total, await runSuite(name, files));
+  say(`\nAll suites took ${since(startMs)}.`);
+  for (const note of total.notes) say(note);
+  say(summary(total));
+  process.exitCode = total.failed === 0 ? 0 : 1;
+}
+
+function isWanted(name: string): boolean {
+  return wanted === undefined ? name !== 'check' || values.grep === undefined : wanted.includes(name);
+}
+
+async function findSuites(): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
+  found.set('unit', await testFiles('{core,lib,gateway,services,native,cli,sim,bench,scripts}/**/*.test.ts'));
+  const folders = (await readdir(inProject('tests'), { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  for (const { name } of folders) {
+    const files = await testFiles(`tests/${name}/**/*.test.ts`);
+    if (files.length > 0) found.set(name, files);
+  }
+  const place = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  return new Map([...found].sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b)));
+}
+
+async function testFiles(pattern: string): Promise<string[]> {
+  const found = await Array.fromAsync(glob(pattern, { cwd: projectRoot }));
+  const own = found.filter((file) => !file.includes('node_modules') && !file.startsWith('dist/'));
+  return own.sort().map((file) => inProject(file));
+}
+
+/** Runs one suite in a process of its own, so that a crash costs one suite and leaves a note. */
+async function runSuite(name: string, files: readonly string[]): Promise<Tally> {
+  say(`\n── ${name} (${files.length} files)`);
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'stator-suite-'));
+  const result = path.join(folder, 'result.json');
+  const runner = inProject('scripts/support/mocha-run.ts');
+  const flags = ['--disable-warning=ExperimentalWarning', '--expose-gc', runner];
+  const args = [...flags, result, String(TEST_TIMEOUT_MS), values.grep ?? '', ...files];
+  const outcome = await runTool('--conditions=source', args, { show: true, timeoutMs: SUITE_TIMEOUT_MS });
+  const tally = await readTally(result);
+  await rm(folder, { recursive: true, force: true });
+  if (tally === undefined || (outcome.status !== 0 && tally.failed === 0)) {
+    const part = tally ?? emptyTally();
+    part.failed += 1;
+    part.notes.push(`failed: suite ${name} ended early with status ${outcome.status}`);
+    return part;
+  }
+  return tally;
+}
+
+async function readTally(file: string): Promise<Tally | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as Tally);
+}
