@@ -1,0 +1,30 @@
+import { trace } from '@opentelemetry/api';
+import { type Logger, pino } from 'pino';
+import { PinoPretty } from 'pino-pretty';
+
+export type LogFormat = 'json' | 'pretty';
+
+/** Keys that may hold secrets, wherever they stand in a log record. */
+const secretKeys = ['authorization', 'token', 'internalToken', 'apiKey', 'api_key', 'password', 'secret'];
+
+/** Logs to standard error, so that standard output stays the command's own. */
+export function createLogger(options: { service: string; logLevel: string; logFormat: LogFormat }): Logger {
+  const destination =
+    options.logFormat === 'pretty'
+      ? PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l', colorize: process.stderr.isTTY })
+      : pino.destination({ fd: 2, sync: false });
+  return pino(
+    {
+      level: options.logLevel,
+      base: { service: options.service },
+      redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
+      mixin: traceFields,
+    },
+    destination,
+  );
+}
+
+function traceFields(): object {
+  const span = trace.getActiveSpan()?.spanContext();
+  return span === undefined ? {} : { trace_id: span.traceId, span_id: span.spanId };
+}
