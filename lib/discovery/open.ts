@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Discovery } from './discovery.ts';
+import { EtcdDiscovery } from './etcd.ts';
+import { type EtcdOptions, parseEtcdTarget } from './etcd-target.ts';
 import { FileDiscovery } from './file.ts';
 import { MemoryDiscovery, memoryHub } from './memory.ts';
 
@@ -11,6 +13,8 @@ export interface DiscoveryOptions {
   /** Seconds after which an instance whose owner fell silent is down. Above zero; below one only makes sense in tests. */
   readonly ttlSeconds: number;
   readonly telemetry: Telemetry;
+  /** User, password and TLS files, for etcd. */
+  readonly etcd?: EtcdOptions;
 }
 
 /**
@@ -24,6 +28,10 @@ export async function openDiscovery(url: string, options: DiscoveryOptions): Pro
   const rest = url.slice(scheme.length);
   if (scheme === 'memory:') return new MemoryDiscovery(memoryHub(rest), options);
   if (scheme === 'file:') return new FileDiscovery(directoryOf(rest), options);
+  if (scheme === 'etcd:' || scheme === 'etcds:') {
+    const target = parseEtcdTarget(rest, { tls: scheme === 'etcds:', options: options.etcd ?? {} });
+    return new EtcdDiscovery(target, options);
+  }
   throw StatorError.invalid(
     'discovery',
     `discovery ${JSON.stringify(scheme || url)} is not known: use memory:, file:/directory or etcd:http://host:2379[,http://host:2379]`,
