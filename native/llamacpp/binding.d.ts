@@ -56,6 +56,142 @@ export interface VocabTable {
   readonly chatTemplate: string | null;
 }
 
+declare const engineBrand: unique symbol;
+/** A running engine. */
+export type EngineHandle = { readonly [engineBrand]: true };
+
+export type KvType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q4_0';
+
+export interface EngineOptions {
+  /** Most tokens of one sequence. */
+  readonly contextLength: number;
+  /** Tokens that all sequences and cached blocks together can hold; at least contextLength. */
+  readonly kvCells: number;
+  /** Most tokens of one step; at least maxSequences. */
+  readonly batchTokens: number;
+  /** Sequences computed together, 1 to 128. */
+  readonly maxSequences: number;
+  readonly blockSize: number;
+  readonly threads: number;
+  /** Whether flash attention is used where llama.cpp finds it useful. */
+  readonly flashAttention: boolean;
+  readonly keyType: KvType;
+  readonly valueType: KvType;
+  /** Whether the KV cache lies on the GPU, where there is one. */
+  readonly offloadKv: boolean;
+}
+
+export interface SamplingRequest {
+  /** 0: greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0 or less: all. */
+  readonly topK: number;
+  readonly minP: number;
+  readonly frequencyPenalty: number;
+  readonly presencePenalty: number;
+  readonly repetitionPenalty: number;
+  readonly seed: bigint;
+  /** GBNF with a rule `root`; empty: none. */
+  readonly grammar: string;
+  readonly topLogprobs: number | null;
+  readonly logitBiasTokens: Uint32Array;
+  readonly logitBiasValues: Float32Array;
+}
+
+export interface SubmitRequest extends SamplingRequest {
+  readonly handle: number;
+  readonly tokenIds: Uint32Array;
+  /** How many of the last tokenIds are output of an earlier run. */
+  readonly resumedOutputTokens: number;
+  /** New output tokens. */
+  readonly maxTokens: number;
+  /** Counts resumed tokens. */
+  readonly minTokens: number;
+  readonly ignoreEos: boolean;
+  readonly bypassPrefixCache: boolean;
+  /** Higher runs earlier. */
+  readonly priority: number;
+  readonly stopTokenIds: Uint32Array;
+  readonly promptLogprobs: number | null;
+  /** Empty: none. */
+  readonly adapter: string;
+  readonly cacheSalt: string;
+}
+
+export interface NativeTokenLogprob {
+  readonly tokenId: number;
+  readonly logprob: number;
+  /** 1: the likeliest. */
+  readonly rank: number;
+}
+
+export interface NativePositionLogprobs {
+  readonly chosen: NativeTokenLogprob;
+  readonly top: readonly NativeTokenLogprob[];
+}
+
+export interface NativePrefilled {
+  readonly handle: number;
+  readonly cachedTokens: number;
+  readonly queueUs: number;
+  readonly prefillUs: number;
+  readonly promptLogprobs: readonly NativePositionLogprobs[] | null;
+}
+
+export interface NativeFinished {
+  readonly handle: number;
+  /** 0 stop, 1 length, 2 cancelled, 3 error. */
+  readonly reason: number;
+  readonly stopTokenId: number | null;
+  readonly error: (Error & { readonly code: string; readonly field: string | null }) | null;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  readonly cachedTokens: number;
+}
+
+/** Blocks entered the cache in prefix order, or left it. */
+export interface NativeKvChange {
+  readonly stored: boolean;
+  /** Sequence hash of the block before the first; null: the first block starts a prompt. */
+  readonly parent: bigint | null;
+  readonly startBlock: number;
+  readonly sequenceHashes: BigUint64Array;
+  /** Empty when blocks left. */
+  readonly localHashes: BigUint64Array;
+}
+
+export interface NativePass {
+  readonly startUnixUs: bigint;
+  readonly durationUs: number;
+  readonly prefillSequences: number;
+  readonly prefillTokens: number;
+  readonly decodeSequences: number;
+  readonly decodeContextTokens: number;
+}
+
+export interface NativeLoad {
+  readonly runningSequences: number;
+  readonly queuedSequences: number;
+  readonly queuedTokens: number;
+  readonly pendingPrefillTokens: number;
+  readonly activeBlocks: number;
+  readonly cachedBlocks: number;
+}
+
+export interface NativeStep {
+  readonly handles: Uint32Array;
+  readonly tokenIds: Uint32Array;
+  readonly prefilled: readonly NativePrefilled[];
+  readonly finished: readonly NativeFinished[];
+  readonly logprobs: readonly { readonly entry: number; readonly position: NativePositionLogprobs }[];
+  readonly kv: readonly NativeKvChange[];
+  readonly pass: NativePass | null;
+  /** Why the engine is unusable from now on. */
+  readonly fatal: string | null;
+  readonly load: NativeLoad;
+}
+
 export interface Binding {
   setLogger(callback: ((level: number, line: string) => void) | null): void;
   backendInit(librariesDir: string, extraLibraries: readonly string[]): string[];
@@ -64,4 +200,16 @@ export interface Binding {
   modelFree(model: ModelHandle): void;
   vocabTokenize(model: ModelHandle, text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Uint32Array>;
   vocabTable(model: ModelHandle): VocabTable;
+  engineCreate(
+    model: ModelHandle,
+    options: EngineOptions,
+    onSteps: (steps: NativeStep[]) => void,
+  ): Promise<EngineHandle>;
+  engineSubmit(engine: EngineHandle, request: SubmitRequest): void;
+  engineCancel(engine: EngineHandle, handle: number): void;
+  engineClearCache(engine: EngineHandle): Promise<number>;
+  engineSnapshot(engine: EngineHandle): Promise<NativeKvChange[]>;
+  engineLoadAdapter(engine: EngineHandle, name: string, path: string, scale: number): Promise<boolean>;
+  engineUnloadAdapter(engine: EngineHandle, name: string): Promise<void>;
+  engineStop(engine: EngineHandle): Promise<void>;
 }

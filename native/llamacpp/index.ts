@@ -1,8 +1,18 @@
 import { createRequire } from 'node:module';
-import type { Binding, ModelHandle, ModelInfo, VocabTable } from './binding.d.ts';
+import type {
+  Binding,
+  EngineHandle,
+  EngineOptions,
+  ModelHandle,
+  ModelInfo,
+  NativeKvChange,
+  NativeStep,
+  SubmitRequest,
+  VocabTable,
+} from './binding.d.ts';
 import { findCudaLibrary, findLibraries } from './libraries.ts';
 
-export type { ModelHandle, ModelInfo, VocabTable } from './binding.d.ts';
+export type * from './binding.d.ts';
 
 /** Bits of `VocabTable.attributes`. */
 export const tokenAttributes = { unknown: 1, unused: 2, normal: 4, control: 8, userDefined: 16, byte: 32 } as const;
@@ -81,6 +91,53 @@ export async function vocabTokenize(
 /** Bytes, offsets and attributes of all tokens, special ids, template. */
 export function vocabTokenBytes(model: ModelHandle): VocabTable {
   return loadBinding().vocabTable(model);
+}
+
+/**
+ * Creates a context and the thread that computes in it. `onSteps` gets what happened since its last call, in order, on
+ * this event loop. Rejects with `invalid_argument` if the model cannot generate or the context does not fit.
+ */
+export async function engineCreate(
+  model: ModelHandle,
+  options: EngineOptions,
+  onSteps: (steps: NativeStep[]) => void,
+): Promise<EngineHandle> {
+  return loadBinding().engineCreate(model, options, onSteps);
+}
+
+/** Takes a sequence; its `finished` follows exactly once. Throws `invalid_argument` for a grammar that does not parse. */
+export function engineSubmit(engine: EngineHandle, request: SubmitRequest): void {
+  loadBinding().engineSubmit(engine, request);
+}
+
+/** Ends a sequence before the next step. Unknown handles are ignored. */
+export function engineCancel(engine: EngineHandle, handle: number): void {
+  loadBinding().engineCancel(engine, handle);
+}
+
+/** Forgets cached blocks that no sequence uses; resolves to their number. */
+export async function engineClearCache(engine: EngineHandle): Promise<number> {
+  return loadBinding().engineClearCache(engine);
+}
+
+/** Every cached block as stored changes, parents first: what replaying all changes so far gives. */
+export async function engineSnapshot(engine: EngineHandle): Promise<NativeKvChange[]> {
+  return loadBinding().engineSnapshot(engine);
+}
+
+/** Loads a LoRA adapter from a GGUF file; resolves to whether one of that name was loaded before. */
+export async function engineLoadAdapter(engine: EngineHandle, name: string, path: string, scale = 1): Promise<boolean> {
+  return loadBinding().engineLoadAdapter(engine, name, path, scale);
+}
+
+/** Rejects with `not_found`, or with `conflict` while a sequence uses it. */
+export async function engineUnloadAdapter(engine: EngineHandle, name: string): Promise<void> {
+  return loadBinding().engineUnloadAdapter(engine, name);
+}
+
+/** Ends the engine's thread within one node of the running graph; running sequences get no further step. Idempotent. */
+export async function engineStop(engine: EngineHandle): Promise<void> {
+  return loadBinding().engineStop(engine);
 }
 
 function loadCuda(binding: Binding): void {

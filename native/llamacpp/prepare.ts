@@ -63,7 +63,7 @@ async function fetchHeaders(cache: string, say: (line: string) => void): Promise
 }
 
 function cacheHome(): string {
-  // biome-ignore lint/style/noProcessEnv: a build script runs before lib/config exists for it.
-  const configured = process.env['XDG_CACHE_HOME'];
+  // biome-ignore lint/style/noProcessEnv: the build needs it before anything of lib can run.
+  const { XDG_CACHE_HOME: configured } = process.env;
   return configured !== undefined && path.isAbsolute(configured) ? configured : path.join(os.homedir(), '.cache');
 }

@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "engine_api.h"
 #include "log.h"
 #include "model.h"
 #include "vocab.h"
@@ -21,6 +22,14 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define(exports, "modelFree", modelFree);
   define(exports, "vocabTokenize", vocabTokenize);
   define(exports, "vocabTable", vocabTable);
+  define(exports, "engineCreate", engineCreate);
+  define(exports, "engineSubmit", engineSubmit);
+  define(exports, "engineCancel", engineCancel);
+  define(exports, "engineClearCache", engineClearCache);
+  define(exports, "engineSnapshot", engineSnapshot);
+  define(exports, "engineLoadAdapter", engineLoadAdapter);
+  define(exports, "engineUnloadAdapter", engineUnloadAdapter);
+  define(exports, "engineStop", engineStop);
   return exports;
 }
 

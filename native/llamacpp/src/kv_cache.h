@@ -1,0 +1,114 @@
+#pragma once
+
+#include <llama.h>
+
+#include <bitset>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "block_hash.h"
+#include "kv_events.h"
+
+namespace stator {
+
+// A cached block: its cells are marked in the context with the sequence id of a lane. A lane is a sequence id that only
+// holds cached blocks, at most one for each block position, so that (lane, position) names a block's cells exactly.
+struct KvBlock {
+  uint64_t sequenceHash = 0;
+  uint64_t localHash = 0;
+  KvBlock* parent = nullptr;
+  uint32_t index = 0;     // position of the block in its prompt
+  llama_seq_id lane = 0;
+  uint32_t children = 0;  // cached blocks that continue this one
+  uint32_t users = 0;     // running sequences whose prefix contains it
+  uint64_t lastUse = 0;
+  // What the hashes stand for. A 64-bit hash alone never decides whose cells are read.
+  std::string scope;
+  std::vector<llama_token> tokens;
+};
+
+// What one running sequence holds. All its cells carry its slot's sequence id.
+struct SequenceKv {
+  llama_seq_id slot = -1;
+  std::vector<KvBlock*> path;      // cached blocks from the start of the prompt
+  std::vector<uint64_t> local;     // hashes of the full blocks of its tokens, as far as needed
+  std::vector<uint64_t> sequence;
+  uint32_t privateCells = 0;       // cells that no cached block owns
+  bool shareable = true;           // false once a block could not be cached: later ones have no parent then
+};
+
+struct KvCacheOptions {
+  uint32_t cells = 0;
+  uint32_t blockSize = 0;
+  uint32_t maxSequences = 0;   // slots are sequence ids 0 … maxSequences - 1, lanes are the rest
+  uint32_t slidingWindow = 0;  // tokens; 0: none
+  bool enabled = true;         // false: nothing is kept, no events (recurrent models)
+};
+
+// Prefix cache over llama.cpp's unified KV cells. Blocks are shared with running sequences by marking cells, never by
+// copying; idle ones are evicted least recently used first, leaves before their parents. Only the engine thread calls it.
+class KvCache {
+ public:
+  KvCache(llama_memory_t memory, KvCacheOptions options);
+
+  // Shares the longest cached prefix of `tokens` with the sequence, which must be empty, but leaves at least one token
+  // to compute. Returns the number of tokens shared.
+  uint32_t attach(SequenceKv& kv, std::span<const llama_token> tokens, const std::string& scope, const BlockHasher& hasher);
+
+  // Counts cells that the last decode filled, then caches every block that is full now.
+  void extend(SequenceKv& kv, std::span<const llama_token> computed, uint32_t added, const std::string& scope, const BlockHasher& hasher);
+
+  // Frees the sequence's own cells; its cached blocks stay.
+  void detach(SequenceKv& kv);
+
+  // Evicts until `cells` are free. False if running sequences hold too many.
+  bool reserve(uint32_t cells);
+
+  // Forgets every block that no running sequence uses and whose scope begins so; returns how many.
+  uint64_t clear(const std::string& scopePrefix);
+
+  // Every cached block, parents first.
+  std::vector<KvChange> snapshot() const;
+
+  std::vector<KvChange> takeChanges() { return changes_.take(); }
+
+  uint32_t freeCells() const { return options_.cells - usedCells(); }
+  uint32_t idleCells() const { return idleBlocks_ * options_.blockSize; }
+  uint32_t activeBlocks() const;
+  uint32_t cachedBlocks() const { return idleBlocks_; }
+  uint32_t blockSize() const { return options_.blockSize; }
+
+ private:
+  uint32_t usedCells() const { return static_cast<uint32_t>(blocks_.size()) * options_.blockSize + privateCells_; }
+  llama_pos begin(uint32_t index) const { return static_cast<llama_pos>(index * options_.blockSize); }
+  KvBlock* find(uint64_t hash, const KvBlock* parent, std::span<const llama_token> tokens, const std::string& scope) const;
+  void hash(SequenceKv& kv, std::span<const llama_token> tokens, size_t blocks, const BlockHasher& hasher) const;
+  bool append(SequenceKv& kv, uint32_t index, std::span<const llama_token> tokens, const std::string& scope);
+  std::optional<llama_seq_id> takeLane(uint32_t index, const KvBlock* parent);
+  bool laneFits(llama_seq_id lane, uint32_t index) const;
+  void evict(KvBlock* block);
+  void evictTree(KvBlock* block);
+  void use(KvBlock* block);
+  void unuse(KvBlock* block);
+  void setEvictable(KvBlock* block, bool evictable);
+
+  llama_memory_t memory_;
+  KvCacheOptions options_;
+  std::unordered_map<uint64_t, std::unique_ptr<KvBlock>> blocks_;
+  std::set<std::pair<uint64_t, KvBlock*>> evictable_;         // idle leaves, oldest first
+  std::vector<std::bitset<256>> lanesAt_;                     // block position → lanes taken there
+  std::vector<std::set<uint32_t>> laneBlocks_;                // lane → block positions it holds
+  uint32_t privateCells_ = 0;
+  uint32_t idleBlocks_ = 0;
+  uint64_t clock_ = 0;
+  KvChanges changes_;
+};
+
+}  // namespace stator
