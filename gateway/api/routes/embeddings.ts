@@ -1,0 +1,48 @@
+import type { GatewayContext } from '../../context.ts';
+import { type Exchange, sendJson } from '../../http/exchange.ts';
+import { type EmbedPrompt, embed } from '../../pipeline/embed.ts';
+import { escapeJson } from '../../sse/json-escape.ts';
+import type { RequestRecord } from '../../telemetry/request-record.ts';
+import { type EmbeddingRequestBody, embeddingRequest } from '../schemas/embedding.ts';
+import { checkTokenIds } from '../translate/common.ts';
+import { validateBody } from '../validate.ts';
+import { noteModel } from './note-model.ts';
+
+function promptsOf(input: EmbeddingRequestBody['input']): EmbedPrompt[] {
+  if (typeof input === 'string') return [{ text: input }];
+  if (typeof input[0] === 'number') return [{ tokenIds: input.filter((item) => typeof item === 'number') }];
+  return input.flatMap((item): EmbedPrompt[] => {
+    if (typeof item === 'number') return [];
+    return [typeof item === 'string' ? { text: item } : { tokenIds: item }];
+  });
+}
+
+function renderVector(vector: Float32Array, base64: boolean): string {
+  if (!base64) return `[${vector.join(',')}]`;
+  return `"${Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64')}"`;
+}
+
+/** POST /v1/embeddings */
+export async function embeddings(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, body: unknown): Promise<void> {
+  noteModel(record, body);
+  const valid = validateBody(embeddingRequest, body);
+  const model = ctx.catalog.resolve(valid.model);
+  const prompts = promptsOf(valid.input);
+  for (const [index, prompt] of prompts.entries()) {
+    if ('tokenIds' in prompt) checkTokenIds(prompt.tokenIds, prompts.length === 1 ? 'input' : `input[${index}]`, model);
+  }
+  const { vectors, promptTokens } = await embed(ctx, model, {
+    prompts,
+    addSpecialTokens: valid.add_special_tokens ?? true,
+    truncateTokens: valid.truncate_prompt_tokens ?? 0,
+    dimensions: valid.dimensions ?? 0,
+    fields: { input: 'input', dimensions: 'dimensions' },
+    signal: exchange.signal,
+  });
+  const base64 = valid.encoding_format === 'base64';
+  const data = vectors.map((vector, index) => `{"object":"embedding","index":${index},"embedding":${renderVector(vector, base64)}}`);
+  const name = escapeJson(model.entry.name);
+  const usage = `{"prompt_tokens":${promptTokens},"total_tokens":${promptTokens}}`;
+  sendJson(exchange, 200, `{"object":"list","data":[${data.join(',')}],"model":"${name}","usage":${usage}}`);
+  record.end(null);
+}

@@ -1,0 +1,62 @@
+import { StatorError } from '#lib/errors/errors.ts';
+import type { GatewayContext } from '../../context.ts';
+import { type Exchange, sendError, sendJson } from '../../http/exchange.ts';
+import { SseAnswer } from '../../output/sse-answer.ts';
+import { renderAnswer, UnaryAnswer } from '../../output/unary-answer.ts';
+import { runRequests } from '../../pipeline/run.ts';
+import { SseSocket } from '../../sse/sse-socket.ts';
+import type { RequestRecord } from '../../telemetry/request-record.ts';
+import type { Job } from '../translate/job.ts';
+
+/** Runs a translated request and answers it, streamed or whole. Never rejects: errors become answers. */
+export async function answerJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
+  record.attributes(job.traceAttributes);
+  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
+  const traced: Job = { ...job, requests };
+  await (job.plan.stream.stream ? streamJob(ctx, exchange, record, traced) : foldJob(ctx, exchange, record, traced));
+}
+
+async function foldJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
+  const answer = new UnaryAnswer();
+  const { signal } = exchange;
+  const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs: record.receivedMs, signal });
+  record.running(run.generations);
+  await answer.attach(run.generations);
+  sendJson(exchange, 200, renderAnswer(job.plan, run.generations));
+  record.end(null);
+}
+
+async function streamJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
+  const { request, response } = exchange;
+  const cut = new StatorError('slow_reader', 'The client did not read its stream.');
+  const socket = new SseSocket(request, response, {
+    slowReaderTimeoutMs: ctx.config.slowReaderTimeoutSeconds * 1000,
+    onDrain: () => answer.resume(),
+    onCut: () => {
+      ctx.metrics.slowReaders.inc();
+      answer.abandon(cut);
+    },
+  });
+  const answer = new SseAnswer(job.plan, socket, ctx.flushQueue);
+  const keepAliveMs = ctx.config.sseKeepaliveSeconds * 1000;
+  const timer = keepAliveMs > 0 ? setInterval(() => answer.keepAlive(), keepAliveMs) : null;
+  const onAbort = (): void => answer.abandon(StatorError.from(exchange.signal.reason));
+  exchange.signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const { signal } = exchange;
+    const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs: record.receivedMs, signal });
+    record.running(run.generations);
+    answer.attach(run.generations);
+    const { error } = await answer.ended;
+    if (error !== null) run.cancel(error);
+    if (error !== null && !response.headersSent) sendError(exchange, error);
+    record.end(error);
+  } catch (thrown) {
+    // A keep-alive comment may have sent the head already: then the error is an event.
+    if (!answer.failLate(StatorError.from(thrown))) throw thrown;
+    record.end(StatorError.from(thrown));
+  } finally {
+    if (timer !== null) clearInterval(timer);
+    exchange.signal.removeEventListener('abort', onAbort);
+  }
+}

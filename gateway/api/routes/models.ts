@@ -1,0 +1,70 @@
+import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { GatewayContext } from '../../context.ts';
+import { type Exchange, sendJson } from '../../http/exchange.ts';
+import type { ModelEntry } from '../../models/catalog.ts';
+
+/** A model as /v1/models shows it. */
+function shownModel(entry: ModelEntry, id: string = entry.name): object {
+  const { card } = entry;
+  return {
+    id,
+    object: 'model',
+    created: Math.floor(Number(card.createdUnixMs) / 1000),
+    owned_by: card.ownedBy === '' ? 'stator' : card.ownedBy,
+    context_window: card.limits?.contextLength ?? null,
+    max_output_tokens: card.limits?.maxOutputTokens || null,
+    aliases: card.aliases,
+  };
+}
+
+/** GET /v1/models: models that can be asked for now, and the adapters they have. */
+export function listModels(ctx: GatewayContext, exchange: Exchange): void {
+  const data = ctx.catalog.ready().flatMap((entry) => [
+    shownModel(entry),
+    ...entry.card.adapters.map((adapter) => ({ ...shownModel(entry, adapter.name), parent: entry.name })),
+  ]);
+  sendJson(exchange, 200, JSON.stringify({ object: 'list', data }));
+}
+
+/** GET /v1/models/{id}; the id may hold slashes, and one that really ends in /ready wins over the question for readiness. */
+export function getModel(ctx: GatewayContext, exchange: Exchange, id: string): void {
+  if (id.endsWith('/ready') && ctx.catalog.find(id) === null) {
+    getReadiness(ctx, exchange, id.slice(0, -'/ready'.length));
+    return;
+  }
+  const { entry, adapter } = ctx.catalog.resolve(id);
+  sendJson(exchange, 200, JSON.stringify(shownModel(entry, adapter === '' ? entry.name : adapter)));
+}
+
+function roleName(role: WorkerRole): string {
+  switch (role) {
+    case WorkerRole.PREFILL:
+      return 'prefill';
+    case WorkerRole.DECODE:
+      return 'decode';
+    case WorkerRole.ENCODE:
+      return 'encode';
+    default:
+      return 'aggregated';
+  }
+}
+
+/** GET /v1/models/{id}/ready: which roles are there and which are missing. */
+function getReadiness(ctx: GatewayContext, exchange: Exchange, id: string): void {
+  const found = ctx.catalog.find(id);
+  if (found === null) throw new StatorError('model_not_found', `The model \`${id.slice(0, 200)}\` does not exist.`, { field: 'model' });
+  const { entry } = found;
+  const ready = ctx.catalog.isReady(entry);
+  const workers: Record<string, number> = {};
+  for (const worker of entry.workers.values()) {
+    const role = roleName(worker.card.role);
+    workers[role] = (workers[role] ?? 0) + 1;
+  }
+  const present = Object.keys(workers).sort();
+  const needs = entry.card.needs.map((need) => need.roles.map(roleName));
+  const missing = needs.map((roles) => roles.filter((role) => !present.includes(role))).sort((a, b) => a.length - b.length)[0] ?? [];
+  const reason = ready ? {} : { reason: missing.length > 0 ? `missing ${missing.join(', ')}` : 'no worker takes requests' };
+  const body = { model: entry.name, ready, ...reason, worker_types: workers, needs, present, missing_worker_types: missing };
+  sendJson(exchange, ready ? 200 : 503, JSON.stringify(body));
+}

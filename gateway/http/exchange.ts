@@ -1,0 +1,39 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { errorClasses } from '#lib/errors/codes.ts';
+import type { StatorError } from '#lib/errors/errors.ts';
+import { renderErrorBody } from './error-body.ts';
+
+/** One HTTP request and its answer. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly method: string;
+  /** Path without query, percent-decoded. */
+  readonly path: string;
+  readonly requestId: string;
+  /** Aborted when the client is gone before the answer ended. */
+  readonly signal: AbortSignal;
+}
+
+/** Sends a whole answer. */
+export function send(exchange: Exchange, status: number, contentType: string, body: string | Buffer): void {
+  const { response } = exchange;
+  if (response.headersSent || response.destroyed) return;
+  response.statusCode = status;
+  response.setHeader('content-type', contentType);
+  response.setHeader('content-length', Buffer.byteLength(body));
+  response.end(exchange.method === 'HEAD' ? undefined : body);
+}
+
+export function sendJson(exchange: Exchange, status: number, body: string): void {
+  send(exchange, status, 'application/json; charset=utf-8', body);
+}
+
+export function sendError(exchange: Exchange, error: StatorError): void {
+  const { response } = exchange;
+  if (response.headersSent || response.destroyed) return;
+  const { http } = errorClasses[error.code];
+  if (error.retryAfterMs !== undefined) response.setHeader('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
+  else if (http === 503 || http === 429 || http === 529) response.setHeader('retry-after', 1);
+  sendJson(exchange, http, renderErrorBody(error));
+}

@@ -1,0 +1,141 @@
+import type { z } from 'zod';
+import { chatRequest } from '../api/schemas/chat.ts';
+import { completionRequest } from '../api/schemas/completion.ts';
+import { embeddingRequest } from '../api/schemas/embedding.ts';
+import {
+  chatChunk,
+  chatCompletion,
+  completion,
+  embeddingList,
+  errorBody,
+  healthBody,
+  model,
+  modelList,
+  readiness,
+} from '../api/schemas/responses.ts';
+
+interface Answer {
+  readonly status: string;
+  readonly description: string;
+  readonly schema: z.ZodType | null;
+  /** Default application/json. */
+  readonly media?: string;
+}
+
+export interface RouteDoc {
+  readonly path: string;
+  readonly method: 'get' | 'post';
+  readonly operationId: string;
+  readonly summary: string;
+  readonly body: z.ZodType | null;
+  readonly answers: readonly Answer[];
+}
+
+const refused: Answer = { status: '4XX', description: 'The request is at fault; `param` names the field.', schema: errorBody };
+const failed: Answer = { status: '5XX', description: 'The service is at fault or not ready.', schema: errorBody };
+
+function answered(description: string, schema: z.ZodType | null, media?: string): Answer {
+  return media === undefined ? { status: '200', description, schema } : { status: '200', description, schema, media };
+}
+
+/** Every route of the REST API. Streams of completions have the chunks' schemas in their events. */
+export const routeDocs: readonly RouteDoc[] = [
+  {
+    path: '/v1/chat/completions',
+    method: 'post',
+    operationId: 'createChatCompletion',
+    summary: 'Answers a conversation. With `stream` = true: server-sent events of ChatCompletionChunk, then `[DONE]`.',
+    body: chatRequest,
+    answers: [answered('The answer.', chatCompletion), refused, failed],
+  },
+  {
+    path: '/v1/completions',
+    method: 'post',
+    operationId: 'createCompletion',
+    summary: 'Completes text or token ids. With `stream` = true: server-sent events of Completion, then `[DONE]`.',
+    body: completionRequest,
+    answers: [answered('The completions.', completion), refused, failed],
+  },
+  {
+    path: '/v1/embeddings',
+    method: 'post',
+    operationId: 'createEmbedding',
+    summary: 'Embeds texts or token ids.',
+    body: embeddingRequest,
+    answers: [answered('One vector for each input.', embeddingList), refused, failed],
+  },
+  {
+    path: '/v1/models',
+    method: 'get',
+    operationId: 'listModels',
+    summary: 'Lists the models that can be asked for now.',
+    body: null,
+    answers: [answered('The models.', modelList)],
+  },
+  {
+    path: '/v1/models/{id}',
+    method: 'get',
+    operationId: 'getModel',
+    summary: 'Describes a model. The id may hold slashes.',
+    body: null,
+    answers: [answered('The model.', model), refused, failed],
+  },
+  {
+    path: '/v1/models/{id}/ready',
+    method: 'get',
+    operationId: 'getModelReadiness',
+    summary: 'Says whether a model can be asked for, and what it lacks.',
+    body: null,
+    answers: [
+      answered('It can.', readiness),
+      { status: '503', description: 'It cannot yet.', schema: readiness },
+      refused,
+    ],
+  },
+  {
+    path: '/health',
+    method: 'get',
+    operationId: 'getHealth',
+    summary: 'Whether new requests are taken, and what is missing.',
+    body: null,
+    answers: [
+      answered('Requests are taken.', healthBody),
+      { status: '503', description: 'The gateway is draining.', schema: healthBody },
+    ],
+  },
+  {
+    path: '/live',
+    method: 'get',
+    operationId: 'getLive',
+    summary: 'Whether the process runs.',
+    body: null,
+    answers: [answered('It runs.', null)],
+  },
+  {
+    path: '/metrics',
+    method: 'get',
+    operationId: 'getMetrics',
+    summary: 'Metrics in the text format of Prometheus.',
+    body: null,
+    answers: [{ status: '200', description: 'The metrics.', schema: null }],
+  },
+  {
+    path: '/openapi.json',
+    method: 'get',
+    operationId: 'getOpenApi',
+    summary: 'This document.',
+    body: null,
+    answers: [answered('The document.', null)],
+  },
+  {
+    path: '/docs',
+    method: 'get',
+    operationId: 'getDocs',
+    summary: 'This document as a page.',
+    body: null,
+    answers: [answered('The page.', null)],
+  },
+];
+
+/** Chunks of streams; not the body of any answer by themselves. */
+export const streamSchemas: readonly z.ZodType[] = [chatChunk];

@@ -1,0 +1,187 @@
+import type { StatorError } from '#lib/errors/errors.ts';
+import type { AnswerPlan } from '../api/translate/job.ts';
+import { renderStreamError } from '../http/error-body.ts';
+import type { Choice } from '../pipeline/choice.ts';
+import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
+import type { Flushable, FlushQueue } from '../sse/flush-queue.ts';
+import { escapeJson, isPlainAscii } from '../sse/json-escape.ts';
+import type { SseSocket } from '../sse/sse-socket.ts';
+import { ChunkFormat, doneEvent, renderNvext } from './chunk-format.ts';
+import { renderUsage, usageOf } from './usage.ts';
+
+/** How a streamed answer ended: `error` only if the client was told of one. */
+export interface AnswerEnd {
+  readonly error: StatorError | null;
+}
+
+/**
+ * Streams the choices of a request as server-sent events. Output of one wake-up is written at once; while the client does
+ * not read, output waits in the choices as text and no engine is slowed. The head is sent with the first output, so that
+ * an engine's early refusal still becomes an HTTP status.
+ */
+export class SseAnswer implements GenerationObserver, Flushable {
+  readonly ended: Promise<AnswerEnd>;
+  readonly #plan: AnswerPlan;
+  readonly #format: ChunkFormat;
+  readonly #ascii: boolean;
+  readonly #socket: SseSocket;
+  readonly #queue: FlushQueue;
+  #generations: readonly Generation[] = [];
+  #opened = new Set<Choice>();
+  #closed = new Set<Choice>();
+  #queued = false;
+  #over = false;
+  #resolve: (end: AnswerEnd) => void = () => {};
+
+  constructor(plan: AnswerPlan, socket: SseSocket, queue: FlushQueue) {
+    this.#plan = plan;
+    this.#format = new ChunkFormat(plan);
+    this.#ascii = this.#format.plainAscii;
+    this.#socket = socket;
+    this.#queue = queue;
+    this.ended = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  /** Names what is answered; output that came before is written now. */
+  attach(generations: readonly Generation[]): void {
+    this.#generations = generations;
+    this.#mark();
+  }
+
+  choiceChanged(): void {
+    this.#mark();
+  }
+
+  /** The client reads again. */
+  resume(): void {
+    this.#mark();
+  }
+
+  /** A comment that keeps proxies from closing a silent connection. */
+  keepAlive(): void {
+    if (!this.#over && !this.#socket.blocked) this.#socket.write(': keep-alive\n\n', true);
+  }
+
+  /** Ends the answer without a word: the client is gone. */
+  abandon(error: StatorError): void {
+    this.#end({ error });
+  }
+
+  /** Ends a stream that has begun with an error event; false if the head is not sent, so that a status can say it. */
+  failLate(error: StatorError): boolean {
+    if (!this.#socket.started || this.#over) return false;
+    this.#fail(error);
+    return true;
+  }
+
+  flush(): void {
+    this.#queued = false;
+    if (this.#over || this.#socket.blocked || this.#generations.length === 0) return;
+    const failed = this.#failure();
+    if (failed !== null) {
+      this.#fail(failed);
+      return;
+    }
+    let out = '';
+    let ascii = this.#ascii;
+    for (const generation of this.#generations) {
+      for (const choice of generation.choices) {
+        const { text } = choice;
+        if (text === '' && choice.finish === null && choice.logprobs.length === 0) continue;
+        ascii &&= isPlainAscii(text);
+        out += this.#render(generation, choice);
+      }
+    }
+    if (this.#isDone()) this.#finish(out);
+    else if (out !== '') this.#socket.write(out, ascii);
+  }
+
+  #render(generation: Generation, choice: Choice): string {
+    if (this.#closed.has(choice)) return '';
+    let out = '';
+    if (!this.#opened.has(choice)) out = this.#open(generation, choice);
+    const text = choice.takeText();
+    if (text !== '' || choice.logprobs.length > 0) out += this.#delta(generation, choice, escapeJson(text));
+    if (choice.finish === null) return out;
+    this.#closed.add(choice);
+    const usage = this.#plan.stream.continuousUsage ? this.#usage() : null;
+    return out + this.#format.finish(choice.index, choice.finish, usage, renderNvext(this.#plan, generation, choice));
+  }
+
+  #open(generation: Generation, choice: Choice): string {
+    this.#opened.add(choice);
+    const first = generation.choices[0] === choice ? this.#annotations(generation) : '';
+    const opening = first + this.#format.opening(choice.index);
+    if (!this.#plan.echo) return opening;
+    const echoed = generation.prompt.text;
+    this.#format.skipText(choice.index, echoed.length);
+    return opening + this.#format.delta(choice.index, escapeJson(echoed));
+  }
+
+  #delta(generation: Generation, choice: Choice, escaped: string): string {
+    const usage = this.#plan.stream.continuousUsage ? this.#usage() : null;
+    if (this.#plan.logprobs) {
+      const style = { tokens: generation.prompt.tokens, asIds: this.#plan.tokensAsIds };
+      return this.#format.deltaWithLogprobs(choice, escaped, style, usage);
+    }
+    return usage === null
+      ? this.#format.delta(choice.index, escaped)
+      : this.#format.deltaWithUsage(choice.index, escaped, usage);
+  }
+
+  #annotations(generation: Generation): string {
+    let out = '';
+    for (const annotation of this.#plan.annotations) {
+      if (annotation === 'request_id') out += `event: request_id\ndata: "${generation.request.requestId}"\n\n`;
+      if (annotation === 'token_ids') out += `event: token_ids\ndata: [${generation.prompt.tokenIds.join(',')}]\n\n`;
+      if (annotation === 'formatted_prompt') out += `event: formatted_prompt\ndata: "${escapeJson(generation.prompt.text)}"\n\n`;
+    }
+    return out;
+  }
+
+  #usage(): string {
+    return renderUsage(usageOf(this.#generations));
+  }
+
+  #isDone(): boolean {
+    return this.#generations.every((generation) => generation.done);
+  }
+
+  #failure(): StatorError | null {
+    for (const generation of this.#generations) {
+      for (const choice of generation.choices) if (choice.finish?.error) return choice.finish.error;
+    }
+    return null;
+  }
+
+  /** Before the head is sent an error is an HTTP status, which the caller writes; after it, an event. */
+  #fail(error: StatorError): void {
+    for (const generation of this.#generations) generation.cancel();
+    if (this.#socket.started) this.#socket.end(renderStreamError(error) + doneEvent);
+    this.#end({ error });
+  }
+
+  #finish(out: string): void {
+    const usage = this.#plan.stream.includeUsage ? this.#format.usage(this.#usage()) : '';
+    // The head travels with a write of its own; what follows the last output goes with the end.
+    const last = this.#socket.started ? out : '';
+    if (!this.#socket.started && out !== '') this.#socket.write(out, false);
+    this.#socket.end(last + usage + doneEvent);
+    this.#end({ error: null });
+  }
+
+  #end(end: AnswerEnd): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#socket.dispose();
+    this.#resolve(end);
+  }
+
+  #mark(): void {
+    if (this.#queued || this.#over) return;
+    this.#queued = true;
+    this.#queue.push(this);
+  }
+}

@@ -1,0 +1,94 @@
+import { StatorError } from '#lib/errors/errors.ts';
+import type { AnswerPlan } from '../api/translate/job.ts';
+import type { Choice } from '../pipeline/choice.ts';
+import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
+import { escapeJson } from '../sse/json-escape.ts';
+import { renderNvext } from './chunk-format.ts';
+import { renderChatLogprobs, renderCompletionLogprobs, renderPromptLogprobs } from './logprobs.ts';
+import { renderUsage, usageOf } from './usage.ts';
+
+/** Waits until every choice has ended; the first that fails ends the others. */
+export class UnaryAnswer implements GenerationObserver {
+  readonly #done: Promise<void>;
+  #resolve: () => void = () => {};
+  #reject: (error: StatorError) => void = () => {};
+  #generations: readonly Generation[] = [];
+
+  constructor() {
+    this.#done = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Whoever awaits sees the rejection; without this an early failure would count as unhandled.
+    this.#done.catch(() => {});
+  }
+
+  attach(generations: readonly Generation[]): Promise<void> {
+    this.#generations = generations;
+    this.choiceChanged();
+    return this.#done;
+  }
+
+  choiceChanged(choice?: Choice): void {
+    if (choice !== undefined && choice.finish === null) return;
+    if (this.#generations.length === 0) return;
+    for (const generation of this.#generations) {
+      for (const { finish } of generation.choices) {
+        if (finish?.error) {
+          this.#reject(finish.error);
+          for (const other of this.#generations) other.cancel();
+          return;
+        }
+      }
+    }
+    if (this.#generations.every((generation) => generation.done)) this.#resolve();
+  }
+}
+
+/** The whole answer in OpenAI's shape, as JSON. */
+export function renderAnswer(plan: AnswerPlan, generations: readonly Generation[]): string {
+  const object = plan.kind === 'chat' ? 'chat.completion' : 'text_completion';
+  const choices = generations.flatMap((generation) =>
+    generation.choices.map((choice) => renderChoice(plan, generation, choice)),
+  );
+  const usage = renderUsage(usageOf(generations));
+  return (
+    `{"id":"${plan.id}","object":"${object}","created":${plan.createdUnix},"model":"${escapeJson(plan.model)}",` +
+    `"system_fingerprint":"${plan.fingerprint}","choices":[${choices.join(',')}],"usage":${usage}` +
+    `${renderRoot(plan, generations)}}`
+  );
+}
+
+function renderChoice(plan: AnswerPlan, generation: Generation, choice: Choice): string {
+  const { tokens } = generation.prompt;
+  const style = { tokens, asIds: plan.tokensAsIds };
+  const echoed = plan.echo ? generation.prompt.text : '';
+  const text = escapeJson(echoed + choice.takeText());
+  const reason = choice.finish?.reason ?? 'stop';
+  if (plan.kind === 'chat') {
+    const logprobs = plan.logprobs ? renderChatLogprobs(choice.takeLogprobs(), style) : 'null';
+    const message = `{"role":"assistant","content":"${text}","refusal":null}`;
+    return `{"index":${choice.index},"message":${message},"logprobs":${logprobs},"finish_reason":"${reason}"}`;
+  }
+  const logprobs = plan.logprobs
+    ? renderCompletionLogprobs(choice.takeLogprobs(), style, echoed.length).json
+    : 'null';
+  const prompt = plan.promptLogprobs ? `,"prompt_logprobs":${promptLogprobs(generation)}` : '';
+  return `{"index":${choice.index},"text":"${text}","logprobs":${logprobs},"finish_reason":"${reason}"${prompt}}`;
+}
+
+function promptLogprobs(generation: Generation): string {
+  const style = { tokens: generation.prompt.tokens, asIds: false };
+  return generation.prompt.logprobs === null ? 'null' : renderPromptLogprobs(generation.prompt.logprobs, style);
+}
+
+/** What stands beside `choices`: prompt log-probabilities of a chat and the extension object. */
+function renderRoot(plan: AnswerPlan, generations: readonly Generation[]): string {
+  const [first] = generations;
+  if (first === undefined) return '';
+  let out = '';
+  if (plan.kind === 'chat' && plan.promptLogprobs) out += `,"prompt_logprobs":${promptLogprobs(first)}`;
+  const [choice] = first.choices;
+  const nvext = choice === undefined ? null : renderNvext(plan, first, choice);
+  return nvext === null ? out : `${out},"nvext":${nvext}`;
+}

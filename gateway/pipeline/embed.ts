@@ -1,0 +1,127 @@
+import { randomUUID } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import type { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
+import { Task } from '#gen/stator/model/v1/model_pb.ts';
+import { type RouteDecision, RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
+import { errorClasses } from '#lib/errors/codes.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { GatewayContext } from '../context.ts';
+import type { ResolvedModel } from '../models/catalog.ts';
+
+export type EmbedPrompt = { readonly text: string } | { readonly tokenIds: readonly number[] };
+
+export interface EmbedOptions {
+  readonly prompts: readonly EmbedPrompt[];
+  readonly addSpecialTokens: boolean;
+  /** Tokens of each input that are kept; 0: refuse over the context length, -1: what the model takes. */
+  readonly truncateTokens: number;
+  /** Components that are kept; 0: all. */
+  readonly dimensions: number;
+  /** What the caller calls the inputs and the dimensions. */
+  readonly fields: { readonly input: string; readonly dimensions: string };
+  readonly signal: AbortSignal;
+}
+
+export interface Embedded {
+  readonly vectors: readonly Float32Array[];
+  readonly promptTokens: number;
+}
+
+/** Tokenizes and embeds inputs on one worker. */
+export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedOptions): Promise<Embedded> {
+  const { card, name } = model.entry;
+  const can = card.capabilities;
+  if (!(can?.tasks ?? []).includes(Task.EMBEDDING)) {
+    throw StatorError.unsupported('model', `\`model\`: the model \`${name}\` does not embed`);
+  }
+  const most = can?.embeddingDimensions ?? 0;
+  if (o.dimensions > 0 && most > 0 && o.dimensions > most) {
+    throw StatorError.invalid(o.fields.dimensions, `\`${o.fields.dimensions}\`: the model's vectors have ${most} components`);
+  }
+  const inputs = await Promise.all(o.prompts.map((prompt, index) => tokenize(ctx, model, o, prompt, index)));
+  const promptTokens = inputs.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
+  const requestId = randomUUID();
+  const answer = await onWorker(ctx, model, { requestId, promptTokens, signal: o.signal }, (engine) =>
+    engine.embed(
+      { requestId, model: name, inputs: inputs.map((tokenIds) => ({ tokenIds })), truncate: false },
+      { signal: o.signal },
+    ),
+  );
+  const ordered = [...answer.embeddings].sort((a, b) => a.index - b.index);
+  if (ordered.length !== inputs.length) {
+    throw new StatorError('backend_protocol', `The worker answered ${ordered.length} vectors for ${inputs.length} inputs.`);
+  }
+  return { vectors: ordered.map((one) => shorten(one.values, o.dimensions)), promptTokens };
+}
+
+async function tokenize(
+  ctx: GatewayContext,
+  model: ResolvedModel,
+  o: EmbedOptions,
+  prompt: EmbedPrompt,
+  index: number,
+): Promise<number[]> {
+  const { card, name } = model.entry;
+  const context = card.limits?.contextLength ?? 0;
+  const field = o.prompts.length === 1 ? o.fields.input : `${o.fields.input}[${index}]`;
+  const encoded = 'tokenIds' in prompt ? [...prompt.tokenIds] : await encode(ctx, name, prompt.text, o);
+  if (encoded.length === 0) throw StatorError.invalid(field, `\`${field}\` has no tokens`);
+  const kept = o.truncateTokens < 0 ? context : o.truncateTokens;
+  const tokenIds = kept > 0 ? encoded.slice(0, kept) : encoded;
+  if (context > 0 && tokenIds.length > context) {
+    const message = `This model's maximum context length is ${context} tokens. However, \`${field}\` has ${tokenIds.length} tokens.`;
+    const facts = { limit: context, actual: tokenIds.length };
+    throw new StatorError('context_length_exceeded', message, { field, facts });
+  }
+  return tokenIds;
+}
+
+async function encode(ctx: GatewayContext, model: string, text: string, o: EmbedOptions): Promise<number[]> {
+  const request = { model, texts: [text], addSpecialTokens: o.addSpecialTokens };
+  const { encodings } = await ctx.tokenizer.encode(request, { signal: o.signal });
+  return encodings[0]?.tokenIds ?? [];
+}
+
+/** The first components of a vector, scaled to length 1 again. */
+function shorten(values: readonly number[], dimensions: number): Float32Array {
+  if (dimensions === 0 || dimensions >= values.length) return Float32Array.from(values);
+  const kept = Float32Array.from(values.slice(0, dimensions));
+  const length = Math.sqrt(kept.reduce((sum, value) => sum + value * value, 0));
+  return length === 0 ? kept : kept.map((value) => value / length);
+}
+
+/** Calls one worker that the router chooses; another one if that fails in a way that another may not. */
+export async function onWorker<T>(
+  ctx: GatewayContext,
+  model: ResolvedModel,
+  o: { requestId: string; promptTokens: number; signal: AbortSignal },
+  call: (engine: Client<typeof EngineService>) => Promise<T>,
+): Promise<T> {
+  const excluded: bigint[] = [];
+  for (;;) {
+    const requestId = `${o.requestId}/${excluded.length}`;
+    const decision: RouteDecision = await ctx.pipeline.router.route(
+      create(RouteRequestSchema, {
+        requestId,
+        model: model.entry.name,
+        promptTokens: o.promptTokens,
+        constraints: { excludedInstanceIds: excluded },
+        adapter: model.adapter,
+        sequences: 1,
+      }),
+      o.signal,
+    );
+    let workerFailed = false;
+    try {
+      return await call(ctx.workers.client(decision.instanceId));
+    } catch (thrown) {
+      const error = StatorError.from(thrown);
+      workerFailed = error.retryable ?? errorClasses[error.code].retryable;
+      if (!workerFailed || o.signal.aborted || excluded.length >= ctx.pipeline.migration.limit) throw error;
+      excluded.push(decision.instanceId);
+    } finally {
+      ctx.pipeline.router.finish(requestId, { workerFailed });
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import type { Client } from '@connectrpc/connect';
+import type { MigrationPolicy } from '#core/migration/migration.ts';
+import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { StatorError } from '#lib/errors/errors.ts';
+import type { RouterClient } from '../routing/router-client.ts';
+import type { TokenTables } from '../tokenizer/token-tables.ts';
+import type { WorkerSession } from '../workers/worker-session.ts';
+import type { Generation } from './generation.ts';
+
+/** Counts what happens to generations. */
+export interface GenerationMetrics {
+  /** `added` tokens of one choice arrived in one frame. */
+  tokens(generation: Generation, added: number): void;
+  migrated(generation: Generation, type: 'new_request' | 'ongoing_request', because: StatorError): void;
+}
+
+/** Where sessions to workers are found. */
+export interface SessionLookup {
+  /** The session of an instance; throws `worker_unavailable` where there is none. */
+  session(instanceId: bigint): WorkerSession;
+}
+
+/** What the pipeline uses. */
+export interface PipelineParts {
+  readonly tokenizer: Pick<Client<typeof TokenizerService>, 'preprocess'>;
+  readonly tables: TokenTables;
+  readonly router: RouterClient;
+  readonly sessions: SessionLookup;
+  readonly metrics: GenerationMetrics;
+  readonly migration: MigrationPolicy;
+}

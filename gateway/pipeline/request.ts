@@ -1,0 +1,57 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { GuidedDecodingSchema, SamplingParams } from '#gen/stator/engine/v1/generate_pb.ts';
+import type { PreprocessRequest } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { ResolvedModel } from '../models/catalog.ts';
+
+/** When a choice ends. */
+export interface StopOptions {
+  /** Most output tokens; null: what the context leaves. */
+  readonly maxTokens: number | null;
+  readonly minTokens: number;
+  readonly stopTokenIds: readonly number[];
+  readonly ignoreEos: boolean;
+  readonly stopStrings: readonly string[];
+  readonly includeStopString: boolean;
+}
+
+/** What the client wants of routing. */
+export interface RoutingWishes {
+  /** Worker that must serve it; null: any. */
+  readonly instanceId: bigint | null;
+  readonly dataParallelRank: number | null;
+  readonly requiredTaints: readonly string[];
+  readonly preferredTaints: Readonly<Record<string, number>>;
+  readonly strictPriority: number;
+  readonly expectedOutputTokens: number | null;
+  /** Requests of one session prefer one worker; empty: none. */
+  readonly sessionId: string;
+}
+
+export type Sampling = Omit<SamplingParams, '$typeName' | '$unknown'>;
+export type Guided = NonNullable<MessageInitShape<typeof GuidedDecodingSchema>['constraint']>;
+
+/** One prompt and how to answer it: what every API of the gateway turns its request into. */
+export interface GenerationRequest {
+  /** Identifier of this prompt, unique in the gateway. */
+  readonly requestId: string;
+  readonly model: ResolvedModel;
+  readonly prompt: Exclude<PreprocessRequest['prompt'], { case: undefined }>;
+  /** Number of choices (n). */
+  readonly choices: number;
+  readonly sampling: Sampling;
+  readonly stop: StopOptions;
+  /** Alternatives at each output position; null: no log-probabilities. */
+  readonly topLogprobs: number | null;
+  readonly promptLogprobs: number | null;
+  readonly specialTokens: boolean;
+  readonly guided: Guided | null;
+  readonly cacheSalt: string;
+  readonly priority: number;
+  readonly routing: RoutingWishes;
+  /** Whether the rendered prompt text is wanted. */
+  readonly returnPromptText: boolean;
+  /** Milliseconds for the whole request; 0: no limit. */
+  readonly timeoutMs: number;
+  readonly traceparent: string;
+  readonly tracestate: string;
+}

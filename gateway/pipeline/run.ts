@@ -1,0 +1,48 @@
+import type { StatorError } from '#lib/errors/errors.ts';
+import type { Choice } from './choice.ts';
+import { Generation, type GenerationObserver } from './generation.ts';
+import type { PipelineParts } from './parts.ts';
+import { createChoices, preparePrompt } from './prepare.ts';
+import type { GenerationRequest } from './request.ts';
+
+/** The prompts of one request, prepared and running. */
+export interface Run {
+  readonly generations: readonly Generation[];
+  cancel(error?: StatorError): void;
+}
+
+/**
+ * Prepares every prompt of a request and submits their choices, numbered over all prompts in order. Throws StatorError,
+ * with nothing left running, if a prompt is refused or no worker takes it.
+ */
+export async function runRequests(
+  parts: PipelineParts,
+  requests: readonly GenerationRequest[],
+  observer: GenerationObserver,
+  o: { receivedMs: number; signal: AbortSignal },
+): Promise<Run> {
+  const prompts = await Promise.all(requests.map((request) => preparePrompt(parts, request, o.signal)));
+  o.signal.throwIfAborted();
+  const preprocessedMs = performance.now();
+  let firstIndex = 0;
+  const generations = requests.map((request, index) => {
+    const prompt = prompts[index];
+    if (prompt === undefined) throw new Error('a prompt is missing');
+    const choices: Choice[] = createChoices(request, prompt, firstIndex);
+    firstIndex += choices.length;
+    const times = { receivedMs: o.receivedMs, preprocessedMs, routedMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
+    return new Generation(parts, request, prompt, choices, observer, times);
+  });
+  const cancel = (error?: StatorError): void => {
+    for (const generation of generations) generation.cancel(error);
+  };
+  const onAbort = (): void => cancel();
+  o.signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.all(generations.map((generation) => generation.start()));
+  } catch (thrown) {
+    cancel();
+    throw thrown;
+  }
+  return { generations, cancel };
+}
