@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { findImportCycles } from './import-cycles.ts';
 import { inProject, projectRoot } from '../support/project.ts';
 import { type Outcome, run, runTool } from '../support/run.ts';
 import { say, since } from '../support/say.ts';
 import { emptyTally, type Tally } from '../support/tally.ts';
+import { findImportCycles } from './import-cycles.ts';
 
 /** What a step found: its outcome, or why it could not be taken. */
 type Verdict = Outcome | { readonly skipped: string };

@@ -1,6 +1,6 @@
 // The Go client of the tests: code generated from the contracts with the official plugins, compiled into the user's cache.
 import { createHash } from 'node:crypto';
-import { cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { toolsDirectory } from '#tests/support/etcd-binary.ts';
 import { goClient } from '#tests/support/go.ts';
@@ -19,6 +19,7 @@ export async function prepareGo(): Promise<string | undefined> {
   const wanted = await fingerprint();
   if ((await readFile(stamp, 'utf8').catch(() => '')) === wanted) return undefined;
 
+  await mkdir(path.dirname(client), { recursive: true });
   const work = await mkdtemp(path.join(toolsDirectory(), 'go-'));
   try {
     const problem = await build(work);
@@ -33,8 +34,10 @@ export async function prepareGo(): Promise<string | undefined> {
 
 async function build(work: string): Promise<string | undefined> {
   await cp(source, work, { recursive: true });
-  const env = { ...toolEnvironment(), GOBIN: path.join(work, 'bin'), GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
-  env.PATH = `${env.GOBIN}${path.delimiter}${env.PATH}`;
+  const base = toolEnvironment();
+  const GOBIN = path.join(work, 'bin');
+  const PATH = `${GOBIN}${path.delimiter}${base['PATH'] ?? ''}`;
+  const env = { ...base, GOBIN, PATH, GOTOOLCHAIN: 'local', CGO_ENABLED: '0' };
   const inWork = { cwd: work, env, timeoutMs: BUILD_TIMEOUT_MS };
   const plugins = await run('go', ['install', ...PLUGINS], inWork);
   if (plugins.status !== 0) return `go install of the protobuf plugins failed: ${lastLine(plugins)}`;

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { inProject, projectRoot } from '../../scripts/support/project.ts';
+import { until } from './until.ts';
+
+/** Settings by their name in code; each becomes a `--kebab-case` flag. */
+export type Overrides = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+/** `{ maxRequests: 8 }` as `['--max-requests', '8']`. */
+export function flagsOf(overrides: Overrides): string[] {
+  return Object.entries(overrides).flatMap(([name, value]) => {
+    const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    return typeof value === 'boolean'
+      ? [`${flag}=${value}`]
+      : [flag, Array.isArray(value) ? value.join(',') : String(value)];
+  });
+}
+
+/** A running `stator` command. */
+export class StatorProcess implements AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly #exit: Promise<number | null>;
+  #output = '';
+
+  constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+    const command = ['--conditions=source', '--disable-warning=ExperimentalWarning', inProject('cli/main.ts'), ...args];
+    this.child = spawn(process.execPath, command, {
+      cwd: projectRoot,
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.child.stdout?.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.child.stderr?.on('data', (chunk: Buffer) => this.#take(chunk));
+    this.#exit = once(this.child, 'exit').then(([code]) => code as number | null);
+  }
+
+  /** The last of what it wrote, for messages of failed tests. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  get pid(): number {
+    return this.child.pid ?? -1;
+  }
+
+  /** Resolves with the first match in what it has written. */
+  async printed(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
+    return until(
+      `${pattern} in the output`,
+      () => {
+        const match = this.#output.match(pattern);
+        if (match === null && !this.running) throw new Error(`the process has ended:\n${this.#output}`);
+        return match ?? undefined;
+      },
+      timeoutMs,
+    );
+  }
+
+  /** Sends a signal and resolves with the exit code; null where a signal ended it. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (this.running) this.child.kill(signal);
+    return this.#exit;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const hard = setTimeout(() => this.child.kill('SIGKILL'), 15_000);
+    await this.stop();
+    clearTimeout(hard);
+  }
+
+  #take(chunk: Buffer): void {
+    this.#output = (this.#output + chunk.toString()).slice(-100_000);
+  }
+}
