@@ -22,6 +22,8 @@ export interface WatchStreamOptions {
 export async function followRange(connection: EtcdConnection, o: WatchStreamOptions): Promise<void> {
   const stream = await connection.etcd.watchClient.watch();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // Cancelling the stream is an error to it, also when nobody waits any more.
+  promise.catch(() => undefined);
   let unanswered = 0;
   const progress = setInterval(() => {
     if (unanswered >= 2) return reject(new Error(`etcd watch made no progress for ${2 * o.progressMs} ms`));

@@ -80,10 +80,10 @@ export class FileDiscovery implements Discovery {
   }
 
   async #close(): Promise<void> {
+    this.#table.close();
     const withdrawals = [...this.#registrations.values()].map((registration) => registration.withdraw());
     const results = await Promise.allSettled(withdrawals);
     await this.#scanner.close();
-    this.#table.close();
     for (const result of results) {
       if (result.status === 'rejected')
         this.#telemetry.log.warn({ err: result.reason }, 'discovery entry could not be withdrawn');

@@ -31,3 +31,6 @@ async function isExecutable(file: string): Promise<boolean> {
     return false;
   }
 }
+
+/** Why tests with etcd are skipped on a machine that has none. */
+export const NO_ETCD = 'no etcd on this machine: `node scripts/run.cjs scripts/etcd.ts` obtains one';
