@@ -38,7 +38,7 @@ def stream():
 
 
 def completion():
-    answer = client.completions.create(model=model, prompt="Once upon a time", max_tokens=8, temperature=0, n=2)
+    answer = client.completions.create(model=model, prompt="Once upon a time", max_tokens=8, temperature=0.8, seed=1, n=2)
     found["completion"] = {
         "texts": [choice.text for choice in answer.choices],
         "completion_tokens": answer.usage.completion_tokens,
