@@ -11,7 +11,13 @@ const secretKeys = ['authorization', 'token', 'internalToken', 'apiKey', 'api_ke
 export function createLogger(options: { service: string; logLevel: string; logFormat: LogFormat }): Logger {
   const destination =
     options.logFormat === 'pretty'
-      ? PinoPretty({ destination: 2, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l', colorize: process.stderr.isTTY })
+      ? PinoPretty({
+          destination: 2,
+          sync: true,
+          ignore: 'pid,hostname',
+          translateTime: 'SYS:HH:MM:ss.l',
+          colorize: process.stderr.isTTY,
+        })
       : pino.destination({ fd: 2, sync: false });
   return pino(
     {

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { Telemetry } from './telemetry.ts';
 
-/** Telemetry for tests and benchmarks: a silent log, a registry of its own, whatever tracer is installed. */
+/** Telemetry for tests and benchmarks: a silent log, a registry of its own, a tracer that records nothing. */
 export function quietTelemetry(): Telemetry {
   return {
     log: pino({ level: 'silent' }),

@@ -1,64 +1,60 @@
-import { context, propagation, type Tracer, trace } from '@opentelemetry/api';
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { W3CTraceContextPropagator } from '@opentelemetry/core';
-import { resourceFromAttributes } from '@opentelemetry/resources';
-import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
+import type { Tracer } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { createLogger, type LogFormat } from './logger.ts';
-import { createSpanExporter } from './span-exporter.ts';
+import { createTracing } from './tracing.ts';
 
-/** What every part of a process logs, counts and traces with. */
+/** What every part of a service logs, counts and traces with. */
 export interface Telemetry {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly tracer: Tracer;
-  /** Flushes spans, for at most a few seconds. Idempotent; never rejects. */
+  /** Flushes spans and log records, for at most a few seconds. Idempotent; never rejects. */
   shutdown(): Promise<void>;
 }
 
 export interface TelemetryOptions {
+  /** Name in logs and traces, for example "router". */
   readonly service: string;
   readonly logLevel: string;
   readonly logFormat: LogFormat;
-  /** OTLP collector: http(s)://host:4317 speaks gRPC, any URL with a path (/v1/traces) speaks HTTP. Unset: no export. */
+  /** OTLP collector: http(s)://host:4317 speaks gRPC, a URL with a path (/v1/traces) or port 4318 speaks HTTP. Unset: no export. */
   readonly otlpEndpoint?: string | undefined;
   readonly instanceId?: bigint | undefined;
 }
 
 const FLUSH_TIMEOUT_MS = 3000;
 
+/** Telemetry of one service; several may live in one process. Throws `invalid_argument` for an endpoint that is no URL. */
 export function createTelemetry(options: TelemetryOptions): Telemetry {
+  const { service, instanceId, otlpEndpoint: endpoint } = options;
   const log = createLogger(options);
   const metrics = new Registry();
   collectDefaultMetrics({ register: metrics, prefix: 'stator_' });
-  const provider = startTracing(options, log);
+  const tracing = createTracing({ service, instanceId, endpoint, log, metrics });
+  let ending: Promise<void> | undefined;
   return {
     log,
     metrics,
-    tracer: trace.getTracer('stator'),
-    shutdown: async () => {
-      if (provider === undefined) return;
-      await Promise.race([
-        provider.shutdown().catch((error: unknown) => log.warn({ err: error }, 'spans could not be flushed')),
-        new Promise<void>((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS).unref()),
-      ]);
+    tracer: tracing.tracer,
+    shutdown: () => {
+      ending ??= bounded(tracing.shutdown(), FLUSH_TIMEOUT_MS)
+        .catch((error: unknown) => log.warn({ err: error }, 'spans were lost at the end'))
+        .then(() => new Promise<void>((resolve) => log.flush(() => resolve())));
+      return ending;
     },
   };
 }
 
-function startTracing(options: TelemetryOptions, log: Logger): NodeTracerProvider | undefined {
-  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
-  if (options.otlpEndpoint === undefined) return undefined;
-  const provider = new NodeTracerProvider({
-    resource: resourceFromAttributes({
-      'service.name': `stator-${options.service}`,
-      ...(options.instanceId === undefined ? {} : { 'service.instance.id': options.instanceId.toString(16) }),
-    }),
-    spanProcessors: [new BatchSpanProcessor(createSpanExporter(options.otlpEndpoint))],
+/** Rejects if the work takes longer; a collector that hangs must not hold up the end of a process. */
+async function bounded(work: Promise<void>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not flushed within ${timeoutMs} ms`)), timeoutMs);
   });
-  trace.setGlobalTracerProvider(provider);
-  log.debug({ endpoint: options.otlpEndpoint }, 'exporting traces');
-  return provider;
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
