@@ -5,16 +5,33 @@ export const gatewaySettings = defineSettings({
   ...serviceSettings,
   listen: setting.string({ default: '127.0.0.1:8000', help: 'Address of the public port: REST and inference.v1.' }),
   bodyLimitMib: setting.number({ default: 45, min: 0.001, max: 1024, help: 'Largest request body, in MiB.' }),
-  maxRequests: setting.integer({ default: 4096, min: 1, help: 'Requests answered at once; more are refused with 529.' }),
+  maxRequests: setting.integer({
+    default: 4096,
+    min: 1,
+    help: 'Requests answered at once; more are refused with 529.',
+  }),
   requestTimeoutSeconds: setting.integer({ default: 600, min: 0, help: 'Seconds for a whole request; 0: no limit.' }),
-  migrationLimit: setting.integer({ default: 3, min: 0, max: 16, help: 'How often a request may move to another worker.' }),
-  migrationMaxTokens: setting.integer({ default: 0, min: 0, help: 'Longest sequence that may move, in tokens; 0: any.' }),
+  migrationLimit: setting.integer({
+    default: 3,
+    min: 0,
+    max: 16,
+    help: 'How often a request may move to another worker.',
+  }),
+  migrationMaxTokens: setting.integer({
+    default: 0,
+    min: 0,
+    help: 'Longest sequence that may move, in tokens; 0: any.',
+  }),
   slowReaderTimeoutSeconds: setting.integer({
     default: 30,
     min: 1,
     help: 'Seconds without progress after which a client that does not read its stream is cut.',
   }),
-  sseKeepaliveSeconds: setting.integer({ default: 0, min: 0, help: 'Seconds between comments on a silent stream; 0: none.' }),
+  sseKeepaliveSeconds: setting.integer({
+    default: 0,
+    min: 0,
+    help: 'Seconds between comments on a silent stream; 0: none.',
+  }),
   maxTokenTables: setting.integer({ default: 32, min: 1, help: 'Vocabularies kept for turning tokens into text.' }),
   routeTimeoutSeconds: setting.integer({ default: 30, min: 1, help: 'Seconds that a request may wait for a worker.' }),
 });

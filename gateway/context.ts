@@ -2,11 +2,11 @@ import type { Client } from '@connectrpc/connect';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { GatewayConfig } from './config.ts';
+import type { Degradations } from './health/degradations.ts';
 import type { GatewayMetrics } from './metrics/metrics.ts';
 import type { ModelCatalog } from './models/catalog.ts';
 import type { PipelineParts } from './pipeline/parts.ts';
 import type { FlushQueue } from './sse/flush-queue.ts';
-import type { Degradations } from './health/degradations.ts';
 import type { WorkerPool } from './workers/worker-pool.ts';
 
 /** What handlers may use. */

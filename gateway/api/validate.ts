@@ -52,7 +52,11 @@ function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
 }
 
 /** Where the value that an issue is about stands, and what is wrong with it. */
-function locate(issue: Issue, base: readonly PropertyKey[], body: unknown): { issue: Issue; path: PropertyKey[]; message: string } {
+function locate(
+  issue: Issue,
+  base: readonly PropertyKey[],
+  body: unknown,
+): { issue: Issue; path: PropertyKey[]; message: string } {
   const path = [...base, ...issue.path];
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return { issue, path, message: issue.message };
   const types = expectedTypes(issue.errors);
@@ -85,7 +89,8 @@ function refuseKnown(body: unknown): void {
   if (typeof body !== 'object' || body === null) return;
   for (const [field, reason] of Object.entries(refusedFields)) {
     const value = (body as Record<string, unknown>)[field];
-    if (value !== undefined && value !== null) throw StatorError.unsupported(field, `\`${field}\` is not supported: ${reason}`);
+    if (value !== undefined && value !== null)
+      throw StatorError.unsupported(field, `\`${field}\` is not supported: ${reason}`);
   }
 }
 

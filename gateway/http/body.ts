@@ -41,7 +41,10 @@ export async function readJsonBody(exchange: Exchange, limitBytes: number): Prom
   const contentType = exchange.request.headers['content-type'] ?? '';
   if (!jsonMediaType.test(contentType)) {
     const got = contentType === '' ? 'none' : `\`${contentType.slice(0, 100)}\``;
-    throw new StatorError('unsupported_media_type', `Content-Type must be application/json or application/*+json, got ${got}`);
+    throw new StatorError(
+      'unsupported_media_type',
+      `Content-Type must be application/json or application/*+json, got ${got}`,
+    );
   }
   const encoding = exchange.request.headers['content-encoding'] ?? 'identity';
   if (encoding !== 'identity') {

@@ -33,7 +33,8 @@ export function sendError(exchange: Exchange, error: StatorError): void {
   const { response } = exchange;
   if (response.headersSent || response.destroyed) return;
   const { http } = errorClasses[error.code];
-  if (error.retryAfterMs !== undefined) response.setHeader('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
+  if (error.retryAfterMs !== undefined)
+    response.setHeader('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
   else if (http === 503 || http === 429 || http === 529) response.setHeader('retry-after', 1);
   sendJson(exchange, http, renderErrorBody(error));
 }

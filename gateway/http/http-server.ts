@@ -51,7 +51,8 @@ export class HttpEdge {
     const exchange = openExchange(request, response);
     this.#dispatch(exchange).catch((thrown: unknown) => {
       const error = StatorError.from(thrown);
-      if (error.code === 'internal') this.#ctx.telemetry.log.error({ err: error, path: exchange.path }, 'request handler failed');
+      if (error.code === 'internal')
+        this.#ctx.telemetry.log.error({ err: error, path: exchange.path }, 'request handler failed');
       sendError(exchange, error);
       if (!response.writableEnded) response.destroy();
     });
@@ -116,7 +117,9 @@ export class HttpEdge {
       throw new StatorError('draining', 'The gateway is shutting down. Retry elsewhere.', { retryAfterMs: 1000 });
     }
     if (this.#running <= config.maxRequests) return;
-    throw new StatorError('overloaded', `The gateway answers ${config.maxRequests} requests already.`, { retryAfterMs: 1000 });
+    throw new StatorError('overloaded', `The gateway answers ${config.maxRequests} requests already.`, {
+      retryAfterMs: 1000,
+    });
   }
 }
 

@@ -31,7 +31,13 @@ export class FastHistogram {
       aggregator: 'sum',
       labelNames: [o.label],
       reset: () => this.#series.clear(),
-      get: async () => ({ name: o.name, help: o.help, type: 'histogram', aggregator: 'sum', values: this.#values(o.name) }),
+      get: async () => ({
+        name: o.name,
+        help: o.help,
+        type: 'histogram',
+        aggregator: 'sum',
+        values: this.#values(o.name),
+      }),
     };
     // prom-client asks of a metric only what `get` gives; its types want its own classes.
     o.registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0]);

@@ -83,7 +83,11 @@ export class GatewayMetrics implements GenerationMetrics {
     this.routerFallbacks = counter('router_fallbacks_total', 'Requests placed in turn because no router answered.');
     this.#duration = histogram('request_duration_seconds', 'Whole request.', logBuckets(0.01, 512, 14));
     this.#inputTokens = histogram('input_sequence_tokens', 'Tokens of prompts.', logBuckets(1, 128_000, 14));
-    this.#outputTokens = histogram('output_sequence_tokens', 'Tokens of output of a request.', logBuckets(1, 32_000, 12));
+    this.#outputTokens = histogram(
+      'output_sequence_tokens',
+      'Tokens of output of a request.',
+      logBuckets(1, 32_000, 12),
+    );
     this.#embedding = histogram('embedding_latency_seconds', 'Embedding requests.', logBuckets(0.001, 10, 14));
     this.#outputTotal = counter('output_tokens_total', 'Tokens of output.', ['model']);
     this.#cachedTokens = counter('cached_tokens_total', 'Prompt tokens whose KV was found in a cache.', ['model']);

@@ -1,4 +1,4 @@
-import { InstanceState, type Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { type Instance, InstanceState } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { type ModelCard, WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { closeNames } from './close-names.ts';
@@ -108,10 +108,14 @@ export class ModelCatalog {
     const found = this.find(name);
     if (found === null) throw this.#notFound(name);
     if (!isComplete(found.entry)) {
-      throw new StatorError('not_ready', `Model \`${found.entry.name}\` is not ready to serve requests yet. Retry shortly.`, {
-        field: 'model',
-        retryAfterMs: 1000,
-      });
+      throw new StatorError(
+        'not_ready',
+        `Model \`${found.entry.name}\` is not ready to serve requests yet. Retry shortly.`,
+        {
+          field: 'model',
+          retryAfterMs: 1000,
+        },
+      );
     }
     return found;
   }
@@ -119,9 +123,17 @@ export class ModelCatalog {
   #notFound(name: string): StatorError {
     const shown = name.length > 200 ? `${name.slice(0, 200)}…` : name;
     const close = closeNames(name, this.#names());
-    const hint = close.length === 0 ? '' : ` Did you mean ${close.map((candidate) => `\`${candidate}\``).join(' or ')}?`;
-    const facts = { available: this.ready().map((entry) => entry.name).slice(0, 20) };
-    return new StatorError('model_not_found', `The model \`${shown}\` does not exist.${hint}`, { field: 'model', facts });
+    const hint =
+      close.length === 0 ? '' : ` Did you mean ${close.map((candidate) => `\`${candidate}\``).join(' or ')}?`;
+    const facts = {
+      available: this.ready()
+        .map((entry) => entry.name)
+        .slice(0, 20),
+    };
+    return new StatorError('model_not_found', `The model \`${shown}\` does not exist.${hint}`, {
+      field: 'model',
+      facts,
+    });
   }
 
   #names(): string[] {

@@ -42,7 +42,9 @@ function operationOf(route: Route, schemas: Record<string, unknown>): object {
     operationId: route.operationId,
     summary: route.summary,
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(route.body === null ? {} : { requestBody: { required: true, content: content('application/json', route.body) } }),
+    ...(route.body === null
+      ? {}
+      : { requestBody: { required: true, content: content('application/json', route.body) } }),
     responses,
   };
 }

@@ -31,7 +31,11 @@ export interface RouteDoc {
   readonly answers: readonly Answer[];
 }
 
-const refused: Answer = { status: '4XX', description: 'The request is at fault; `param` names the field.', schema: errorBody };
+const refused: Answer = {
+  status: '4XX',
+  description: 'The request is at fault; `param` names the field.',
+  schema: errorBody,
+};
 const failed: Answer = { status: '5XX', description: 'The service is at fault or not ready.', schema: errorBody };
 
 function answered(description: string, schema: z.ZodType | null, media?: string): Answer {

@@ -1,6 +1,6 @@
+import type { AnswerPlan } from '../api/translate/job.ts';
 import type { Choice, ChoiceFinish } from '../pipeline/choice.ts';
 import type { Generation } from '../pipeline/generation.ts';
-import type { AnswerPlan } from '../api/translate/job.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 import { renderChatLogprobs, renderCompletionLogprobs, type TokenStyle } from './logprobs.ts';
 
@@ -122,7 +122,8 @@ export function renderNvext(plan: AnswerPlan, generation: Generation, choice: Ch
     parts.push(`"stop_reason":${reason}`);
   }
   if (plan.extraFields.has('completion_token_ids')) parts.push(`"completion_token_ids":[${choice.tokenIds.join(',')}]`);
-  if (plan.extraFields.has('prompt_token_ids')) parts.push(`"prompt_token_ids":[${generation.prompt.tokenIds.join(',')}]`);
+  if (plan.extraFields.has('prompt_token_ids'))
+    parts.push(`"prompt_token_ids":[${generation.prompt.tokenIds.join(',')}]`);
   return `{${parts.join(',')}}`;
 }
 

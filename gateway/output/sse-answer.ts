@@ -136,7 +136,8 @@ export class SseAnswer implements GenerationObserver, Flushable {
     for (const annotation of this.#plan.annotations) {
       if (annotation === 'request_id') out += `event: request_id\ndata: "${generation.request.requestId}"\n\n`;
       if (annotation === 'token_ids') out += `event: token_ids\ndata: [${generation.prompt.tokenIds.join(',')}]\n\n`;
-      if (annotation === 'formatted_prompt') out += `event: formatted_prompt\ndata: "${escapeJson(generation.prompt.text)}"\n\n`;
+      if (annotation === 'formatted_prompt')
+        out += `event: formatted_prompt\ndata: "${escapeJson(generation.prompt.text)}"\n\n`;
     }
     return out;
   }

@@ -1,4 +1,4 @@
-import { StatorError } from '#lib/errors/errors.ts';
+import type { StatorError } from '#lib/errors/errors.ts';
 import type { AnswerPlan } from '../api/translate/job.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
@@ -70,9 +70,7 @@ function renderChoice(plan: AnswerPlan, generation: Generation, choice: Choice):
     const message = `{"role":"assistant","content":"${text}","refusal":null}`;
     return `{"index":${choice.index},"message":${message},"logprobs":${logprobs},"finish_reason":"${reason}"}`;
   }
-  const logprobs = plan.logprobs
-    ? renderCompletionLogprobs(choice.takeLogprobs(), style, echoed.length).json
-    : 'null';
+  const logprobs = plan.logprobs ? renderCompletionLogprobs(choice.takeLogprobs(), style, echoed.length).json : 'null';
   const prompt = plan.promptLogprobs ? `,"prompt_logprobs":${promptLogprobs(generation)}` : '';
   return `{"index":${choice.index},"text":"${text}","logprobs":${logprobs},"finish_reason":"${reason}"${prompt}}`;
 }

@@ -49,7 +49,8 @@ export function checkCard(request: GenerationRequest, task: Task, names: FieldNa
   const refuse = (field: string, what: string): never => {
     throw StatorError.unsupported(field, `\`${field}\` is not supported by the model \`${model}\`: ${what}`);
   };
-  if (!(can?.tasks ?? []).includes(task)) refuse('model', task === Task.CHAT ? 'it does not chat' : 'it does not complete text');
+  if (!(can?.tasks ?? []).includes(task))
+    refuse('model', task === Task.CHAT ? 'it does not chat' : 'it does not complete text');
   const honoured = new Set(can?.samplingFields ?? []);
   for (const [key, field, name] of samplingFields) {
     const value = request.sampling[key];
@@ -69,5 +70,6 @@ export function checkCard(request: GenerationRequest, task: Task, names: FieldNa
     refuse('prompt_logprobs', 'its engine gives no log-probabilities of the prompt');
   }
   const mode = request.guided?.case === undefined ? null : guidedModes[request.guided.case];
-  if (mode !== null && !(can?.guidedModes ?? []).includes(mode)) refuse(names.guided, 'its engine does not constrain output this way');
+  if (mode !== null && !(can?.guidedModes ?? []).includes(mode))
+    refuse(names.guided, 'its engine does not constrain output this way');
 }

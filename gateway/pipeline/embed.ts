@@ -37,7 +37,10 @@ export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedO
   }
   const most = can?.embeddingDimensions ?? 0;
   if (o.dimensions > 0 && most > 0 && o.dimensions > most) {
-    throw StatorError.invalid(o.fields.dimensions, `\`${o.fields.dimensions}\`: the model's vectors have ${most} components`);
+    throw StatorError.invalid(
+      o.fields.dimensions,
+      `\`${o.fields.dimensions}\`: the model's vectors have ${most} components`,
+    );
   }
   const inputs = await Promise.all(o.prompts.map((prompt, index) => tokenize(ctx, model, o, prompt, index)));
   const promptTokens = inputs.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
@@ -50,7 +53,10 @@ export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedO
   );
   const ordered = [...answer.embeddings].sort((a, b) => a.index - b.index);
   if (ordered.length !== inputs.length) {
-    throw new StatorError('backend_protocol', `The worker answered ${ordered.length} vectors for ${inputs.length} inputs.`);
+    throw new StatorError(
+      'backend_protocol',
+      `The worker answered ${ordered.length} vectors for ${inputs.length} inputs.`,
+    );
   }
   return { vectors: ordered.map((one) => shorten(one.values, o.dimensions)), promptTokens };
 }

@@ -7,10 +7,10 @@ import { errorClasses, isErrorCode } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
 import type { Choice } from './choice.ts';
+import type { PipelineParts } from './parts.ts';
 import { Placement } from './placement.ts';
 import { buildGenerateRequest, type PreparedPrompt } from './prepare.ts';
 import type { GenerationRequest } from './request.ts';
-import type { PipelineParts } from './parts.ts';
 
 /** Who takes a generation's output. */
 export interface GenerationObserver {
@@ -305,7 +305,9 @@ function engineError(finished: SlotFinished): StatorError {
   const { error } = finished;
   if (error === undefined) {
     const cancelled = finished.reason === FinishReason.CANCELLED;
-    const message = cancelled ? 'The worker cancelled the sequence.' : 'The worker ended the sequence without a reason.';
+    const message = cancelled
+      ? 'The worker cancelled the sequence.'
+      : 'The worker ended the sequence without a reason.';
     return new StatorError(cancelled ? 'cancelled' : 'backend_protocol', message);
   }
   const code = isErrorCode(error.code) ? error.code : 'engine_failed';

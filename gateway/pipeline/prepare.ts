@@ -68,7 +68,12 @@ export async function preparePrompt(
 }
 
 /** The prompt as text: rendered, as the client wrote it, or decoded from its ids. */
-function promptText(request: GenerationRequest, rendered: string, tokenIds: readonly number[], tokens: ModelTokens): string {
+function promptText(
+  request: GenerationRequest,
+  rendered: string,
+  tokenIds: readonly number[],
+  tokens: ModelTokens,
+): string {
   if (request.prompt.case === 'chat') return rendered;
   if (request.prompt.case === 'text') return request.prompt.value.text;
   const detokenizer = new Detokenizer(tokens.table, { specialTokens: request.specialTokens });
@@ -91,7 +96,10 @@ export function outputBudget(card: ModelCard, promptTokens: number, asked: numbe
     );
   }
   if (mostOutput > 0 && wanted > mostOutput) {
-    throw StatorError.invalid('max_tokens', `This model gives at most ${mostOutput} tokens of output; ${wanted} were asked for.`);
+    throw StatorError.invalid(
+      'max_tokens',
+      `This model gives at most ${mostOutput} tokens of output; ${wanted} were asked for.`,
+    );
   }
   if (asked !== null) return asked;
   const left = context > 0 ? context - promptTokens : 0xffff_ffff;
@@ -103,7 +111,8 @@ export function createChoices(request: GenerationRequest, prompt: PreparedPrompt
   const { stop } = request;
   return Array.from({ length: request.choices }, (_, number) => {
     const detokenizer = new Detokenizer(prompt.tokens.table, { specialTokens: request.specialTokens });
-    const stops = stop.stopStrings.length === 0 ? null : new StopMatcher(stop.stopStrings, { include: stop.includeStopString });
+    const stops =
+      stop.stopStrings.length === 0 ? null : new StopMatcher(stop.stopStrings, { include: stop.includeStopString });
     return new Choice(firstIndex + number, { detokenizer, stops, minTokens: stop.minTokens });
   });
 }
@@ -119,7 +128,10 @@ export function buildGenerateRequest(generation: Generation, choice: Choice, pla
     requestId: placement.routeId,
     model: request.model.entry.name,
     tokenIds: fresh ? [...prompt.tokenIds] : [...prompt.tokenIds, ...delivered],
-    sampling: { ...sampling, ...(sampling.seed === undefined ? {} : { seed: BigInt.asUintN(64, sampling.seed + BigInt(number)) }) },
+    sampling: {
+      ...sampling,
+      ...(sampling.seed === undefined ? {} : { seed: BigInt.asUintN(64, sampling.seed + BigInt(number)) }),
+    },
     stop: {
       maxTokens: prompt.maxTokens - delivered.length,
       minTokens: stop.minTokens,

@@ -1,7 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { InstanceState } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
-import { type RouteDecision, RouteDecisionSchema, RouterMode, type RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import {
+  type RouteDecision,
+  RouteDecisionSchema,
+  type RouteRequest,
+  RouterMode,
+} from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelCatalog, ModelWorker } from '../models/catalog.ts';
 import type { RouterClient } from './router-client.ts';
@@ -21,7 +26,9 @@ export class RoundRobinRouter implements RouterClient {
     const found = this.#catalog.find(request.model);
     const candidates = [...(found?.entry.workers.values() ?? [])].filter((worker) => this.#serves(worker, request));
     if (candidates.length === 0) {
-      throw new StatorError('worker_unavailable', `No worker can serve the model \`${request.model}\` now.`, { retryAfterMs: 1000 });
+      throw new StatorError('worker_unavailable', `No worker can serve the model \`${request.model}\` now.`, {
+        retryAfterMs: 1000,
+      });
     }
     const turn = this.#next.get(request.model) ?? 0;
     this.#next.set(request.model, turn + 1);

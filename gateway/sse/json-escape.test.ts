@@ -8,7 +8,9 @@ describe('escapeJson', () => {
       fc.string({ unit: 'binary' }),
       fc.string({ unit: 'grapheme' }),
       fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
-      fc.array(fc.constantFrom('\ud83d', '\ude00', 'a', '"', '\\', '\n', '\u2028', '\u007f')).map((parts) => parts.join('')),
+      fc
+        .array(fc.constantFrom('\ud83d', '\ude00', 'a', '"', '\\', '\n', '\u2028', '\u007f'))
+        .map((parts) => parts.join('')),
     );
     fc.assert(
       fc.property(anyText, (text) => {

@@ -91,8 +91,14 @@ export class RequestRecord {
       const { receivedMs, firstTokenMs } = first.times;
       if (firstTokenMs > 0) span.setAttribute('stator.ttft_ms', firstTokenMs - receivedMs);
       span.setAttribute('stator.worker_id', first.instanceId.toString());
-      span.setAttribute('gen_ai.usage.input_tokens', this.#sum((generation) => generation.prompt.tokenIds.length));
-      span.setAttribute('gen_ai.usage.output_tokens', this.#sum((generation) => generation.outputTokens));
+      span.setAttribute(
+        'gen_ai.usage.input_tokens',
+        this.#sum((generation) => generation.prompt.tokenIds.length),
+      );
+      span.setAttribute(
+        'gen_ai.usage.output_tokens',
+        this.#sum((generation) => generation.outputTokens),
+      );
     }
     if (error !== null) {
       span.setAttribute('error.type', error.code);
@@ -114,7 +120,8 @@ export class RequestRecord {
     };
     const { log } = this.#telemetry;
     if (error === null) log.info(fields, 'request answered');
-    else if (errorClasses[error.code].http >= 500) log.error({ ...fields, code: error.code, err: error }, 'request failed');
+    else if (errorClasses[error.code].http >= 500)
+      log.error({ ...fields, code: error.code, err: error }, 'request failed');
     else log.info({ ...fields, code: error.code, reason: error.message }, 'request refused');
   }
 

@@ -1,6 +1,6 @@
 import type { Client } from '@connectrpc/connect';
 import { createTokenTable, type TokenTable } from '#core/tokens/token-table.ts';
-import { type TokenTable as TokenTableMessage, type TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { TokenizerService, TokenTable as TokenTableMessage } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelEntry } from '../models/catalog.ts';
 
@@ -71,7 +71,8 @@ export class TokenTables {
 
   async #fetch(model: string): Promise<ModelTokens> {
     const { table } = await this.#tokenizer.getTokenizer({ model });
-    if (table === undefined) throw new StatorError('backend_protocol', `The tokenizer has no token table for \`${model}\`.`);
+    if (table === undefined)
+      throw new StatorError('backend_protocol', `The tokenizer has no token table for \`${model}\`.`);
     return new ModelTokens(table);
   }
 }

@@ -1,6 +1,7 @@
 import type { Client } from '@connectrpc/connect';
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
+import type { DownReason } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
 import type { SessionLookup } from '../pipeline/parts.ts';
@@ -22,8 +23,11 @@ interface PooledWorker {
   instance: Instance;
   readonly session: WorkerSession;
   client: EngineClient | null;
-  /** Its registration is gone; it stays as long as its session lives. */
-  unregistered: boolean;
+  /**
+   * Why its registration is gone, if it is. `withdrawn` by its own word: it gets nothing new and stays until what runs
+   * has ended. `lost`: it stays as long as its session lives.
+   */
+  gone: 'withdrawn' | 'lost' | null;
 }
 
 /** How often a worker without registration is looked at. */
@@ -65,19 +69,20 @@ export class WorkerPool implements SessionLookup {
     const known = this.#workers.get(instance.instanceId);
     if (known !== undefined && known.instance.address === instance.address) {
       known.instance = instance;
-      known.unregistered = false;
+      known.gone = null;
     } else {
       if (known !== undefined) this.#drop(instance.instanceId, known);
       const session = this.#connector.openSession(instance);
-      this.#workers.set(instance.instanceId, { instance, session, client: null, unregistered: false });
+      this.#workers.set(instance.instanceId, { instance, session, client: null, gone: null });
     }
     this.#catalog.upsert(instance);
   }
 
-  down(instance: Instance): void {
+  down(instance: Instance, reason: DownReason): void {
     const worker = this.#workers.get(instance.instanceId);
     if (worker === undefined) return;
-    worker.unregistered = true;
+    worker.gone = reason === 'withdrawn' ? 'withdrawn' : 'lost';
+    if (worker.gone === 'withdrawn') this.#catalog.remove(instance.instanceId);
     this.#review();
   }
 
@@ -90,7 +95,8 @@ export class WorkerPool implements SessionLookup {
   /** A connection for single calls to a worker; opened on first use. */
   client(instanceId: bigint): Client<typeof EngineService> {
     const worker = this.#workers.get(instanceId);
-    if (worker === undefined) throw new StatorError('worker_unavailable', `Worker ${instanceId} is not known to this gateway.`);
+    if (worker === undefined)
+      throw new StatorError('worker_unavailable', `Worker ${instanceId} is not known to this gateway.`);
     worker.client ??= this.#connector.openClient(worker.instance);
     return worker.client.client;
   }
@@ -110,8 +116,9 @@ export class WorkerPool implements SessionLookup {
   #review(): void {
     let lingering = false;
     for (const [instanceId, worker] of this.#workers) {
-      if (!worker.unregistered) continue;
-      if (worker.session.state === 'ready') lingering = true;
+      if (worker.gone === null) continue;
+      const needed = worker.session.state === 'ready' && (worker.gone === 'lost' || worker.session.inFlight > 0);
+      if (needed) lingering = true;
       else this.#drop(instanceId, worker);
     }
     if (lingering && this.#timer === null) {

@@ -11,7 +11,12 @@ import { answerJob } from './generate.ts';
 import { noteModel } from './note-model.ts';
 
 /** POST /v1/chat/completions */
-export async function chatCompletions(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, body: unknown): Promise<void> {
+export async function chatCompletions(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  body: unknown,
+): Promise<void> {
   noteModel(record, body);
   refuseDeprecated(body);
   const valid = validateBody(chatRequest, body);

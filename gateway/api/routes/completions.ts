@@ -10,7 +10,12 @@ import { answerJob } from './generate.ts';
 import { noteModel } from './note-model.ts';
 
 /** POST /v1/completions */
-export async function completions(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, body: unknown): Promise<void> {
+export async function completions(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  body: unknown,
+): Promise<void> {
   noteModel(record, body);
   const valid = validateBody(completionRequest, body);
   const model = ctx.catalog.resolve(valid.model);

@@ -53,7 +53,8 @@ export async function docsPage(exchange: Exchange, path: string): Promise<void> 
   if (name === '') return send(exchange, 200, 'text/html; charset=utf-8', page);
   if (name === 'start.js') return send(exchange, 200, 'text/javascript; charset=utf-8', startScript);
   const contentType = assets[name];
-  if (contentType === undefined) throw StatorError.notFound(`Route not found: ${exchange.method} /docs/${name.slice(0, 200)}`);
+  if (contentType === undefined)
+    throw StatorError.notFound(`Route not found: ${exchange.method} /docs/${name.slice(0, 200)}`);
   response.setHeader('cache-control', 'public, max-age=3600');
   send(exchange, 200, contentType, await readAsset(name));
 }

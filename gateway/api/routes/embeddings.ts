@@ -23,7 +23,12 @@ function renderVector(vector: Float32Array, base64: boolean): string {
 }
 
 /** POST /v1/embeddings */
-export async function embeddings(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, body: unknown): Promise<void> {
+export async function embeddings(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  body: unknown,
+): Promise<void> {
   noteModel(record, body);
   const valid = validateBody(embeddingRequest, body);
   const model = ctx.catalog.resolve(valid.model);
@@ -40,7 +45,9 @@ export async function embeddings(ctx: GatewayContext, exchange: Exchange, record
     signal: exchange.signal,
   });
   const base64 = valid.encoding_format === 'base64';
-  const data = vectors.map((vector, index) => `{"object":"embedding","index":${index},"embedding":${renderVector(vector, base64)}}`);
+  const data = vectors.map(
+    (vector, index) => `{"object":"embedding","index":${index},"embedding":${renderVector(vector, base64)}}`,
+  );
   const name = escapeJson(model.entry.name);
   const usage = `{"prompt_tokens":${promptTokens},"total_tokens":${promptTokens}}`;
   sendJson(exchange, 200, `{"object":"list","data":[${data.join(',')}],"model":"${name}","usage":${usage}}`);

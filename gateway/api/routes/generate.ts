@@ -9,7 +9,12 @@ import type { RequestRecord } from '../../telemetry/request-record.ts';
 import type { Job } from '../translate/job.ts';
 
 /** Runs a translated request and answers it, streamed or whole. Never rejects: errors become answers. */
-export async function answerJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
+export async function answerJob(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  job: Job,
+): Promise<void> {
   record.attributes(job.traceAttributes);
   const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
   const traced: Job = { ...job, requests };

@@ -20,10 +20,12 @@ function shownModel(entry: ModelEntry, id: string = entry.name): object {
 
 /** GET /v1/models: models that can be asked for now, and the adapters they have. */
 export function listModels(ctx: GatewayContext, exchange: Exchange): void {
-  const data = ctx.catalog.ready().flatMap((entry) => [
-    shownModel(entry),
-    ...entry.card.adapters.map((adapter) => ({ ...shownModel(entry, adapter.name), parent: entry.name })),
-  ]);
+  const data = ctx.catalog
+    .ready()
+    .flatMap((entry) => [
+      shownModel(entry),
+      ...entry.card.adapters.map((adapter) => ({ ...shownModel(entry, adapter.name), parent: entry.name })),
+    ]);
   sendJson(exchange, 200, JSON.stringify({ object: 'list', data }));
 }
 
@@ -53,7 +55,8 @@ function roleName(role: WorkerRole): string {
 /** GET /v1/models/{id}/ready: which roles are there and which are missing. */
 function getReadiness(ctx: GatewayContext, exchange: Exchange, id: string): void {
   const found = ctx.catalog.find(id);
-  if (found === null) throw new StatorError('model_not_found', `The model \`${id.slice(0, 200)}\` does not exist.`, { field: 'model' });
+  if (found === null)
+    throw new StatorError('model_not_found', `The model \`${id.slice(0, 200)}\` does not exist.`, { field: 'model' });
   const { entry } = found;
   const ready = ctx.catalog.isReady(entry);
   const workers: Record<string, number> = {};
@@ -63,8 +66,19 @@ function getReadiness(ctx: GatewayContext, exchange: Exchange, id: string): void
   }
   const present = Object.keys(workers).sort();
   const needs = entry.card.needs.map((need) => need.roles.map(roleName));
-  const missing = needs.map((roles) => roles.filter((role) => !present.includes(role))).sort((a, b) => a.length - b.length)[0] ?? [];
-  const reason = ready ? {} : { reason: missing.length > 0 ? `missing ${missing.join(', ')}` : 'no worker takes requests' };
-  const body = { model: entry.name, ready, ...reason, worker_types: workers, needs, present, missing_worker_types: missing };
+  const missing =
+    needs.map((roles) => roles.filter((role) => !present.includes(role))).sort((a, b) => a.length - b.length)[0] ?? [];
+  const reason = ready
+    ? {}
+    : { reason: missing.length > 0 ? `missing ${missing.join(', ')}` : 'no worker takes requests' };
+  const body = {
+    model: entry.name,
+    ready,
+    ...reason,
+    worker_types: workers,
+    needs,
+    present,
+    missing_worker_types: missing,
+  };
   sendJson(exchange, ready ? 200 : 503, JSON.stringify(body));
 }

@@ -23,10 +23,7 @@ const toolChoice = z.union([
   z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: z.string().min(1) }) }),
 ]);
 
-const thinking = z.union([
-  z.boolean(),
-  z.strictObject({ type: z.enum(['enabled', 'disabled', 'adaptive']) }),
-]);
+const thinking = z.union([z.boolean(), z.strictObject({ type: z.enum(['enabled', 'disabled', 'adaptive']) })]);
 
 /** The body of POST /v1/chat/completions. */
 export const chatRequest = z
@@ -44,8 +41,14 @@ export const chatRequest = z
     thinking: thinking.nullish(),
     chat_template_args: templateArgs.describe('Further variables of the chat template.'),
     chat_template_kwargs: templateArgs.describe('Another name of chat_template_args.'),
-    add_generation_prompt: z.boolean().nullish().describe("Whether the template opens the assistant's turn. Default true."),
-    continue_final_message: z.boolean().nullish().describe('Whether the last message is continued; needs add_generation_prompt = false.'),
+    add_generation_prompt: z
+      .boolean()
+      .nullish()
+      .describe("Whether the template opens the assistant's turn. Default true."),
+    continue_final_message: z
+      .boolean()
+      .nullish()
+      .describe('Whether the last message is continued; needs add_generation_prompt = false.'),
     modalities: z.array(z.literal('text')).max(1).nullish(),
     service_tier: z.enum(['auto', 'default']).nullish(),
     store: z.literal(false).nullish().describe('Answers are not stored: false only.'),

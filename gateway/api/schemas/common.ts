@@ -5,7 +5,9 @@ import { nvext } from './nvext.ts';
 const mostTokens = 1_048_576;
 const tokenId = z.int().min(0).max(0xffff_ffff);
 /** JSON numbers are exact up to here; larger seeds are refused instead of rounded. */
-const seed = z.int().describe('Equal seeds give equal output for equal requests. Any integer from -(2^53-1) to 2^53-1.');
+const seed = z
+  .int()
+  .describe('Equal seeds give equal output for equal requests. Any integer from -(2^53-1) to 2^53-1.');
 
 export const stopEntry = z.union([z.string().min(1), tokenId]);
 
@@ -41,7 +43,12 @@ export const generationFields = {
     .describe('Token id to a number from -100 to 100 that is added to its logit.'),
   seed: seed.nullish(),
   n: z.int().min(1).max(128).nullish().describe('Number of choices; more than one needs temperature > 0.'),
-  max_tokens: z.int().min(1).max(mostTokens).nullish().describe('Most output tokens. Default: what the context leaves.'),
+  max_tokens: z
+    .int()
+    .min(1)
+    .max(mostTokens)
+    .nullish()
+    .describe('Most output tokens. Default: what the context leaves.'),
   min_tokens: z.int().min(0).max(mostTokens).nullish().describe('No stop before this many output tokens.'),
   stop: stopField,
   stop_token_ids: z.array(tokenId).max(32).nullish().describe('Tokens that end generation.'),
@@ -50,11 +57,27 @@ export const generationFields = {
   skip_special_tokens: z.boolean().nullish().describe('Whether special tokens are left out of the text. Default true.'),
   stream: z.boolean().nullish(),
   stream_options: streamOptions,
-  guided_json: z.union([z.record(z.string(), z.unknown()), z.string()]).nullish().describe('JSON Schema, if the model promises it.'),
+  guided_json: z
+    .union([z.record(z.string(), z.unknown()), z.string()])
+    .nullish()
+    .describe('JSON Schema, if the model promises it.'),
   guided_regex: z.string().min(1).nullish().describe('Regular expression, if the model promises it.'),
-  guided_grammar: z.string().min(1).nullish().describe("Grammar in the engine's syntax (GBNF for llama.cpp), if the model promises it."),
-  guided_choice: z.array(z.string().min(1)).min(1).nullish().describe('The output is one of these, if the model promises it.'),
-  prompt_logprobs: z.int().min(0).max(20).nullish().describe("Log-probabilities of the prompt's tokens, if the model promises them."),
+  guided_grammar: z
+    .string()
+    .min(1)
+    .nullish()
+    .describe("Grammar in the engine's syntax (GBNF for llama.cpp), if the model promises it."),
+  guided_choice: z
+    .array(z.string().min(1))
+    .min(1)
+    .nullish()
+    .describe('The output is one of these, if the model promises it.'),
+  prompt_logprobs: z
+    .int()
+    .min(0)
+    .max(20)
+    .nullish()
+    .describe("Log-probabilities of the prompt's tokens, if the model promises them."),
   return_tokens_as_token_ids: z.boolean().nullish().describe('Log-probability tokens as "token_id:<id>".'),
   user: z.string().max(512).nullish().describe("The caller's user; attached to the trace."),
   cache_salt: z.string().max(512).nullish().describe('Separates prefix caches, for example of tenants.'),

@@ -12,10 +12,18 @@ export const completionRequest = z
   .strictObject({
     ...generationFields,
     prompt,
-    best_of: z.int().min(0).max(20).nullish().describe('Only n: choosing among more candidates than are returned is not offered.'),
+    best_of: z
+      .int()
+      .min(0)
+      .max(20)
+      .nullish()
+      .describe('Only n: choosing among more candidates than are returned is not offered.'),
     echo: z.boolean().nullish().describe('Whether the prompt is repeated in front of the text.'),
     logprobs: z.int().min(0).max(5).nullish().describe('Alternatives at each place; 0: only the chosen token.'),
-    add_special_tokens: z.boolean().nullish().describe("Whether the model's special tokens are put in front of text. Default true."),
+    add_special_tokens: z
+      .boolean()
+      .nullish()
+      .describe("Whether the model's special tokens are put in front of text. Default true."),
   })
   .meta({ id: 'CompletionRequest' });
 

@@ -10,11 +10,27 @@ export const embeddingRequest = z
     input: z
       .union([z.string().min(1), tokens, z.array(z.string().min(1)).min(1).max(2048), z.array(tokens).min(1).max(2048)])
       .describe('Text, a list of texts, token ids, or a list of lists of token ids.'),
-    encoding_format: z.enum(['float', 'base64']).nullish().describe('base64: little-endian 32-bit floats. Default float.'),
-    dimensions: z.int().min(1).max(65536).nullish().describe('Keeps only this many components, scaled to length 1 again.'),
+    encoding_format: z
+      .enum(['float', 'base64'])
+      .nullish()
+      .describe('base64: little-endian 32-bit floats. Default float.'),
+    dimensions: z
+      .int()
+      .min(1)
+      .max(65536)
+      .nullish()
+      .describe('Keeps only this many components, scaled to length 1 again.'),
     user: z.string().max(512).nullish(),
-    add_special_tokens: z.boolean().nullish().describe("Whether the model's special tokens are added to text. Default true."),
-    truncate_prompt_tokens: z.int().min(-1).max(1_048_576).nullish().describe('Keeps the first this many tokens; -1: what the model takes.'),
+    add_special_tokens: z
+      .boolean()
+      .nullish()
+      .describe("Whether the model's special tokens are added to text. Default true."),
+    truncate_prompt_tokens: z
+      .int()
+      .min(-1)
+      .max(1_048_576)
+      .nullish()
+      .describe('Keeps the first this many tokens; -1: what the model takes.'),
   })
   .meta({ id: 'EmbeddingRequest' });
 

@@ -44,7 +44,12 @@ const assistantMessage = z.strictObject({
   audio: z.null().optional(),
   function_call: z.null().optional(),
 });
-const toolMessage = z.strictObject({ role: z.literal('tool'), content: textParts, tool_call_id: z.string().min(1), name });
+const toolMessage = z.strictObject({
+  role: z.literal('tool'),
+  content: textParts,
+  tool_call_id: z.string().min(1),
+  name,
+});
 
 export const message = z
   .discriminatedUnion('role', [systemMessage, developerMessage, userMessage, assistantMessage, toolMessage])

@@ -18,10 +18,16 @@ export const nvext = z
       .nullish()
       .describe('Extra events in front of a stream.'),
     backend_instance_id: instanceIdField.nullish().describe('Worker that must serve the request.'),
-    decode_worker_id: instanceIdField.nullish().describe('The same as backend_instance_id where prefill and decode are one worker.'),
+    decode_worker_id: instanceIdField
+      .nullish()
+      .describe('The same as backend_instance_id where prefill and decode are one worker.'),
     dp_rank: rank.nullish().describe('Data parallel rank that must serve the request.'),
     token_data: z.array(rank).min(1).nullish().describe('Prompt as token ids, instead of tokenizing.'),
-    cache_salt: z.string().max(512).nullish().describe('Separates prefix caches; wins over the cache_salt of the request.'),
+    cache_salt: z
+      .string()
+      .max(512)
+      .nullish()
+      .describe('Separates prefix caches; wins over the cache_salt of the request.'),
     extra_fields: z
       .array(z.enum(['worker_id', 'timing', 'stop_reason', 'completion_token_ids', 'prompt_token_ids']))
       .max(8)

@@ -28,7 +28,10 @@ function constraintOf(body: ChatRequestBody): NamedGuided | null {
   const format = body.response_format;
   if (!format || format.type === 'text') return guided;
   if (guided !== null) {
-    throw StatorError.invalid(guided.field, `Validation: \`${guided.field}\` cannot be combined with \`response_format\``);
+    throw StatorError.invalid(
+      guided.field,
+      `Validation: \`${guided.field}\` cannot be combined with \`response_format\``,
+    );
   }
   if (format.type === 'json_object') return { guided: { case: 'jsonObject', value: true }, field: 'response_format' };
   const schema = format.json_schema.schema ?? {};
@@ -39,22 +42,36 @@ function constraintOf(body: ChatRequestBody): NamedGuided | null {
 function offeredTools(body: ChatRequestBody, model: ResolvedModel): NonNullable<ChatRequestBody['tools']> {
   const tools = body.tools ?? [];
   const choice = body.tool_choice;
-  if (typeof choice === 'object' && choice !== null && !tools.some((tool) => tool.function.name === choice.function.name)) {
+  if (
+    typeof choice === 'object' &&
+    choice !== null &&
+    !tools.some((tool) => tool.function.name === choice.function.name)
+  ) {
     const name = choice.function.name;
-    throw StatorError.invalid('tool_choice', `Validation: \`tool_choice\`: the tool \`${name}\` is not among \`tools\``);
+    throw StatorError.invalid(
+      'tool_choice',
+      `Validation: \`tool_choice\`: the tool \`${name}\` is not among \`tools\``,
+    );
   }
   if (choice === 'required' && tools.length === 0) {
     throw StatorError.invalid('tool_choice', 'Validation: `tool_choice`: `required` needs `tools`');
   }
   if (tools.length === 0 || choice === 'none') return [];
   if (model.entry.card.toolCallParser === '') {
-    throw StatorError.unsupported('tools', `\`tools\` is not supported by the model \`${model.entry.name}\`: it has no parser for tool calls`);
+    throw StatorError.unsupported(
+      'tools',
+      `\`tools\` is not supported by the model \`${model.entry.name}\`: it has no parser for tool calls`,
+    );
   }
   if (choice === 'required' || typeof choice === 'object') {
-    if (choice !== null) throw StatorError.unsupported('tool_choice', '`tool_choice` can be `none` or `auto`: calls cannot be forced');
+    if (choice !== null)
+      throw StatorError.unsupported('tool_choice', '`tool_choice` can be `none` or `auto`: calls cannot be forced');
   }
   if (body.parallel_tool_calls === false) {
-    throw StatorError.unsupported('parallel_tool_calls', '`parallel_tool_calls` cannot be false: the number of calls is not limited');
+    throw StatorError.unsupported(
+      'parallel_tool_calls',
+      '`parallel_tool_calls` cannot be false: the number of calls is not limited',
+    );
   }
   return tools;
 }
@@ -66,7 +83,8 @@ function promptOf(body: ChatRequestBody, model: ResolvedModel): GenerationReques
     return { case: 'tokens', value: create(TokenPromptSchema, { tokenIds: nvext.token_data }) };
   }
   const messages = chatMessagesOf(body.messages, model);
-  if (nvext?.use_raw_prompt) return { case: 'text', value: create(TextPromptSchema, { text: rawPromptOf(body.messages) }) };
+  if (nvext?.use_raw_prompt)
+    return { case: 'text', value: create(TextPromptSchema, { text: rawPromptOf(body.messages) }) };
   const continued = body.continue_final_message ?? false;
   const opened = body.add_generation_prompt ?? !continued;
   if (continued && opened) {
@@ -95,7 +113,12 @@ function logprobsOf(body: ChatRequestBody): number | null {
 }
 
 /** A chat request against its model: throws StatorError naming the field of whatever cannot be honoured. */
-export function translateChat(body: ChatRequestBody, model: ResolvedModel, headers: HeaderWishes, input: TranslateInput): Job {
+export function translateChat(
+  body: ChatRequestBody,
+  model: ResolvedModel,
+  headers: HeaderWishes,
+  input: TranslateInput,
+): Job {
   const stream = streamOptionsOf(body);
   const constraint = constraintOf(body);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;

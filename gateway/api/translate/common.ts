@@ -71,7 +71,10 @@ function logitBiasOf(body: Body, model: ResolvedModel): Record<number, number> {
 export function checkTokenId(tokenId: number, field: string, model: ResolvedModel): void {
   const size = model.entry.card.tokenizer?.vocabSize ?? 0;
   if (tokenId <= 0xffff_ffff && (size === 0 || tokenId < size)) return;
-  throw StatorError.invalid(field, `Validation: \`${field}\`: token id ${tokenId} is not in the vocabulary (${size} tokens)`);
+  throw StatorError.invalid(
+    field,
+    `Validation: \`${field}\`: token id ${tokenId} is not in the vocabulary (${size} tokens)`,
+  );
 }
 
 export function checkTokenIds(tokenIds: readonly number[], field: string, model: ResolvedModel): void {
@@ -86,12 +89,18 @@ export function stopOf(body: Body, maxTokens: number | null, model: ResolvedMode
   const stopStrings = entries.filter((entry) => typeof entry === 'string');
   const stopTokenIds = [...entries.filter((entry) => typeof entry === 'number'), ...(body.stop_token_ids ?? [])];
   if (stopStrings.length + stopTokenIds.length > mostStops) {
-    throw StatorError.invalid('stop', `Validation: \`stop\` and \`stop_token_ids\` may hold ${mostStops} entries together`);
+    throw StatorError.invalid(
+      'stop',
+      `Validation: \`stop\` and \`stop_token_ids\` may hold ${mostStops} entries together`,
+    );
   }
   checkTokenIds(stopTokenIds, 'stop_token_ids', model);
   const minTokens = body.min_tokens ?? 0;
   if (maxTokens !== null && minTokens > maxTokens) {
-    throw StatorError.invalid('min_tokens', `Validation: \`min_tokens\`: ${minTokens} is more than \`max_tokens\` (${maxTokens})`);
+    throw StatorError.invalid(
+      'min_tokens',
+      `Validation: \`min_tokens\`: ${minTokens} is more than \`max_tokens\` (${maxTokens})`,
+    );
   }
   const includeStopString = body.include_stop_str_in_output ?? false;
   return { maxTokens, minTokens, stopTokenIds, ignoreEos: body.ignore_eos ?? false, stopStrings, includeStopString };
@@ -105,13 +114,17 @@ export function guidedOf(body: Body): { guided: Guided; field: string } | null {
     found.push({ guided: { case: 'jsonSchema', value }, field: 'guided_json' });
   }
   if (body.guided_regex) found.push({ guided: { case: 'regex', value: body.guided_regex }, field: 'guided_regex' });
-  if (body.guided_grammar) found.push({ guided: { case: 'grammar', value: body.guided_grammar }, field: 'guided_grammar' });
+  if (body.guided_grammar)
+    found.push({ guided: { case: 'grammar', value: body.guided_grammar }, field: 'guided_grammar' });
   if (body.guided_choice) {
     found.push({ guided: { case: 'choice', value: { choices: body.guided_choice } }, field: 'guided_choice' });
   }
   const [first, second] = found;
   if (first !== undefined && second !== undefined) {
-    throw StatorError.invalid(second.field, `Validation: \`${second.field}\` cannot be combined with \`${first.field}\``);
+    throw StatorError.invalid(
+      second.field,
+      `Validation: \`${second.field}\` cannot be combined with \`${first.field}\``,
+    );
   }
   return first ?? null;
 }

@@ -39,12 +39,17 @@ function listOf(body: CompletionRequestBody): readonly Prompt[] {
   const { prompt } = body;
   if (typeof prompt === 'string') return [prompt];
   const [first] = prompt;
-  return typeof first === 'number' ? [prompt.filter((item) => typeof item === 'number')] : prompt.filter((item) => typeof item !== 'number');
+  return typeof first === 'number'
+    ? [prompt.filter((item) => typeof item === 'number')]
+    : prompt.filter((item) => typeof item !== 'number');
 }
 
 function checkEcho(body: CompletionRequestBody): void {
   if (body.echo && typeof body.logprobs === 'number') {
-    throw StatorError.unsupported('echo', '`echo` together with `logprobs` is not supported: ask for `prompt_logprobs`');
+    throw StatorError.unsupported(
+      'echo',
+      '`echo` together with `logprobs` is not supported: ask for `prompt_logprobs`',
+    );
   }
 }
 
@@ -84,7 +89,8 @@ export function translateCompletion(
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers),
-    returnPromptText: body.echo === true || (stream.stream && (body.nvext?.annotations ?? []).includes('formatted_prompt')),
+    returnPromptText:
+      body.echo === true || (stream.stream && (body.nvext?.annotations ?? []).includes('formatted_prompt')),
     timeoutMs: input.timeoutMs,
     traceparent: headers.traceparent,
     tracestate: headers.tracestate,

@@ -32,7 +32,11 @@ export function headerWishes(headers: IncomingHttpHeaders): HeaderWishes {
   const traceparent = first(headers, ['traceparent']);
   return {
     instanceId: /^\d{1,20}$/.test(instanceId) ? instanceId : null,
-    dataParallelRank: integer(first(headers, ['x-dynamo-dp-rank', 'x-dp-rank', 'x-data-parallel-rank']), 0, 0xffff_ffff),
+    dataParallelRank: integer(
+      first(headers, ['x-dynamo-dp-rank', 'x-dp-rank', 'x-data-parallel-rank']),
+      0,
+      0xffff_ffff,
+    ),
     priority: integer(first(headers, ['x-dynamo-request-priority']), -0x8000_0000, 0x7fff_ffff),
     strictPriority: integer(first(headers, ['x-dynamo-request-strict-priority']), 0, 0xffff_ffff),
     tenantId: first(headers, ['x-tenant-id']).slice(0, 512),

@@ -1,5 +1,4 @@
-import type { Guided } from '../../pipeline/request.ts';
-import type { GenerationRequest } from '../../pipeline/request.ts';
+import type { GenerationRequest, Guided } from '../../pipeline/request.ts';
 import type { Nvext } from '../schemas/nvext.ts';
 import type { StreamOptions } from './common.ts';
 

@@ -17,7 +17,11 @@ function mediaOf(part: Part): { modality: string; url: string; uuid: string } | 
     case 'audio_url':
       return { modality: 'audio', url: part.audio_url.url, uuid: part.audio_url.uuid ?? '' };
     case 'input_audio':
-      return { modality: 'audio', url: `data:audio/${part.input_audio.format};base64,${part.input_audio.data}`, uuid: '' };
+      return {
+        modality: 'audio',
+        url: `data:audio/${part.input_audio.format};base64,${part.input_audio.data}`,
+        uuid: '',
+      };
     default:
       return null;
   }
@@ -30,7 +34,10 @@ function partOf(part: Part, field: string, model: ResolvedModel): PartInit {
   if (media === null) throw StatorError.unsupported(field, `\`${field}\` has a kind of content that is not supported`);
   if (!(model.entry.card.capabilities?.modalities ?? []).includes(media.modality)) {
     const name = model.entry.name;
-    throw StatorError.unsupported(field, `\`${field}\` holds ${media.modality}, which the model \`${name}\` does not read`);
+    throw StatorError.unsupported(
+      field,
+      `\`${field}\` holds ${media.modality}, which the model \`${name}\` does not read`,
+    );
   }
   const { modality, url, uuid } = media;
   return { part: { case: 'media', value: { modality, uuid, source: { case: 'url', value: url } } } };

@@ -1,0 +1,96 @@
+import type { Client } from '@connectrpc/connect';
+import { Gauge } from 'prom-client';
+import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import type { GatewayConfig } from './config.ts';
+import type { GatewayContext } from './context.ts';
+import { Degradations } from './health/degradations.ts';
+import { GatewayMetrics } from './metrics/metrics.ts';
+import { ModelCatalog } from './models/catalog.ts';
+import { RoundRobinRouter } from './routing/round-robin-router.ts';
+import type { RouterClient } from './routing/router-client.ts';
+import { FlushQueue } from './sse/flush-queue.ts';
+import { TokenTables } from './tokenizer/token-tables.ts';
+import { type WorkerConnector, WorkerPool } from './workers/worker-pool.ts';
+
+/** What the outside gives a gateway: how it reaches the other services. */
+export interface GatewayLinks {
+  readonly connector: WorkerConnector;
+  readonly tokenizer: Client<typeof TokenizerService>;
+  readonly hasTokenizer: () => boolean;
+  /** The router; `fallback` chooses in turn where it cannot. */
+  readonly router: (fallback: RouterClient, onFallback: () => void) => RouterClient;
+  readonly hasRouter: () => boolean;
+}
+
+/** Wires the parts of a gateway; opens nothing. */
+export function buildContext(
+  config: GatewayConfig,
+  telemetry: Telemetry,
+  links: GatewayLinks,
+  draining: AbortSignal,
+): GatewayContext {
+  const catalog = new ModelCatalog((instance, card) => {
+    const fields = { instance_id: instance.instanceId.toString(), model: card.name };
+    telemetry.log.error(fields, 'worker left out: its model card differs from the set that serves the model');
+  });
+  const workers = new WorkerPool(links.connector, catalog);
+  const metrics = new GatewayMetrics(telemetry.metrics, catalog);
+  const fallback = new RoundRobinRouter(catalog, (instanceId) => workers.isAlive(instanceId));
+  const router = links.router(fallback, () => metrics.routerFallbacks.inc());
+  const tables = new TokenTables(links.tokenizer, { limit: config.maxTokenTables });
+  const degradations = new Degradations({
+    no_tokenizer: () => !links.hasTokenizer(),
+    no_router: () => !links.hasRouter(),
+    no_workers: () => catalog.ready().length === 0,
+  });
+  exposeState(telemetry, { workers, degradations, tables });
+  const migration = {
+    limit: config.migrationLimit,
+    maxSequenceTokens: config.migrationMaxTokens === 0 ? null : config.migrationMaxTokens,
+  };
+  const pipeline = { tokenizer: links.tokenizer, tables, router, sessions: workers, metrics, migration };
+  const flushQueue = new FlushQueue();
+  return {
+    config,
+    telemetry,
+    metrics,
+    catalog,
+    workers,
+    tokenizer: links.tokenizer,
+    pipeline,
+    flushQueue,
+    degradations,
+    draining,
+  };
+}
+
+/** Gauges that are read when Prometheus asks. */
+function exposeState(
+  telemetry: Telemetry,
+  parts: { workers: WorkerPool; degradations: Degradations; tables: TokenTables },
+): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name: `stator_gateway_${name}`,
+      help,
+      registers: [telemetry.metrics],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge('workers', 'Workers that have a session.', () => parts.workers.size);
+  gauge('running_sequences', 'Sequences that run over all sessions.', () => parts.workers.inFlight);
+  gauge('token_tables', 'Vocabularies kept for turning tokens into text.', () => parts.tables.size);
+  new Gauge({
+    name: 'stator_gateway_degraded',
+    help: '1 while the gateway does without something.',
+    labelNames: ['kind'],
+    registers: [telemetry.metrics],
+    collect() {
+      this.reset();
+      for (const kind of parts.degradations.current()) this.set({ kind }, 1);
+    },
+  });
+}

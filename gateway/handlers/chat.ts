@@ -1,0 +1,58 @@
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { ChatRequest, InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
+import { Task } from '#gen/stator/model/v1/model_pb.ts';
+import { ChatPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { GatewayContext } from '../context.ts';
+import type { ResolvedModel } from '../models/catalog.ts';
+import { checkCard } from '../pipeline/check-card.ts';
+import type { GenerationRequest } from '../pipeline/request.ts';
+import { streamDeltas } from './delta-stream.ts';
+import { generationOf } from './request.ts';
+
+function promptOf(request: ChatRequest, model: ResolvedModel): GenerationRequest['prompt'] {
+  const { messages, tools } = request;
+  if (messages.length === 0) throw StatorError.invalid('messages', '`messages` must not be empty');
+  if (tools.length > 0 && model.entry.card.toolCallParser === '') {
+    throw StatorError.unsupported('tools', `\`tools\` is not supported by the model \`${model.entry.name}\``);
+  }
+  const modalities = model.entry.card.capabilities?.modalities ?? [];
+  for (const [index, message] of messages.entries()) {
+    for (const [place, { part }] of message.content.entries()) {
+      if (part.case !== 'media' || modalities.includes(part.value.modality)) continue;
+      const field = `messages[${index}].content[${place}]`;
+      throw StatorError.unsupported(field, `\`${field}\` holds ${part.value.modality}, which the model does not read`);
+    }
+  }
+  const value = create(ChatPromptSchema, {
+    messages,
+    tools,
+    addGenerationPrompt: !request.continueFinalMessage,
+    continueFinalMessage: request.continueFinalMessage,
+    templateArgsJson: request.templateArgsJson,
+  });
+  return { case: 'chat', value };
+}
+
+export function chat(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceService>, 'chat'> {
+  return {
+    async *chat(request, context) {
+      const model = ctx.catalog.resolve(request.model);
+      const timeoutMs = ctx.config.requestTimeoutSeconds * 1000;
+      const generation = generationOf(request.options, model, promptOf(request, model), { context, timeoutMs });
+      const seedGiven = request.options?.sampling?.seed !== undefined;
+      checkCard(generation, Task.CHAT, { guided: 'options.guided', logprobs: 'options.top_logprobs', seedGiven });
+      const head = {
+        id: `chatcmpl-${generation.requestId}`,
+        model: model.entry.name,
+        createdUnix: BigInt(Math.floor(Date.now() / 1000)),
+      };
+      const returnTokenIds = request.options?.returnTokenIds ?? false;
+      const o = { endpoint: 'chat_completions', returnTokenIds, prefix: '' } as const;
+      for await (const { deltas, usage } of streamDeltas(ctx, generation, context, o)) {
+        yield { ...head, deltas, ...(usage === null ? {} : { usage }) };
+      }
+    },
+  };
+}

@@ -1,0 +1,5 @@
+import { runMain } from '#lib/service/run.ts';
+import { gatewaySettings } from './config.ts';
+import { startGateway } from './service.ts';
+
+await runMain({ name: 'gateway', settings: gatewaySettings, start: startGateway });

@@ -1,0 +1,76 @@
+import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { RemoteRouter } from './remote-router.ts';
+import type { RouterClient } from './router-client.ts';
+
+/**
+ * The routers that discovery knows, and what to do without them: the first connected one decides; where none answers,
+ * requests are placed locally, so that a lost router never loses a request.
+ */
+export class RouterSwitch implements RouterClient {
+  readonly #open: (instance: Instance) => RemoteRouter;
+  readonly #fallback: RouterClient;
+  readonly #onFallback: () => void;
+  readonly #routers = new Map<bigint, RemoteRouter>();
+  readonly #owners = new Map<string, RouterClient>();
+
+  constructor(open: (instance: Instance) => RemoteRouter, fallback: RouterClient, onFallback: () => void) {
+    this.#open = open;
+    this.#fallback = fallback;
+    this.#onFallback = onFallback;
+  }
+
+  get connected(): boolean {
+    for (const router of this.#routers.values()) if (router.connected) return true;
+    return false;
+  }
+
+  up(instance: Instance): void {
+    if (this.#routers.has(instance.instanceId)) return;
+    this.#routers.set(instance.instanceId, this.#open(instance));
+  }
+
+  /** A router that left discovery is let go; reservations it has are its session's and end with it. */
+  down(instance: Instance): void {
+    this.#routers.get(instance.instanceId)?.close();
+    this.#routers.delete(instance.instanceId);
+  }
+
+  async route(request: RouteRequest, signal: AbortSignal): Promise<RouteDecision> {
+    for (const router of this.#routers.values()) {
+      if (!router.connected) continue;
+      try {
+        const decision = await router.route(request, signal);
+        this.#owners.set(request.requestId, router);
+        return decision;
+      } catch (thrown) {
+        const error = StatorError.from(thrown);
+        if (signal.aborted || error.code !== 'not_ready') throw error;
+      }
+    }
+    const decision = await this.#fallback.route(request, signal);
+    this.#onFallback();
+    return decision;
+  }
+
+  prefillDone(requestId: string): void {
+    this.#owners.get(requestId)?.prefillDone(requestId);
+  }
+
+  outputBlock(requestId: string, outputTokens: number): void {
+    this.#owners.get(requestId)?.outputBlock(requestId, outputTokens);
+  }
+
+  finish(requestId: string, outcome: { readonly workerFailed: boolean }): void {
+    const owner = this.#owners.get(requestId) ?? this.#fallback;
+    this.#owners.delete(requestId);
+    owner.finish(requestId, outcome);
+  }
+
+  close(): void {
+    for (const router of this.#routers.values()) router.close();
+    this.#routers.clear();
+    this.#fallback.close();
+  }
+}

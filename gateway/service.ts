@@ -1,0 +1,98 @@
+import { hostname } from 'node:os';
+import { create } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
+import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { Discovery, DownReason, Watch } from '#lib/discovery/discovery.ts';
+import { startRpcServer } from '#lib/rpc/server.ts';
+import type { ServiceParts } from '#lib/service/run.ts';
+import { buildContext } from './build-context.ts';
+import type { GatewayConfig } from './config.ts';
+import type { GatewayContext } from './context.ts';
+import { inferenceHandlers } from './handlers/inference.ts';
+import { HttpEdge } from './http/http-server.ts';
+import type { RouterClient } from './routing/router-client.ts';
+import { ServiceLinks, tlsOf } from './service-links.ts';
+
+/** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
+export interface GatewayOverrides {
+  readonly tokenizer?: Client<typeof TokenizerService>;
+  readonly router?: RouterClient;
+}
+
+export interface GatewayService {
+  readonly address: string;
+  readonly context: GatewayContext;
+  /** Refuses new requests, finishes running ones within the grace period, closes everything. Idempotent. */
+  stop(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Starts a gateway: one port for REST and inference.v1, following discovery for everything behind it. */
+export async function startGateway(
+  config: GatewayConfig,
+  parts: ServiceParts,
+  overrides: GatewayOverrides = {},
+): Promise<GatewayService> {
+  const links = new ServiceLinks(config, parts, overrides);
+  const draining = new AbortController();
+  const context = buildContext(config, parts.telemetry, links, draining.signal);
+  const watch = followDiscovery(parts.discovery, context, links);
+  const edge = new HttpEdge(context);
+  const server = await startRpcServer({
+    listen: config.listen,
+    services: [InferenceService],
+    routes: (router) => router.service(InferenceService, inferenceHandlers(context)),
+    telemetry: parts.telemetry,
+    http: edge.handle,
+    requireAuth: false,
+    maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
+    ...tlsOf(config),
+  });
+  const address = config.advertise ?? server.address;
+  const registration = await parts.discovery.register(describe(config, parts, address));
+  let stopping: Promise<void> | null = null;
+  const stop = async (): Promise<void> => {
+    draining.abort();
+    server.setServing(false);
+    await registration.withdraw().catch(() => {});
+    await server.stop(config.shutdownGraceSeconds * 1000);
+    watch.close();
+    links.close();
+    context.workers.close();
+    context.pipeline.router.close();
+  };
+  const stopOnce = (): Promise<void> => {
+    stopping ??= stop();
+    return stopping;
+  };
+  return { address: server.address, context, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+}
+
+function describe(config: GatewayConfig, parts: ServiceParts, address: string): Instance {
+  return create(InstanceSchema, {
+    instanceId: parts.instanceId,
+    kind: ServiceKind.GATEWAY,
+    namespace: config.namespace,
+    address,
+    tls: config.tlsCert !== undefined,
+    state: InstanceState.READY,
+    startedUnixMs: BigInt(Date.now()),
+    host: hostname(),
+  });
+}
+
+function followDiscovery(discovery: Discovery, context: GatewayContext, links: ServiceLinks): Watch {
+  const up = (instance: Instance): void => {
+    if (instance.kind === ServiceKind.WORKER) context.workers.up(instance);
+    else if (instance.kind === ServiceKind.TOKENIZER) links.tokenizers.up(instance);
+    else if (instance.kind === ServiceKind.ROUTER) links.routers?.up(instance);
+  };
+  const down = (instance: Instance, reason: DownReason): void => {
+    if (instance.kind === ServiceKind.WORKER) context.workers.down(instance, reason);
+    else if (instance.kind === ServiceKind.TOKENIZER) links.tokenizers.down(instance);
+    else if (instance.kind === ServiceKind.ROUTER) links.routers?.down(instance);
+  };
+  return discovery.watch(undefined, { onUp: up, onChange: up, onDown: down });
+}

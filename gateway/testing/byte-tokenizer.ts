@@ -1,0 +1,58 @@
+import { create } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import {
+  EncodeResponseSchema,
+  GetTokenizerResponseSchema,
+  type PreprocessRequest,
+  PreprocessResponseSchema,
+  type TokenizerService,
+  TokenTableSchema,
+} from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+
+/** Number of ids that are no bytes: padding, begin, end. */
+export const specials = 3;
+
+export function encodeBytes(text: string): number[] {
+  return [...Buffer.from(text, 'utf8')].map((byte) => byte + specials);
+}
+
+export function decodeBytes(tokenIds: readonly number[]): string {
+  return Buffer.from(tokenIds.filter((id) => id >= specials).map((id) => id - specials)).toString('utf8');
+}
+
+function textOf(prompt: PreprocessRequest['prompt']): string {
+  if (prompt.case === 'text') return prompt.value.text;
+  if (prompt.case !== 'chat') return '';
+  const texts = prompt.value.messages.map(({ role, content }) => {
+    const parts = content.map(({ part }) => (part.case === 'text' ? part.value : ''));
+    return `<${role}>${parts.join('')}`;
+  });
+  return texts.join('');
+}
+
+/** A tokenizer for tests: one token for each byte, as the contract's SOURCE_BYTES says, and the plainest of templates. */
+export function byteTokenizer(): Client<typeof TokenizerService> {
+  const table = create(TokenTableSchema, {
+    data: Uint8Array.from({ length: 256 }, (_, byte) => byte),
+    offsets: [0, 0, 0, ...Array.from({ length: 257 }, (_, index) => index)],
+    specialTokenIds: [0, 1, 2],
+    eosTokenIds: [2],
+  });
+  const client: Pick<Client<typeof TokenizerService>, 'preprocess' | 'encode' | 'getTokenizer'> = {
+    async preprocess(request) {
+      const prompt = request.prompt as PreprocessRequest['prompt'];
+      const text = textOf(prompt);
+      const tokenIds = prompt.case === 'tokens' ? prompt.value.tokenIds : encodeBytes(text);
+      return create(PreprocessResponseSchema, { tokenIds, kvBlockSize: 16, text });
+    },
+    async encode(request) {
+      return create(EncodeResponseSchema, {
+        encodings: (request.texts ?? []).map((text) => ({ tokenIds: encodeBytes(text) })),
+      });
+    },
+    async getTokenizer() {
+      return create(GetTokenizerResponseSchema, { table, vocabSize: 259 });
+    },
+  };
+  return client as Client<typeof TokenizerService>;
+}
