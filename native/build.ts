@@ -39,7 +39,7 @@ export async function buildAddon(name: string, options: BuildOptions): Promise<'
   requireCompiler(await canRun('make', ['--version']), 'make');
   requireCompiler(await canRun('python3', ['--version']), 'python3');
   options.say(`native/${name}: compiling …`);
-  const nodeGyp = path.join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js');
+  const nodeGyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js');
   const common = [nodeGyp, '--loglevel=error', ...(await nodeDirArgument())];
   const defines = Object.entries(variables).map(([key, value]) => `-D${key}=${value}`);
   await run(process.execPath, [...common, 'configure', '--', ...defines], folder);
@@ -56,8 +56,9 @@ export interface BuildOptions {
 }
 
 async function prepare(folder: string, say: (line: string) => void): Promise<GypVariables> {
-  const file = path.join(folder, 'prepare.ts');
-  if (!existsSync(file)) return {};
+  // An installed package runs the compiled form.
+  const file = ['prepare.ts', 'prepare.js'].map((name) => path.join(folder, name)).find((name) => existsSync(name));
+  if (file === undefined) return {};
   const module: { prepare: Prepare } = await import(pathToFileURL(file).href);
   return module.prepare(say);
 }
