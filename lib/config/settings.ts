@@ -1,3 +1,5 @@
+import { parseQuantity, type Unit, unitExamples } from './units.ts';
+
 /** One setting: its type, its default, and what people read about it. Flag, variable and file key follow from its name in the table. */
 export interface Setting<T> {
   readonly kind: 'string' | 'integer' | 'number' | 'boolean' | 'choice' | 'list';
@@ -9,6 +11,10 @@ export interface Setting<T> {
   readonly secret: boolean;
   /** What a value must look like, for help and errors. */
   readonly expects: string;
+  /** Values of a choice; empty for others. */
+  readonly choices: readonly string[];
+  /** One-letter flag, for example "m" for -m. */
+  readonly short: string | undefined;
   /** The typed value, or the reason why the text is none. */
   readonly parse: (text: string) => Parsed<T>;
 }
@@ -26,6 +32,7 @@ export interface SettingOptions<T> {
   readonly help: string;
   readonly group?: string;
   readonly secret?: boolean;
+  readonly short?: string;
 }
 
 type OptionalOptions = Omit<SettingOptions<undefined>, 'default'>;
@@ -33,6 +40,8 @@ type OptionalOptions = Omit<SettingOptions<undefined>, 'default'>;
 interface Bounds {
   readonly min?: number;
   readonly max?: number;
+  /** Unit of the value; lets people write other units of the same kind. */
+  readonly unit?: Unit;
 }
 
 function create<T>(
@@ -40,9 +49,10 @@ function create<T>(
   expects: string,
   options: SettingOptions<T>,
   parse: Setting<T>['parse'],
+  choices: readonly string[] = [],
 ): Setting<T> {
-  const { help, group = 'General', secret = false } = options;
-  return { kind, expects, default: options.default, help, group, secret, parse };
+  const { help, group = 'General', secret = false, short } = options;
+  return { kind, expects, default: options.default, help, group, secret, parse, choices, short };
 }
 
 function accept<T>(value: T): Parsed<T> {
@@ -51,14 +61,18 @@ function accept<T>(value: T): Parsed<T> {
 
 const refused = { ok: false } as const;
 
-function boundsText(noun: string, { min, max }: Bounds): string {
-  if (min !== undefined && max !== undefined) return `${noun} from ${min} to ${max}`;
-  if (min !== undefined) return `${noun} of at least ${min}`;
-  return max === undefined ? noun : `${noun} of at most ${max}`;
+function boundsText(noun: string, bounds: Bounds): string {
+  return `${noun}${limitsText(bounds)}${bounds.unit === undefined ? '' : ` (${unitExamples(bounds.unit)})`}`;
 }
 
-function parseNumber(text: string, { min, max }: Bounds, integer: boolean): Parsed<number> {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
+function limitsText({ min, max }: Bounds): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  if (min !== undefined) return ` of at least ${min}`;
+  return max === undefined ? '' : ` of at most ${max}`;
+}
+
+function parseNumber(text: string, { min, max, unit }: Bounds, integer: boolean): Parsed<number> {
+  const value = parseQuantity(text, unit);
   if (!Number.isFinite(value) || (integer && !Number.isSafeInteger(value))) return refused;
   return value < (min ?? -Infinity) || value > (max ?? Infinity) ? refused : accept(value);
 }
@@ -107,10 +121,16 @@ export const setting = {
   boolean: (options: SettingOptions<boolean>): Setting<boolean> =>
     create('boolean', 'true or false', options, parseBoolean),
   choice: <const V extends string>(values: readonly V[], options: SettingOptions<NoInfer<V>>): Setting<V> =>
-    create<V>('choice', `one of ${values.join(', ')}`, options, (text) => {
-      const value = values.find((candidate) => candidate === text);
-      return value === undefined ? refused : accept(value);
-    }),
+    create<V>(
+      'choice',
+      `one of ${values.join(', ')}`,
+      options,
+      (text) => {
+        const value = values.find((candidate) => candidate === text);
+        return value === undefined ? refused : accept(value);
+      },
+      values,
+    ),
   list: (options: SettingOptions<readonly string[]>): Setting<readonly string[]> =>
     create('list', 'values separated by commas', options, parseList),
 };

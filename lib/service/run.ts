@@ -1,24 +1,22 @@
-import { randomBytes } from 'node:crypto';
-import { Code } from '@connectrpc/connect';
 import { environment } from '#lib/config/environment.ts';
 import { formatHelp, formatSettings } from '#lib/config/format.ts';
 import { loadWithOrigins } from '#lib/config/load.ts';
 import type { SettingsOf, SettingTable } from '#lib/config/settings.ts';
 import type { Discovery } from '#lib/discovery/discovery.ts';
-import { openDiscovery } from '#lib/discovery/open.ts';
-import { errorClasses } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { createTelemetry, type Telemetry } from '#lib/telemetry/telemetry.ts';
+import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { exitCodeOf, exitCodes } from './exit.ts';
+import {
+  newInstanceId,
+  openConfiguredDiscovery,
+  openTelemetry,
+  type ServiceConfig,
+  type ServiceParts,
+} from './parts.ts';
 import type { serviceSettings } from './settings.ts';
+import { guardEnd, stopOnSignal } from './signals.ts';
 
-/** What a service is given besides its configuration. */
-export interface ServiceParts {
-  readonly telemetry: Telemetry;
-  readonly discovery: Discovery;
-  /** Aborted when the process begins to stop. */
-  readonly shutdown: AbortSignal;
-  readonly instanceId: bigint;
-}
+export type { ServiceParts } from './parts.ts';
 
 export interface RunningService {
   /** host:port on which it can be reached. */
@@ -32,39 +30,28 @@ export interface RunningService {
 type BaseTable = typeof serviceSettings;
 
 export interface MainOptions<T extends SettingTable & BaseTable> {
-  /** Name of the command, for example "router". */
+  /** Name of the command, for example "router" or "worker llamacpp". */
   readonly name: string;
   readonly settings: T;
+  /** Arguments after the command's name; default: those of the process. */
   readonly argv?: readonly string[];
-  /** STATOR_ variables of other commands, which are no mistake here. */
-  readonly foreignVariables?: ReadonlySet<string>;
   start(config: SettingsOf<T>, parts: ServiceParts): Promise<RunningService>;
-}
-
-const exitCodes = { ok: 0, failure: 1, usage: 2, internal: 70, interrupted: 130, terminated: 143 } as const;
-/** Beyond the grace that running requests get, for closing sockets and flushing spans. */
-const FORCED_EXIT_MS = 10_000;
-
-export function newInstanceId(): bigint {
-  return randomBytes(8).readBigUInt64LE() | 1n;
 }
 
 /** The life of a service process: configuration, telemetry, discovery, start, signal, stop. Sets the exit code. */
 export async function runMain<T extends SettingTable & BaseTable>(options: MainOptions<T>): Promise<void> {
-  const config = configure(options);
+  const config = configure(options.name, options.settings, options.argv ?? environment.argv);
   if (config === undefined) return;
-  const base = config as SettingsOf<BaseTable>;
-  const instanceId = newInstanceId();
-  const telemetry = createTelemetry({ service: options.name, instanceId, ...base });
+  const base = config as ServiceConfig;
   const stop = new AbortController();
-  const signalled = stopOnSignal(stop, telemetry, base.shutdownGraceSeconds * 1000);
+  let telemetry: Telemetry | undefined;
   let discovery: Discovery | undefined;
   try {
-    discovery = await openDiscovery(base.discovery, {
-      namespace: base.namespace,
-      ttlSeconds: base.discoveryTtlSeconds,
-      telemetry,
-    });
+    const instanceId = newInstanceId();
+    telemetry = openTelemetry(options.name, base, instanceId);
+    endOnBug(telemetry);
+    const signalled = stopOnSignal(stop, telemetry.log, base.shutdownGraceSeconds * 1000);
+    discovery = await openConfiguredDiscovery(base, telemetry);
     const service = await options.start(config, { telemetry, discovery, shutdown: stop.signal, instanceId });
     telemetry.log.info({ address: service.address }, `${options.name} ready`);
     try {
@@ -75,58 +62,53 @@ export async function runMain<T extends SettingTable & BaseTable>(options: MainO
     }
     process.exitCode = exitCodes.ok;
   } catch (thrown) {
-    const error = StatorError.from(thrown);
-    telemetry.log.fatal({ err: error.cause ?? error, code: error.code }, `${options.name}: ${error.message}`);
-    process.exitCode = errorClasses[error.code].grpc === Code.InvalidArgument ? exitCodes.usage : exitCodes.failure;
+    reportFailure(options.name, thrown, telemetry);
   } finally {
     stop.abort();
-    await discovery?.close().catch(() => {});
-    await telemetry.shutdown();
-    guardExit(FORCED_EXIT_MS);
+    await discovery?.close().catch((error: unknown) => telemetry?.log.warn({ err: error }, 'discovery did not close'));
+    await telemetry?.shutdown();
+    guardEnd();
   }
 }
 
-function configure<T extends SettingTable & BaseTable>(options: MainOptions<T>): SettingsOf<T> | undefined {
-  const { argv = environment.argv, name, settings: table, foreignVariables } = options;
-  if (argv.includes('--help') || argv.includes('-h')) {
+/** Settings from the sources, or undefined where --help, --print-config or an error was printed instead. */
+export function configure<T extends SettingTable>(
+  name: string,
+  table: T,
+  argv: readonly string[],
+): SettingsOf<T> | undefined {
+  const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
+  if (own.includes('--help') || own.includes('-h')) {
     process.stdout.write(formatHelp(name, table));
     return undefined;
   }
   try {
-    const print = argv.includes('--print-config');
-    const loaded = loadWithOrigins(table, {
-      argv: argv.filter((argument) => argument !== '--print-config'),
-      env: environment.variables,
-      ...(foreignVariables === undefined ? {} : { foreignVariables }),
-    });
+    const print = own.includes('--print-config');
+    const rest = argv.filter((argument) => argument !== '--print-config');
+    const loaded = loadWithOrigins(table, { argv: rest, env: environment.variables });
     const extra = loaded.positional[0];
     if (extra !== undefined) throw StatorError.invalid(extra, `Unexpected argument ${extra}.`);
     if (!print) return loaded.settings;
     process.stdout.write(formatSettings(table, loaded));
   } catch (thrown) {
-    process.stderr.write(`stator ${name}: ${StatorError.from(thrown).message}\nTry: stator ${name} --help\n`);
-    process.exitCode = exitCodes.usage;
+    const error = StatorError.from(thrown);
+    process.stderr.write(`stator ${name}: ${error.message}\nTry: stator ${name} --help\n`);
+    process.exitCode = exitCodeOf(error);
   }
   return undefined;
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
-function stopOnSignal(stop: AbortController, telemetry: Telemetry, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(signal, () => {
-        const code = signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated;
-        if (stop.signal.aborted) process.exit(code);
-        telemetry.log.info({ signal }, 'stopping; the same signal again ends at once');
-        guardExit(graceMs + FORCED_EXIT_MS);
-        stop.abort();
-        resolve();
-      });
-    }
-  });
+function reportFailure(name: string, thrown: unknown, telemetry: Telemetry | undefined): void {
+  const error = StatorError.from(thrown);
+  process.exitCode = exitCodeOf(error);
+  if (telemetry === undefined) process.stderr.write(`stator ${name}: ${error.message}\n`);
+  else telemetry.log.fatal({ err: error.cause ?? error, code: error.code }, `${name}: ${error.message}`);
 }
 
-/** Ends the process even if something forgot to close a handle; does not keep it alive itself. */
-function guardExit(afterMs: number): void {
-  setTimeout(() => process.exit(process.exitCode ?? exitCodes.internal), afterMs).unref();
+/** What nobody caught leaves an unknown state behind: say so, flush, end with the code of a bug. */
+function endOnBug(telemetry: Telemetry): void {
+  process.once('uncaughtException', (error) => {
+    telemetry.log.fatal({ err: error }, 'internal error');
+    void telemetry.shutdown().finally(() => process.exit(exitCodes.internal));
+  });
 }

@@ -1,10 +1,10 @@
-import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { cacheDirectory } from '#lib/config/directories.ts';
 import { defineSettings, setting } from '#lib/config/settings.ts';
 
 /** Where processes on this machine find each other unless told otherwise. */
 export function defaultDiscoveryUrl(): string {
-  return `file:${join(homedir() || tmpdir(), '.cache', 'stator', 'discovery')}`;
+  return `file:${join(cacheDirectory(), 'discovery')}`;
 }
 
 /** Settings that every service has. */
@@ -39,6 +39,7 @@ export const serviceSettings = defineSettings({
     default: 10,
     min: 1,
     max: 3600,
+    unit: 'seconds',
     group: 'Discovery',
     help: 'Seconds after which a silent process is dropped.',
   }),
@@ -60,6 +61,7 @@ export const serviceSettings = defineSettings({
     default: 30,
     min: 0,
     max: 86_400,
+    unit: 'seconds',
     help: 'Seconds for which running requests may finish after a stop signal.',
   }),
 });

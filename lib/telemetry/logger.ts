@@ -5,7 +5,17 @@ import { PinoPretty } from 'pino-pretty';
 export type LogFormat = 'json' | 'pretty';
 
 /** Keys that may hold secrets, wherever they stand in a log record. */
-const secretKeys = ['authorization', 'token', 'internalToken', 'apiKey', 'api_key', 'password', 'secret'];
+const secretKeys = [
+  'authorization',
+  'cookie',
+  'token',
+  'internalToken',
+  'apiKey',
+  'api_key',
+  '"x-api-key"',
+  'password',
+  'secret',
+];
 
 /** Logs to standard error, so that standard output stays the command's own. */
 export function createLogger(options: { service: string; logLevel: string; logFormat: LogFormat }): Logger {
@@ -23,11 +33,15 @@ export function createLogger(options: { service: string; logLevel: string; logFo
     {
       level: options.logLevel,
       base: { service: options.service },
-      redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
+      redact: { paths: secretKeys.flatMap(secretPaths), censor: '[redacted]' },
       mixin: traceFields,
     },
     destination,
   );
+}
+
+function secretPaths(key: string): string[] {
+  return key.startsWith('"') ? [`[${key}]`, `*[${key}]`, `*.*[${key}]`] : [key, `*.${key}`, `*.*.${key}`];
 }
 
 function traceFields(): object {
