@@ -1,41 +1,70 @@
-import { type Cluster, type ClusterOptions, startCluster } from '../support/cluster.ts';
+import { type Cluster, type ClusterOptions, type EngineName, startCluster } from '../support/cluster.ts';
+import { findDefaultModel } from '../support/model.ts';
 import { skip } from '../support/skip.ts';
+import { embeddingCases } from './cases/embeddings.ts';
+import { equalityCases } from './cases/equality.ts';
 import { grpcClientCases } from './cases/grpc-clients.ts';
 import { metricsCases } from './cases/metrics.ts';
 import { openaiNodeCases } from './cases/openai-node.ts';
 import { openaiPythonCases } from './cases/openai-python.ts';
+import type { GetStack } from './cases/stack.ts';
 
-/** What a model under test needs: its worker, or why there is none on this machine. */
-export interface Subject {
+/** Name under which the default model is served in tests. */
+const REAL_MODEL = 'default-model';
+const SYNTHETIC_MODEL = 'synthetic';
+
+/** How the services of a run are deployed; undefined and a reason where this machine cannot. */
+export interface Deployment {
   readonly name: string;
-  readonly options: () => Promise<ClusterOptions | { readonly unavailable: string }>;
+  readonly options: Omit<ClusterOptions, 'workers'>;
+  unavailable?(): Promise<string | undefined>;
 }
 
-/** The end-to-end suite; every form of deployment runs the same one. */
-export function endToEndSuite({ name, options }: Subject): void {
+/** The end-to-end suite, with a synthetic and, where the default model is there, a real worker. Every deployment runs the same. */
+export function endToEndSuite({ name, options, unavailable }: Deployment): void {
   describe(name, function () {
     this.timeout(60_000);
     let cluster: Cluster | undefined;
-    let model = '';
+    let model: string | undefined;
 
     before(async function () {
       this.timeout(120_000);
-      const wanted = await options();
-      if ('unavailable' in wanted) skip(this, wanted.unavailable);
-      cluster = await startCluster(wanted);
-      model = (await cluster.listsModels(1))[0] ?? '';
+      const reason = await unavailable?.();
+      if (reason !== undefined) skip(this, reason);
+      model = await findDefaultModel();
+      const synthetic = { engine: 'mocker', settings: { model: SYNTHETIC_MODEL, stepMs: 2 } } as const;
+      const real = {
+        engine: 'llamacpp',
+        settings: { model: [model ?? ''], modelName: [REAL_MODEL], threads: 1, flashAttention: 'off' },
+      } as const;
+      cluster = await startCluster({ ...options, workers: model === undefined ? [synthetic] : [synthetic, real] });
+      await cluster.listsModels(model === undefined ? 1 : 2);
     });
 
     after(() => cluster?.stop());
 
-    const stack = () => {
-      if (cluster === undefined) throw new Error('the cluster is not running');
-      const worker = cluster.members.find(({ role }) => role === 'mocker' || role === 'llamacpp');
-      return { cluster, model, worker: worker?.address ?? '' };
+    const stackOf = (engine: EngineName, served: string): GetStack => {
+      return () => {
+        if (cluster === undefined) throw new Error('the cluster is not running');
+        return { cluster, engine, model: served, worker: cluster.member(engine).address, modelFile: model ?? '' };
+      };
     };
-    describe('official openai package for Node', () => openaiNodeCases(stack));
-    describe('official openai package for Python', () => openaiPythonCases(stack));
-    describe('gRPC clients made from the contracts', () => grpcClientCases(stack));
-    describe('metrics', () => metricsCases(stack));
+
+    describe('with the synthetic engine', () => engineCases(stackOf('mocker', SYNTHETIC_MODEL)));
+    describe('with llama.cpp', () => {
+      before(function () {
+        if (model === undefined) skip(this, 'the default model could not be fetched');
+      });
+      engineCases(stackOf('llamacpp', REAL_MODEL));
+    });
+    describe('metrics', () => metricsCases(stackOf('mocker', SYNTHETIC_MODEL)));
+    describe('embeddings', () => embeddingCases(stackOf('mocker', SYNTHETIC_MODEL)));
   });
+}
+
+function engineCases(stack: GetStack): void {
+  describe('official openai package for Node', () => openaiNodeCases(stack));
+  describe('official openai package for Python', () => openaiPythonCases(stack));
+  describe('gRPC clients made from the contracts', () => grpcClientCases(stack));
+  describe('equality', () => equalityCases(stack));
 }

@@ -28,6 +28,7 @@ const starts: Readonly<Record<Role, Start>> = {
 
 /** Starts a service in this process, with telemetry and discovery of its own as a process would have. */
 export async function startInProcess({ role, settings }: MemberPlan): Promise<Member> {
+  const beganMs = performance.now();
   const telemetry = quietTelemetry();
   const shutdown = new AbortController();
   const options = { namespace: String(settings['namespace']), ttlSeconds: 10, telemetry };
@@ -40,7 +41,8 @@ export async function startInProcess({ role, settings }: MemberPlan): Promise<Me
     await discovery.close();
     await telemetry.shutdown();
   };
-  return { role, address: service.address, pid: undefined, output: () => '', stop, kill: stop };
+  const startMs = performance.now() - beganMs;
+  return { role, address: service.address, pid: undefined, startMs, output: () => '', stop, kill: stop };
 }
 
 function starter<T extends SettingTable>(

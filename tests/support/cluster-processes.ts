@@ -16,6 +16,7 @@ const KINDS: Readonly<Record<Role, ServiceKind>> = {
 /** Starts a service as `stator ROLE …` and waits until it has registered itself. */
 export async function startAsProcesses({ role, settings }: MemberPlan): Promise<Member> {
   const command = role === 'mocker' || role === 'llamacpp' ? ['worker', role] : [role];
+  const beganMs = performance.now();
   const process = new StatorProcess([...command, ...flagsOf({ logFormat: 'json', ...settings })]);
   try {
     const address = await registeredAddress(process, KINDS[role], settings);
@@ -23,6 +24,7 @@ export async function startAsProcesses({ role, settings }: MemberPlan): Promise<
       role,
       address,
       pid: process.pid,
+      startMs: performance.now() - beganMs,
       output: () => process.output,
       stop: () => process[Symbol.asyncDispose](),
       kill: async () => void (await process.stop('SIGKILL')),

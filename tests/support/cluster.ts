@@ -36,6 +36,8 @@ export interface Member {
   readonly address: string;
   /** Process id where it is a process of its own. */
   readonly pid: number | undefined;
+  /** Milliseconds from its start until it had registered. */
+  readonly startMs: number;
   /** What it has written, where it is a process of its own. */
   readonly output: () => string;
   /** Stops it as SIGTERM does: it drains. */

@@ -1,12 +1,15 @@
-import type { Cluster } from '../../support/cluster.ts';
+import type { Cluster, EngineName } from '../../support/cluster.ts';
 
 /** What the cases of the end-to-end suite run against. */
 export interface Stack {
   readonly cluster: Cluster;
-  /** Model to chat with. */
+  readonly engine: EngineName;
+  /** Model to ask for. */
   readonly model: string;
   /** Address of the worker that serves it. */
   readonly worker: string;
+  /** GGUF file of the real model; empty where there is none. */
+  readonly modelFile: string;
 }
 
 /** The stack of a suite, once its `before` hook has run. */

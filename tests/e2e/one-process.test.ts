@@ -1,0 +1,3 @@
+import { endToEndSuite } from './suite.ts';
+
+endToEndSuite({ name: 'all services in one process', options: { discovery: 'memory' } });
