@@ -1,0 +1,28 @@
+/** What a template does with a conversation, read from its source as the common templates write it. */
+export interface TemplateFeatures {
+  /** It tests whether a call's arguments are a string, so that it gets them as the client wrote them. */
+  readonly argumentsAsText: boolean;
+  /** It takes content as a list of parts. */
+  readonly contentParts: boolean;
+  /** It knows the role "developer". */
+  readonly developerRole: boolean;
+  /** It reads reasoning_content. */
+  readonly reasoningContent: boolean;
+  /** It reads reasoning under the name "thinking" (harmony). */
+  readonly thinking: boolean;
+  /** It looks at tools at all. */
+  readonly tools: boolean;
+}
+
+export function templateFeatures(source: string): TemplateFeatures {
+  return {
+    argumentsAsText: /\barguments['"\]]*\s+is\s+(not\s+)?string\b/.test(source),
+    contentParts:
+      /\bfor\s+\w+\s+in\s+[\w.[\]'"]*content\b/.test(source) ||
+      /\bcontent['"\]]*\s+is\s+(not\s+)?(string|iterable|sequence|mapping)\b/.test(source),
+    developerRole: /\bdeveloper\b/.test(source),
+    reasoningContent: /\breasoning_content\b/.test(source),
+    thinking: /(\.|\[['"])thinking\b|['"]thinking['"]\s+in\b/.test(source),
+    tools: /\btools\b/.test(source),
+  };
+}
