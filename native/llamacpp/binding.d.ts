@@ -192,6 +192,26 @@ export interface NativeStep {
   readonly load: NativeLoad;
 }
 
+declare const embedderBrand: unique symbol;
+/** A context that embeds. */
+export type EmbedderHandle = { readonly [embedderBrand]: true };
+
+export interface EmbedderOptions {
+  /** Most tokens of one pass, and so of one input. */
+  readonly batchTokens: number;
+  /** Inputs of one pass, 1 to 256. */
+  readonly maxSequences: number;
+  readonly threads: number;
+  /** llama_pooling_type: -1 the model's own, 1 mean, 2 first, 3 last, 4 rank. */
+  readonly pooling: number;
+}
+
+export interface EmbedderInfo {
+  readonly dimensions: number;
+  /** llama_pooling_type in use. */
+  readonly pooling: number;
+}
+
 export interface Binding {
   setLogger(callback: ((level: number, line: string) => void) | null): void;
   backendInit(librariesDir: string, extraLibraries: readonly string[]): string[];
@@ -212,4 +232,14 @@ export interface Binding {
   engineLoadAdapter(engine: EngineHandle, name: string, path: string, scale: number): Promise<boolean>;
   engineUnloadAdapter(engine: EngineHandle, name: string): Promise<void>;
   engineStop(engine: EngineHandle): Promise<void>;
+  embedderCreate(model: ModelHandle, options: EmbedderOptions): Promise<EmbedderHandle>;
+  embedderInfo(embedder: EmbedderHandle): EmbedderInfo;
+  embedderRun(
+    embedder: EmbedderHandle,
+    tokenIds: Uint32Array,
+    lengths: Uint32Array,
+    normalize: boolean,
+  ): Promise<Float32Array>;
+  embedderStop(embedder: EmbedderHandle): void;
+  referenceGreedy(model: ModelHandle, tokenIds: Uint32Array, count: number): Promise<Uint32Array>;
 }

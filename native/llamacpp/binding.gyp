@@ -15,6 +15,7 @@
       'target_name': 'llamacpp',
       'sources': [
         'src/addon.cc',
+        'src/embedder.cc',
         'src/engine.cc',
         'src/engine_api.cc',
         'src/engine_step.cc',
@@ -23,6 +24,7 @@
         'src/log.cc',
         'src/model.cc',
         'src/options.cc',
+        'src/reference.cc',
         'src/sampler.cc',
         'src/step.cc',
         'src/vocab.cc',

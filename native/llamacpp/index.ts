@@ -1,6 +1,9 @@
 import { createRequire } from 'node:module';
 import type {
   Binding,
+  EmbedderHandle,
+  EmbedderInfo,
+  EmbedderOptions,
   EngineHandle,
   EngineOptions,
   ModelHandle,
@@ -138,6 +141,44 @@ export async function engineUnloadAdapter(engine: EngineHandle, name: string): P
 /** Ends the engine's thread within one node of the running graph; running sequences get no further step. Idempotent. */
 export async function engineStop(engine: EngineHandle): Promise<void> {
   return loadBinding().engineStop(engine);
+}
+
+/** Creates a context that embeds, or scores with rank pooling. Rejects with `invalid_argument`. */
+export async function embedderCreate(model: ModelHandle, options: EmbedderOptions): Promise<EmbedderHandle> {
+  return loadBinding().embedderCreate(model, options);
+}
+
+export function embedderInfo(embedder: EmbedderHandle): EmbedderInfo {
+  return loadBinding().embedderInfo(embedder);
+}
+
+/** One vector for each input, in order. Calls on one embedder must not overlap: each would hold a pool thread. */
+export async function embedderRun(
+  embedder: EmbedderHandle,
+  inputs: readonly Uint32Array[],
+  normalize: boolean,
+): Promise<Float32Array[]> {
+  const binding = loadBinding();
+  const lengths = Uint32Array.from(inputs, (input) => input.length);
+  const tokenIds = new Uint32Array(lengths.reduce((sum, length) => sum + length, 0));
+  let offset = 0;
+  for (const input of inputs) {
+    tokenIds.set(input, offset);
+    offset += input.length;
+  }
+  const { dimensions } = binding.embedderInfo(embedder);
+  const vectors = await binding.embedderRun(embedder, tokenIds, lengths, normalize);
+  return inputs.map((_, index) => vectors.subarray(index * dimensions, (index + 1) * dimensions));
+}
+
+/** Ends a running pass and frees the context with its last user. Idempotent. */
+export function embedderStop(embedder: EmbedderHandle): void {
+  loadBinding().embedderStop(embedder);
+}
+
+/** llama.cpp driven directly, for tests: up to `count` greedy tokens in a context of their own. */
+export async function referenceGreedy(model: ModelHandle, tokenIds: Uint32Array, count: number): Promise<Uint32Array> {
+  return loadBinding().referenceGreedy(model, tokenIds, count);
 }
 
 function loadCuda(binding: Binding): void {

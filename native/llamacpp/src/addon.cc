@@ -1,8 +1,10 @@
 #include <napi.h>
 
+#include "embedder.h"
 #include "engine_api.h"
 #include "log.h"
 #include "model.h"
+#include "reference.h"
 #include "vocab.h"
 
 namespace stator {
@@ -30,6 +32,11 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define(exports, "engineLoadAdapter", engineLoadAdapter);
   define(exports, "engineUnloadAdapter", engineUnloadAdapter);
   define(exports, "engineStop", engineStop);
+  define(exports, "embedderCreate", embedderCreate);
+  define(exports, "embedderInfo", embedderInfo);
+  define(exports, "embedderRun", embedderRun);
+  define(exports, "embedderStop", embedderStop);
+  define(exports, "referenceGreedy", referenceGreedy);
   return exports;
 }
 
