@@ -3,8 +3,9 @@ import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { RouterService } from '#gen/stator/router/v1/router_pb.ts';
 import { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
-import { createRpcClient, type RpcTarget } from '#lib/rpc/client.ts';
+import { createRpcClient } from '#lib/rpc/client.ts';
 import { EngineSession } from '#lib/rpc/session/client.ts';
+import type { RpcTarget } from '#lib/rpc/target.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import type { GatewayLinks } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
@@ -59,11 +60,14 @@ export class ServiceLinks implements GatewayLinks, WorkerConnector {
 
   openSession(instance: Instance): WorkerSession {
     const { telemetry } = this.#parts;
-    return new EngineSession({
+    const session = new EngineSession({
       target: this.#target(instance),
       gatewayId: this.#gatewayId(),
       telemetry,
-    }) as WorkerSession;
+      instanceId: instance.instanceId,
+      onStateChange: (state) => telemetry.log.debug({ worker: instance.address, state }, 'worker session changed'),
+    });
+    return session as WorkerSession;
   }
 
   openClient(instance: Instance): EngineClient {

@@ -14,15 +14,17 @@ export function fieldPath(path: readonly PropertyKey[]): string {
   return out;
 }
 
-/** The alternative that came nearest: the one that got deepest, an unknown key or a bad value before a wrong type. */
+/** How near an alternative came: by depth, then an unknown key or a bad value before a wrong type, then by position. */
+function nearness(issue: Issue): number {
+  const [first] = issue.path;
+  const position = typeof first === 'number' ? Math.min(first, 1_000_000) / 1_000_001 : 0;
+  return issue.path.length * 2 + (issue.code === 'invalid_type' ? 0 : 1) + position;
+}
+
 function nearestAlternative(alternatives: readonly (readonly Issue[])[]): Issue | undefined {
   let best: Issue | undefined;
-  let bestScore = -1;
-  for (const issues of alternatives) {
-    const issue = issues[0];
-    if (issue === undefined) continue;
-    const score = issue.path.length * 2 + (issue.code === 'invalid_type' ? 0 : 1);
-    if (score > bestScore) [best, bestScore] = [issue, score];
+  for (const [issue] of alternatives) {
+    if (issue !== undefined && (best === undefined || nearness(issue) > nearness(best))) best = issue;
   }
   return best;
 }

@@ -6,8 +6,7 @@ export function buildOpenApi(): object {
   const schemas: Record<string, unknown> = {};
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routeDocs) {
-    const path = (paths[route.path] ??= {});
-    path[route.method] = operationOf(route, schemas);
+    paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route, schemas) };
   }
   for (const schema of streamSchemas) reference(schema, schemas);
   return {

@@ -12,6 +12,9 @@ import { Placement } from './placement.ts';
 import { buildGenerateRequest, type PreparedPrompt } from './prepare.ts';
 import type { GenerationRequest } from './request.ts';
 
+/** Milliseconds that a request waits for a session that is being opened. */
+const sessionPatienceMs = 1000;
+
 /** Who takes a generation's output. */
 export interface GenerationObserver {
   /** New text, tokens or the end of a choice; called at most once for each frame and choice. */
@@ -151,8 +154,9 @@ export class Generation implements AttemptOwner {
         for (const _ of choices) placement.release(false);
         throw StatorError.from(this.#abort.signal.reason);
       }
-      const error = this.#submit(choices, placement);
+      const error = (await this.#awaitSession(placement)) ?? this.#submit(choices, placement);
       if (error === null) return;
+      for (const _ of choices) placement.release(isRetryable(error));
       this.#excluded.add(placement.instanceId);
       this.#lastError = error;
       const mayRetry = isRetryable(error) && this.request.routing.instanceId === null;
@@ -204,7 +208,23 @@ export class Generation implements AttemptOwner {
     });
   }
 
-  /** Submits all or none; what went wrong otherwise, with the reservation given back. */
+  /** A worker that was just found has no session yet, and the only worker is worth waiting for while it reconnects. */
+  async #awaitSession(placement: Placement): Promise<StatorError | null> {
+    const { session } = placement;
+    if (session.state === 'ready') return null;
+    if (session.state === 'reconnecting' && this.request.model.entry.workers.size > 1) return null;
+    const patience = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(sessionPatienceMs)]);
+    try {
+      await session.ready(patience);
+      return null;
+    } catch (thrown) {
+      if (this.#abort.signal.aborted) return StatorError.from(this.#abort.signal.reason);
+      const options = { cause: thrown, retryAfterMs: sessionPatienceMs };
+      return new StatorError('worker_unavailable', 'The worker cannot be reached.', options);
+    }
+  }
+
+  /** Submits all or none; what went wrong otherwise. */
   #submit(choices: readonly Choice[], placement: Placement): StatorError | null {
     const submitted: Attempt[] = [];
     try {
@@ -219,7 +239,6 @@ export class Generation implements AttemptOwner {
         attempt.live = false;
         placement.session.cancel(attempt.ref);
       }
-      for (const _ of choices) placement.release(isRetryable(error));
       return error;
     }
     for (const attempt of submitted) {

@@ -40,9 +40,9 @@ export function escapeJson(text: string): string {
   for (let index = 0; index < text.length; index++) {
     const code = text.charCodeAt(index);
     if (code >= 0x20 && code !== 0x22 && code !== 0x5c && (code < 0xd800 || code > 0xdfff)) continue;
-    const escape = escapeAt(text, index, code);
-    if (escape === null) continue;
-    out += text.slice(start, index) + escape;
+    const escaped = escapeAt(text, index, code);
+    if (escaped === null) continue;
+    out += text.slice(start, index) + escaped;
     start = index + 1;
   }
   return start === 0 ? text : out + text.slice(start);

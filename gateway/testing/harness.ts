@@ -26,8 +26,8 @@ import type { ScriptedWorker } from './scripted-worker.ts';
 type CardInit = Partial<ModelCard>;
 
 /** A card that promises everything the scripted worker can do. */
-export function testCard(card: CardInit = {}): ModelCard {
-  return create(ModelCardSchema, {
+export function testCard(changes: CardInit = {}): ModelCard {
+  const card = create(ModelCardSchema, {
     name: 'test-model',
     aliases: ['test-alias'],
     digest: new Uint8Array(32).fill(7),
@@ -50,8 +50,8 @@ export function testCard(card: CardInit = {}): ModelCard {
       ],
       maxTopLogprobs: 20,
     }),
-    ...card,
   });
+  return { ...card, ...changes };
 }
 
 export function workerInstance(instanceId: bigint, card: ModelCard): Instance {
