@@ -6,6 +6,9 @@ export function refusalOf(error: unknown): StatorError | undefined {
   if (error instanceof EtcdAuthenticationFailedError) {
     return new StatorError('unauthenticated', 'etcd refuses the user name or password', { cause: error });
   }
+  if (error instanceof Error && error.message.includes('user name is empty')) {
+    return new StatorError('unauthenticated', 'etcd asks for a user name and password', { cause: error });
+  }
   if (error instanceof EtcdPermissionDeniedError) {
     return new StatorError('permission_denied', 'etcd refuses the user access to the keys of Stator', { cause: error });
   }
@@ -14,6 +17,5 @@ export function refusalOf(error: unknown): StatorError | undefined {
       cause: error,
     });
   }
-  if (error instanceof StatorError) return error;
   return undefined;
 }

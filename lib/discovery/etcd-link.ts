@@ -124,14 +124,22 @@ function isBroken(error: unknown): boolean {
   return !(error instanceof Error && error.message.includes('too many requests'));
 }
 
-/** `hasleader` ends streams on a member that lost its cluster; without it such a member serves old data in silence. */
+/**
+ * `hasleader` ends streams on a member that lost its cluster; without it such a member serves old data in silence.
+ * A refused token is renamed on its way back: by its own name etcd3 would repeat the request at once and without end.
+ */
 function addMetadata(session: { readonly token?: string }): Interceptor {
   return (options, nextCall) =>
     new InterceptingCall(nextCall(options), {
-      start(metadata, listener, next) {
+      start(metadata, _, next) {
         metadata.set('hasleader', 'true');
         if (session.token !== undefined) metadata.set('token', session.token);
-        next(metadata, listener);
+        next(metadata, {
+          onReceiveStatus(received, pass) {
+            const refused = received.details.includes('invalid auth token');
+            pass(refused ? { ...received, details: 'etcd no longer knows the session token' } : received);
+          },
+        });
       },
     });
 }

@@ -177,7 +177,7 @@ export class EtcdRegistrar {
       return;
     }
     // Wrong credentials at the start: say so instead of trying for ever.
-    const refusal = connection === undefined ? refusalOf(error) : undefined;
+    const refusal = refusalOf(error);
     if (refusal === undefined) return;
     for (const entry of [...this.#entries.values()]) {
       if (entry.everStored) continue;

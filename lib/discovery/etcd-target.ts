@@ -79,3 +79,13 @@ export async function readCredentials(target: EtcdTarget): Promise<EtcdCredentia
   if (certFile === undefined || keyFile === undefined) return { rootCertificate };
   return { rootCertificate, certChain: await readFile(certFile), privateKey: await readFile(keyFile) };
 }
+
+/** Throws `invalid_argument` when a TLS file cannot be read, so that a wrong path shows at the start. */
+export async function checkCredentials(target: EtcdTarget): Promise<void> {
+  try {
+    await readCredentials(target);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw StatorError.invalid('discovery', `a TLS file for etcd cannot be read: ${message}`, { cause: error });
+  }
+}

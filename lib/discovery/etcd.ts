@@ -17,8 +17,6 @@ export interface EtcdDiscoveryOptions {
   readonly auditMs?: number;
 }
 
-const BACKOFF = { firstMs: 250, maximumMs: 5000 };
-
 /** Discovery through etcd: a key for each instance, under a lease of its process. */
 export class EtcdDiscovery implements Discovery {
   readonly #namespace: string;
@@ -32,6 +30,8 @@ export class EtcdDiscovery implements Discovery {
     const { log } = o.telemetry;
     const thirdOfTtlMs = (o.ttlSeconds * 1000) / 3;
     const requestTimeoutMs = Math.min(5000, Math.max(500, thirdOfTtlMs));
+    // Well within the TTL, so that an outage of etcd that a lease survives does not end it after all.
+    const backoff = { firstMs: 250, maximumMs: Math.min(5000, thirdOfTtlMs) };
     this.#namespace = checkNamespace(o.namespace);
     this.#table = new InstanceTable(o.telemetry);
     const { metrics } = this.#table;
@@ -39,7 +39,7 @@ export class EtcdDiscovery implements Discovery {
     this.#registrar = new EtcdRegistrar({
       link: this.#link,
       ttlSeconds: o.ttlSeconds,
-      backoff: new Backoff(BACKOFF),
+      backoff: new Backoff(backoff),
       withdrawTimeoutMs: requestTimeoutMs,
       log,
       metrics,
@@ -49,7 +49,7 @@ export class EtcdDiscovery implements Discovery {
       namespace: this.#namespace,
       progressMs: Math.min(5000, Math.max(250, thirdOfTtlMs)),
       auditMs: o.auditMs ?? 30_000,
-      backoff: new Backoff(BACKOFF),
+      backoff: new Backoff(backoff),
       log,
       table: this.#table,
     });

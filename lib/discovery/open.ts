@@ -4,7 +4,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Discovery } from './discovery.ts';
 import { EtcdDiscovery } from './etcd.ts';
-import { type EtcdOptions, parseEtcdTarget } from './etcd-target.ts';
+import { checkCredentials, type EtcdOptions, parseEtcdTarget } from './etcd-target.ts';
 import { FileDiscovery } from './file.ts';
 import { MemoryDiscovery, memoryHub } from './memory.ts';
 
@@ -30,6 +30,7 @@ export async function openDiscovery(url: string, options: DiscoveryOptions): Pro
   if (scheme === 'file:') return new FileDiscovery(directoryOf(rest), options);
   if (scheme === 'etcd:' || scheme === 'etcds:') {
     const target = parseEtcdTarget(rest, { tls: scheme === 'etcds:', options: options.etcd ?? {} });
+    await checkCredentials(target);
     return new EtcdDiscovery(target, options);
   }
   throw StatorError.invalid(

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -16,15 +16,19 @@ export interface EtcdServer {
   readonly endpoint: string;
   /** For example `etcd:http://127.0.0.1:41234`. */
   readonly discoveryUrl: string;
+  /** Certificate that signs its own with `autoTls`; undefined without TLS. */
+  readonly caFile: string | undefined;
   /** A client of its own, for looking and for doing what operators do. */
   readonly client: Etcd3;
+  /** Whether its process lives, frozen or not. */
+  readonly running: boolean;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
   /** SIGSTOP: connections stay open and nothing answers. */
   freeze(): void;
   /** SIGCONT after `freeze`. */
   thaw(): void;
-  /** Starts it again after `kill`, on the same ports and data. */
+  /** Starts it again on the same ports and data; kills it before when it runs. */
   restart(): Promise<void>;
   /** Removes all history before the current revision. */
   compact(): Promise<void>;
@@ -32,13 +36,20 @@ export interface EtcdServer {
   stop(): Promise<void>;
 }
 
+export interface EtcdServerOptions {
+  /** TLS with a certificate that etcd makes for itself. */
+  readonly autoTls?: boolean;
+  /** Further command line arguments. */
+  readonly flags?: readonly string[];
+}
+
 /** Starts an etcd; null when the machine has none (`node scripts/run.cjs scripts/etcd.ts` obtains one). */
-export async function startEtcd(): Promise<EtcdServer | null> {
+export async function startEtcd(o: EtcdServerOptions = {}): Promise<EtcdServer | null> {
   const binary = await findEtcd();
   if (binary === undefined) return null;
-  const flags = await supportedFlags(binary);
+  const flags = [...(await supportedFlags(binary)), ...(o.flags ?? []), ...(o.autoTls === true ? ['--auto-tls'] : [])];
   const directory = await mkdtemp(path.join(tmpdir(), 'stator-etcd-'));
-  const server = new LocalEtcd(binary, flags, directory, await freePorts(2));
+  const server = new LocalEtcd(binary, flags, directory, await freePorts(2), o.autoTls === true);
   try {
     await server.restart();
     return server;
@@ -51,20 +62,22 @@ export async function startEtcd(): Promise<EtcdServer | null> {
 class LocalEtcd implements EtcdServer {
   readonly endpoint: string;
   readonly discoveryUrl: string;
+  readonly caFile: string | undefined;
   readonly #binary: string;
   readonly #arguments: readonly string[];
   readonly #directory: string;
-  #client: Etcd3;
+  #client: Etcd3 | undefined;
   #process: ChildProcess | undefined;
   #output = '';
 
-  constructor(binary: string, flags: readonly string[], directory: string, ports: readonly number[]) {
-    const [clientUrl, peerUrl] = ports.map((port) => `http://127.0.0.1:${port}`);
-    this.endpoint = clientUrl ?? '';
+  constructor(binary: string, flags: readonly string[], directory: string, ports: readonly number[], tls: boolean) {
+    const clientUrl = `${tls ? 'https' : 'http'}://127.0.0.1:${ports[0]}`;
+    const peerUrl = `http://127.0.0.1:${ports[1]}`;
+    this.endpoint = clientUrl;
     this.discoveryUrl = `etcd:${this.endpoint}`;
     this.#binary = binary;
     this.#directory = directory;
-    this.#client = new Etcd3({ hosts: this.endpoint });
+    this.caFile = tls ? path.join(directory, 'data', 'fixtures', 'client', 'cert.pem') : undefined;
     this.#arguments = [
       `--data-dir=${path.join(directory, 'data')}`,
       `--listen-client-urls=${clientUrl}`,
@@ -77,33 +90,51 @@ class LocalEtcd implements EtcdServer {
   }
 
   get client(): Etcd3 {
+    if (this.#client === undefined) throw new Error('etcd is not started');
     return this.#client;
   }
 
+  get running(): boolean {
+    const child = this.#process;
+    return child !== undefined && child.exitCode === null && child.signalCode === null;
+  }
+
   async restart(): Promise<void> {
+    await this.kill();
     this.#output = '';
     const child = spawn(this.#binary, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.#directory });
     child.on('error', (error) => this.#collect(String(error)));
     child.stdout.on('data', (chunk) => this.#collect(String(chunk)));
     child.stderr.on('data', (chunk) => this.#collect(String(chunk)));
     this.#process = child;
-    // A new client: the old one's circuit breaker and backoff would add to the outage.
-    this.#client.close();
-    this.#client = new Etcd3({ hosts: this.endpoint });
-    await this.#answers(child);
-  }
-
-  async #answers(child: ChildProcess): Promise<void> {
     const deadline = performance.now() + START_TIMEOUT_MS;
-    while (performance.now() < deadline && child.exitCode === null && child.pid !== undefined) {
-      const healthy = await fetch(`${this.endpoint}/health`, { signal: AbortSignal.timeout(1000) }).then(
-        async (response) => response.ok && (await response.text()).includes('true'),
-        () => false,
-      );
-      if (healthy) return;
+    while (performance.now() < deadline && this.running && child.pid !== undefined) {
+      // A new client each time: an old one's circuit breaker and backoff would add to the outage.
+      await this.#connect();
+      if (await this.#answers()) return;
       await sleep(25);
     }
     throw new Error(`etcd did not start:\n${this.#output.slice(-4000)}`);
+  }
+
+  async #connect(): Promise<void> {
+    this.#client?.close();
+    const certificate =
+      this.caFile === undefined ? undefined : await readFile(this.caFile).catch(() => Buffer.alloc(0));
+    this.#client = new Etcd3({
+      hosts: this.endpoint,
+      ...(certificate === undefined ? {} : { credentials: { rootCertificate: certificate } }),
+    });
+  }
+
+  /** A read through the quorum; being asked for a user is an answer too. */
+  async #answers(): Promise<boolean> {
+    try {
+      await this.client.kv.range({ key: Buffer.from('/') }, { deadline: Date.now() + 1000 });
+      return true;
+    } catch (error) {
+      return error instanceof Error && error.message.includes('user name is empty');
+    }
   }
 
   #collect(text: string): void {
@@ -112,8 +143,7 @@ class LocalEtcd implements EtcdServer {
 
   async kill(): Promise<void> {
     const child = this.#process;
-    this.#process = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+    if (child?.pid === undefined || !this.running) return;
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;
@@ -128,12 +158,12 @@ class LocalEtcd implements EtcdServer {
   }
 
   async compact(): Promise<void> {
-    const { header } = await this.#client.kv.range({ key: Buffer.from('/'), count_only: true });
-    await this.#client.kv.compact({ revision: header.revision, physical: true });
+    const { header } = await this.client.kv.range({ key: Buffer.from('/'), count_only: true });
+    await this.client.kv.compact({ revision: header.revision, physical: true });
   }
 
   async stop(): Promise<void> {
-    this.#client.close();
+    this.#client?.close();
     await this.kill();
     await rm(this.#directory, { recursive: true, force: true });
   }
