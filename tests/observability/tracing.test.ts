@@ -1,0 +1,57 @@
+import { expect } from 'chai';
+import { type Cluster, startCluster } from '../support/cluster.ts';
+import { post } from '../support/http.ts';
+import { type CollectedSpan, type OtlpSink, startOtlpSink } from '../support/otlp-sink.ts';
+import { until } from '../support/until.ts';
+
+const SERVICES = ['stator-gateway', 'stator-tokenizer', 'stator-router', 'stator-worker'] as const;
+const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
+const CALLER_SPAN = '00f067aa0ba902b7';
+
+describe('tracing', function () {
+  this.timeout(90_000);
+  let sink: OtlpSink;
+  let cluster: Cluster;
+  let spans: CollectedSpan[];
+
+  before(async () => {
+    sink = await startOtlpSink();
+    cluster = await startCluster({
+      workers: [{ engine: 'mocker', settings: { model: 'synthetic', stepMs: 1 } }],
+      separateProcesses: true,
+      discovery: 'file',
+      common: { otlpEndpoint: sink.url },
+    });
+    const body = { model: 'synthetic', messages: [{ role: 'user', content: 'hello' }], max_tokens: 4 };
+    const traceparent = `00-${TRACE_ID}-${CALLER_SPAN}-01`;
+    const answer = await post(`${cluster.url}/v1/chat/completions`, JSON.stringify(body), { traceparent });
+    expect(answer.status, answer.text).to.equal(200);
+    spans = await until('every service exports a span of the trace', collected, 30_000);
+  });
+
+  after(async () => {
+    await cluster?.stop();
+    await sink?.[Symbol.asyncDispose]();
+  });
+
+  it("continues the caller's trace through gateway, tokenizer, router and worker", () => {
+    for (const service of SERVICES)
+      expect(
+        spans.some((span) => span.service.startsWith(service)),
+        service,
+      ).to.equal(true);
+  });
+
+  it('forms one tree whose root hangs on the caller', () => {
+    const ids = new Set(spans.map(({ spanId }) => spanId));
+    const roots = spans.filter(({ parentSpanId }) => !ids.has(parentSpanId));
+    expect(roots.map(({ service }) => service)).to.deep.equal(['stator-gateway']);
+    expect(roots[0]?.parentSpanId).to.equal(CALLER_SPAN);
+  });
+
+  function collected(): CollectedSpan[] | undefined {
+    const found = sink.spans.filter(({ traceId }) => traceId === TRACE_ID);
+    const complete = SERVICES.every((service) => found.some((span) => span.service.startsWith(service)));
+    return complete ? found : undefined;
+  }
+});
