@@ -1,3 +1,4 @@
+import type { TokenTable } from '#core/tokens/token-table.ts';
 import type { GenerateRequest, PositionLogprobs, SequenceError, Usage } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { KvEvent, ForwardPass, RankLoad } from '#gen/stator/events/v1/events_pb.ts';
@@ -60,6 +61,13 @@ export interface EngineListener {
   onFatal(error: Error): void;
 }
 
+/** Text both ways, for direct clients that send or want text. */
+export interface EngineText {
+  readonly table: TokenTable;
+  /** Absent: only token ids are accepted. */
+  encode?(text: string): Uint32Array;
+}
+
 export interface EmbedInput {
   readonly tokenIds: Uint32Array;
 }
@@ -71,6 +79,8 @@ export interface EmbedInput {
 export interface Engine {
   /** What it serves. Valid after `start`; artefact digests included. */
   readonly card: ModelCard;
+  /** Valid after `start`. Absent: the worker neither reads nor writes text. */
+  readonly text?: EngineText;
   /** Loads the model and starts computing. Progress is a fraction from 0 to 1. */
   start(listener: EngineListener, options: { signal: AbortSignal; onProgress?(fraction: number): void }): Promise<void>;
   /**
