@@ -1,0 +1,90 @@
+import { createServer as createHttp1Server } from 'node:http';
+import { createServer as createHttp2Server, createSecureServer, type ServerHttp2Session } from 'node:http2';
+import net, { type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Connections } from './connections.ts';
+import type { NodeHandler } from './rpc-handler.ts';
+import type { TlsFiles, TlsMaterial } from './tls.ts';
+
+export interface ListenerOptions {
+  readonly handler: NodeHandler;
+  readonly connections: Connections;
+  readonly onSession: (session: ServerHttp2Session) => void;
+  /** Milliseconds that a new connection has for its first bytes. */
+  readonly firstBytesTimeoutMs: number;
+}
+
+const PREFACE = 'PRI * HTTP/2.0';
+const SETTINGS = { initialWindowSize: 1024 * 1024, maxConcurrentStreams: 4096 };
+
+/** A cleartext server that speaks HTTP/1.1 and HTTP/2 on one port: the first bytes of a connection tell which. */
+export function cleartextListener(options: ListenerOptions): Server {
+  const http1 = createHttp1Server({ keepAliveTimeout: 65_000 }, tracked(options));
+  const http2 = createHttp2Server({ settings: SETTINGS }, tracked(options));
+  http2.on('session', (session) => addSession(options, session));
+  // A client that breaks off is no fault of the server.
+  http2.on('sessionError', () => {});
+  return net.createServer({ noDelay: true }, (socket) => {
+    options.connections.add(socket);
+    socket.on('error', () => socket.destroy());
+    firstBytes(socket, options.firstBytesTimeoutMs, (chunk) => {
+      const isHttp2 = chunk.toString('latin1', 0, 3) === PREFACE.slice(0, 3);
+      if (!isHttp2) options.connections.addHttp1(socket);
+      socket.unshift(chunk);
+      (isHttp2 ? http2 : http1).emit('connection', socket);
+    });
+  });
+}
+
+/** A TLS server that speaks both, as ALPN agrees. With `ca`, clients must show a certificate of those authorities. */
+export function tlsListener(
+  options: ListenerOptions,
+  files: TlsFiles,
+  material: TlsMaterial,
+): ReturnType<typeof createSecureServer> {
+  const mutual = files.ca !== undefined;
+  const server = createSecureServer(
+    { ...material, allowHTTP1: true, settings: SETTINGS, requestCert: mutual, rejectUnauthorized: mutual },
+    tracked(options),
+  );
+  server.on('secureConnection', (socket: TLSSocket) => {
+    socket.setNoDelay(true);
+    socket.on('error', () => socket.destroy());
+    options.connections.add(socket);
+    if (socket.alpnProtocol !== 'h2') options.connections.addHttp1(socket);
+  });
+  server.on('session', (session) => addSession(options, session));
+  server.on('sessionError', () => {});
+  // Handshakes that fail, for example for want of a client certificate.
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  return server;
+}
+
+function tracked({ handler, connections }: ListenerOptions): NodeHandler {
+  return (req, res) => {
+    if (req.httpVersionMajor === 1) connections.track(req.socket, res);
+    handler(req, res);
+  };
+}
+
+function addSession({ connections, onSession }: ListenerOptions, session: ServerHttp2Session): void {
+  connections.addSession(session);
+  onSession(session);
+}
+
+/** Waits until there are enough bytes to tell the protocols apart. */
+function firstBytes(socket: Socket, timeoutMs: number, decide: (chunk: Buffer) => void): void {
+  let seen: Buffer = Buffer.alloc(0);
+  const timer = setTimeout(() => socket.destroy(), timeoutMs);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
+  const onData = (chunk: Buffer): void => {
+    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+    if (seen.length < 3 && PREFACE.startsWith(seen.toString('latin1'))) return;
+    socket.off('data', onData);
+    socket.pause();
+    clearTimeout(timer);
+    decide(seen);
+  };
+  socket.on('data', onData);
+}
