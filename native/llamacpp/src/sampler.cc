@@ -103,6 +103,8 @@ Sampler::Sampler(const llama_vocab* vocab, SamplingParams params)
       params_(std::move(params)),
       penalises_(params_.frequencyPenalty != 0 || params_.presencePenalty != 0 || params_.repetitionPenalty != 1) {
   if (params_.grammar.empty()) return;
+  // llama.cpp would read up to the zero, and take an empty grammar for none.
+  if (params_.grammar.find('\0') != std::string::npos) throw invalid("guided.grammar", "The grammar contains a zero character.");
   grammar_.reset(llama_sampler_init_grammar(vocab_, params_.grammar.c_str(), "root"));
   if (!grammar_) throw invalid("guided.grammar", "The grammar cannot be parsed, or has no rule named root.");
 }
