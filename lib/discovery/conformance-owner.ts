@@ -1,5 +1,6 @@
 // A process for the conformance suite: `conformance-owner.ts MODE URL NAMESPACE TTL_SECONDS INSTANCE_ID`.
-// `hold` registers and stays until it is killed; `leave` registers, watches, closes, and must then end by itself.
+// Registers and watches. `hold` stays until it is killed; `leave` closes at the end of its input, and must then end by itself.
+import { once } from 'node:events';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { testInstance } from './conformance-support.ts';
 import { openDiscovery } from './open.ts';
@@ -10,5 +11,6 @@ await discovery.register(testInstance(BigInt(instanceId)));
 const watch = discovery.watch(undefined);
 await watch.synced;
 process.stdout.write('registered\n');
-if (mode === 'hold') process.stdin.resume();
-else await discovery.close();
+process.stdin.resume();
+await once(process.stdin, 'end');
+if (mode === 'leave') await discovery.close();

@@ -2,6 +2,7 @@ import { utimes } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { Registration } from './discovery.ts';
 import { entryName, isMissing, removeFile, writeEntry } from './file-entry.ts';
 import type { DiscoveryMetrics } from './metrics.ts';
@@ -33,7 +34,7 @@ export class FileRegistration implements Registration {
   }
 
   async start(): Promise<void> {
-    await this.#enqueue(() => writeEntry(this.#o.directory, this.#instance));
+    await this.#enqueue(() => this.#write());
     this.#timer = setInterval(() => void this.#enqueue(() => this.#beat()), this.#o.heartbeatMs);
     this.#timer.unref();
   }
@@ -42,7 +43,7 @@ export class FileRegistration implements Registration {
     if (this.#state !== 'live') throw discoveryClosed();
     this.#instance = prepareUpdate(instance, this.#instance);
     await this.#enqueue(async () => {
-      if (this.#state === 'live') await writeEntry(this.#o.directory, this.#instance);
+      if (this.#state === 'live') await this.#write();
     });
   }
 
@@ -54,6 +55,15 @@ export class FileRegistration implements Registration {
       await this.#enqueue(() => removeFile(this.#file));
     }
     await this.#tail;
+  }
+
+  async #write(): Promise<void> {
+    try {
+      await writeEntry(this.#o.directory, this.#instance);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new StatorError('internal', `the discovery entry cannot be written: ${message}`, { cause: error });
+    }
   }
 
   #enqueue(operation: () => Promise<void>): Promise<void> {

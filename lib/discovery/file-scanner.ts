@@ -16,6 +16,8 @@ export interface FileScannerOptions {
   readonly namespace: string;
   readonly ttlMs: number;
   readonly pollMs: number;
+  readonly notices: boolean;
+  readonly removeAfterMs: number;
   readonly log: Logger;
   readonly table: InstanceTable;
 }
@@ -196,14 +198,13 @@ export class FileScanner {
 
   /** Counts silence; takes down who was silent for the TTL, and removes much later what no owner claims. */
   async #age(elapsedMs: number): Promise<void> {
-    const removeAfterMs = Math.max(6 * this.#o.ttlMs, 30_000);
     for (const [name, entry] of [...this.#entries]) {
       entry.silentMs += elapsedMs;
       if (!entry.down && entry.silentMs > this.#o.ttlMs) {
         entry.down = true;
         if (entry.instance !== undefined) this.#o.table.remove(entry.instance.instanceId, 'expired');
       }
-      if (entry.silentMs <= removeAfterMs) continue;
+      if (entry.silentMs <= this.#o.removeAfterMs) continue;
       this.#o.log.info({ file: name }, 'removing discovery entry without an owner');
       await removeFile(path.join(this.#o.directory, name)).catch((error) =>
         this.#o.log.warn({ err: error, file: name }, 'discovery entry could not be removed'),
@@ -213,7 +214,7 @@ export class FileScanner {
   }
 
   #watchFolder(): void {
-    if (this.#watcher !== undefined || this.#closed) return;
+    if (this.#watcher !== undefined || this.#closed || !this.#o.notices) return;
     try {
       const watcher = watchDirectory(this.#o.directory, { persistent: false }, (_, name) => this.#notice(name));
       watcher.on('error', (error) => {

@@ -13,6 +13,10 @@ export interface FileDiscoveryOptions {
   readonly telemetry: Telemetry;
   /** Milliseconds between two looks at the whole folder. Default: a fifth of the TTL, 100 to 2000. */
   readonly pollMs?: number;
+  /** Whether to ask the system for change notices; without them only polling finds changes. Default true. */
+  readonly notices?: boolean;
+  /** Milliseconds of silence after which an entry's file is removed. Default: six TTLs, at least 30 s. */
+  readonly removeAfterMs?: number;
 }
 
 /** Discovery through a folder that all processes share: a subfolder for each namespace, a file for each instance. */
@@ -38,6 +42,8 @@ export class FileDiscovery implements Discovery {
       namespace: this.#namespace,
       ttlMs: this.#ttlMs,
       pollMs: o.pollMs ?? Math.min(2000, Math.max(100, this.#ttlMs / 5)),
+      notices: o.notices ?? true,
+      removeAfterMs: o.removeAfterMs ?? Math.max(6 * this.#ttlMs, 30_000),
       log: o.telemetry.log,
       table: this.#table,
     });
