@@ -1,21 +1,43 @@
 import type { Loaded } from './load.ts';
 import { flagName, type Setting, type SettingTable, variableName } from './settings.ts';
 
+export interface HelpRequest {
+  readonly name: string;
+  readonly settings: SettingTable;
+  readonly positional?: string;
+  readonly passthrough?: string;
+  readonly summary?: string;
+}
+
 /** Text of --help: every setting by group, with what it expects, its default and its variable. */
-export function formatHelp(command: string, table: SettingTable): string {
-  const groups = Object.groupBy(Object.entries(table), ([, entry]) => entry.group);
+export function formatHelp({ name, settings, positional, passthrough, summary }: HelpRequest): string {
+  const groups = Object.groupBy(Object.entries(settings), ([, entry]) => entry.group);
   const sections = Object.entries(groups).map(([group, entries = []]) => {
-    const lines = entries.map(([name, entry]) => settingHelp(name, entry));
+    const lines = entries.map(([key, entry]) => settingHelp(key, entry));
     return `${group}:\n${lines.join('\n')}\n`;
   });
-  return `Usage: stator ${command} [options]\n\n${sections.join('\n')}
+  const usage = [
+    `Usage: stator ${name}`,
+    ...(positional === undefined ? [] : [positional]),
+    '[options]',
+    ...(passthrough === undefined ? [] : [`-- ${passthrough}`]),
+  ];
+  return `${[usage.join(' '), ...(summary === undefined ? [] : [summary]), ...sections].join('\n\n')}
 Each setting is read from its flag, then from the environment variable beside it, then from the YAML file
 that --config (or STATOR_CONFIG) names, then takes its default. --print-config shows the result.\n`;
 }
 
 function settingHelp(name: string, entry: Setting<unknown>): string {
-  const fallback = entry.default === undefined || entry.default === '' ? '' : ` Default: ${String(entry.default)}.`;
-  return `  ${flagName(name)}  (${entry.expects}; ${variableName(name)})\n      ${entry.help}${fallback}`;
+  const flag = entry.short === undefined ? flagName(name) : `-${entry.short}, ${flagName(name)}`;
+  const fallback = defaultText(entry);
+  const shown = fallback === undefined ? '' : ` Default: ${fallback}.`;
+  return `  ${flag}  (${entry.expects}; ${variableName(name)})\n      ${entry.help}${shown}`;
+}
+
+/** The default as people would write it; undefined where there is none to speak of. */
+export function defaultText({ default: value }: Setting<unknown>): string | undefined {
+  const text = Array.isArray(value) ? value.join(',') : String(value ?? '');
+  return text === '' ? undefined : text;
 }
 
 /** Text of --print-config: YAML that can be used as a file; secrets are redacted, comments say where values come from. */

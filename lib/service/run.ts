@@ -1,10 +1,8 @@
-import { environment } from '#lib/config/environment.ts';
-import { formatHelp, formatSettings } from '#lib/config/format.ts';
-import { loadWithOrigins } from '#lib/config/load.ts';
 import type { SettingsOf, SettingTable } from '#lib/config/settings.ts';
 import type { Discovery } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { type CommandLine, configure } from './configure.ts';
 import { exitCodeOf, exitCodes } from './exit.ts';
 import {
   newInstanceId,
@@ -29,18 +27,13 @@ export interface RunningService {
 
 type BaseTable = typeof serviceSettings;
 
-export interface MainOptions<T extends SettingTable & BaseTable> {
-  /** Name of the command, for example "router" or "worker llamacpp". */
-  readonly name: string;
-  readonly settings: T;
-  /** Arguments after the command's name; default: those of the process. */
-  readonly argv?: readonly string[];
+export interface MainOptions<T extends SettingTable & BaseTable> extends CommandLine<T> {
   start(config: SettingsOf<T>, parts: ServiceParts): Promise<RunningService>;
 }
 
 /** The life of a service process: configuration, telemetry, discovery, start, signal, stop. Sets the exit code. */
 export async function runMain<T extends SettingTable & BaseTable>(options: MainOptions<T>): Promise<void> {
-  const config = configure(options.name, options.settings, options.argv ?? environment.argv);
+  const config = configure(options)?.settings;
   if (config === undefined) return;
   const base = config as ServiceConfig;
   const stop = new AbortController();
@@ -69,33 +62,6 @@ export async function runMain<T extends SettingTable & BaseTable>(options: MainO
     await telemetry?.shutdown();
     guardEnd();
   }
-}
-
-/** Settings from the sources, or undefined where --help, --print-config or an error was printed instead. */
-export function configure<T extends SettingTable>(
-  name: string,
-  table: T,
-  argv: readonly string[],
-): SettingsOf<T> | undefined {
-  const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
-  if (own.includes('--help') || own.includes('-h')) {
-    process.stdout.write(formatHelp(name, table));
-    return undefined;
-  }
-  try {
-    const print = own.includes('--print-config');
-    const rest = argv.filter((argument) => argument !== '--print-config');
-    const loaded = loadWithOrigins(table, { argv: rest, env: environment.variables });
-    const extra = loaded.positional[0];
-    if (extra !== undefined) throw StatorError.invalid(extra, `Unexpected argument ${extra}.`);
-    if (!print) return loaded.settings;
-    process.stdout.write(formatSettings(table, loaded));
-  } catch (thrown) {
-    const error = StatorError.from(thrown);
-    process.stderr.write(`stator ${name}: ${error.message}\nTry: stator ${name} --help\n`);
-    process.exitCode = exitCodeOf(error);
-  }
-  return undefined;
 }
 
 function reportFailure(name: string, thrown: unknown, telemetry: Telemetry | undefined): void {

@@ -1,0 +1,70 @@
+/** One command of `stator`; its module is loaded only when it runs. */
+export interface Command {
+  /** One word, or two such as "worker mocker". */
+  readonly name: string;
+  readonly summary: string;
+  run(args: readonly string[]): Promise<void>;
+}
+
+export const commands: readonly Command[] = [
+  {
+    name: 'up',
+    summary: 'Starts everything on this machine and serves a model.',
+    run: async (args) => (await import('./up/command.ts')).up(args),
+  },
+  {
+    name: 'chat',
+    summary: 'Chats in the terminal, with a running gateway or one of its own.',
+    run: async (args) => (await import('./chat/command.ts')).chat(args),
+  },
+  {
+    name: 'doctor',
+    summary: 'Checks this machine and says what to do about what is missing.',
+    run: async (args) => (await import('./doctor/command.ts')).doctor(args),
+  },
+  {
+    name: 'models',
+    summary: 'Lists cached models, or with --url those of a gateway.',
+    run: async (args) => (await import('./models/command.ts')).listModels(args),
+  },
+  {
+    name: 'models pull',
+    summary: 'Fetches a model into the cache.',
+    run: async (args) => (await import('./models/command.ts')).pullModel(args),
+  },
+  {
+    name: 'models rm',
+    summary: 'Removes a model from the cache.',
+    run: async (args) => (await import('./models/command.ts')).removeModel(args),
+  },
+  {
+    name: 'gateway',
+    summary: 'Runs a gateway: REST and gRPC for clients.',
+    run: async (args) => (await import('./services.ts')).gateway(args),
+  },
+  {
+    name: 'tokenizer',
+    summary: 'Runs a tokenizer: chat templates and token ids.',
+    run: async (args) => (await import('./services.ts')).tokenizer(args),
+  },
+  {
+    name: 'router',
+    summary: 'Runs a router: picks the worker of each request.',
+    run: async (args) => (await import('./services.ts')).router(args),
+  },
+  {
+    name: 'worker llamacpp',
+    summary: 'Runs a worker with the embedded llama.cpp engine.',
+    run: async (args) => (await import('./services.ts')).llamacppWorker(args),
+  },
+  {
+    name: 'worker mocker',
+    summary: 'Runs a worker with the synthetic engine.',
+    run: async (args) => (await import('./services.ts')).mockerWorker(args),
+  },
+  {
+    name: 'openapi',
+    summary: "Writes the REST API's OpenAPI document.",
+    run: async (args) => (await import('./openapi.ts')).writeOpenapi(args),
+  },
+];

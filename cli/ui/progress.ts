@@ -1,0 +1,135 @@
+import cliProgress from 'cli-progress';
+import { formatBytes, formatSeconds } from './format.ts';
+
+/** Where progress goes: standard error, so that standard output can be piped. */
+export interface ProgressOutput {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+/** Steps as lines; transfers as a bar on a terminal, as a line now and then elsewhere. */
+export class Progress {
+  readonly #output: ProgressOutput;
+  readonly #startMs = performance.now();
+  #transfer: Transfer | undefined;
+
+  constructor(output: ProgressOutput = process.stderr) {
+    this.#output = output;
+  }
+
+  /** One finished or beginning step. */
+  say(text: string): void {
+    this.endTransfer();
+    this.#output.write(`${text}\n`);
+  }
+
+  /** Seconds since the beginning, for example "2.1 s". */
+  get elapsed(): string {
+    return `${((performance.now() - this.#startMs) / 1000).toFixed(1)} s`;
+  }
+
+  transfer(file: string, done: number, total: number | undefined): void {
+    if (this.#transfer?.file !== file) {
+      this.endTransfer();
+      this.#transfer = this.#output.isTTY === true ? new BarTransfer(file) : new LineTransfer(file, this.#output);
+    }
+    this.#transfer.update(done, total);
+    if (total !== undefined && done >= total) this.endTransfer();
+  }
+
+  /** Leaves the bar as it is, so that what is printed next stands below it. */
+  endTransfer(): void {
+    this.#transfer?.stop();
+    this.#transfer = undefined;
+  }
+}
+
+interface Transfer {
+  readonly file: string;
+  update(done: number, total: number | undefined): void;
+  stop(): void;
+}
+
+class BarTransfer implements Transfer {
+  readonly file: string;
+  readonly #bar: cliProgress.SingleBar;
+  readonly #rate = new Rate();
+  #started = false;
+
+  constructor(file: string) {
+    this.file = file;
+    this.#bar = new cliProgress.SingleBar(
+      {
+        format: '{file} [{bar}] {percent} · {amount} · {rate} · {eta_text}',
+        hideCursor: true,
+        stream: process.stderr,
+        fps: 10,
+        linewrap: false,
+      },
+      cliProgress.Presets.shades_classic,
+    );
+  }
+
+  update(done: number, total: number | undefined): void {
+    const rate = this.#rate.at(done);
+    const payload = {
+      file: this.file,
+      percent: total === undefined ? '' : `${Math.floor((done / total) * 100)}%`,
+      amount: amountText(done, total),
+      rate: `${formatBytes(rate)}/s`,
+      eta_text: total === undefined ? '' : `${formatSeconds((total - done) / rate)} left`,
+    };
+    if (!this.#started) this.#bar.start(total ?? done, done, payload);
+    this.#started = true;
+    this.#bar.setTotal(total ?? done);
+    this.#bar.update(done, payload);
+  }
+
+  stop(): void {
+    this.#bar.stop();
+  }
+}
+
+const LINE_INTERVAL_MS = 5000;
+
+class LineTransfer implements Transfer {
+  readonly file: string;
+  readonly #output: ProgressOutput;
+  readonly #rate = new Rate();
+  #silentUntilMs = 0;
+  #lastDone = -1;
+
+  constructor(file: string, output: ProgressOutput) {
+    this.file = file;
+    this.#output = output;
+  }
+
+  update(done: number, total: number | undefined): void {
+    const rate = this.#rate.at(done);
+    const nowMs = performance.now();
+    if ((nowMs < this.#silentUntilMs && done !== total) || done === this.#lastDone) return;
+    this.#silentUntilMs = nowMs + LINE_INTERVAL_MS;
+    this.#lastDone = done;
+    const left = total === undefined || done === total ? '' : `, ${formatSeconds((total - done) / rate)} left`;
+    this.#output.write(`${this.file}: ${amountText(done, total)}, ${formatBytes(rate)}/s${left}\n`);
+  }
+
+  stop(): void {}
+}
+
+/** Mean rate since the first report; what an earlier run had fetched does not count. */
+class Rate {
+  readonly #startMs = performance.now();
+  #first: number | undefined;
+
+  /** Bytes a second. */
+  at(done: number): number {
+    this.#first ??= done;
+    const seconds = (performance.now() - this.#startMs) / 1000;
+    return seconds > 0 ? (done - this.#first) / seconds : 0;
+  }
+}
+
+function amountText(done: number, total: number | undefined): string {
+  return total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`;
+}
