@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { hostname } from 'node:os';
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
@@ -45,7 +46,8 @@ export async function startGateway(
     services: [InferenceService],
     routes: (router) => router.service(InferenceService, inferenceHandlers(context)),
     telemetry: parts.telemetry,
-    http: edge.handle,
+    // HTTP/2's compatibility API is the same for everything that the edge uses.
+    http: (request, response) => edge.handle(request as IncomingMessage, response as ServerResponse),
     requireAuth: false,
     maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
     ...tlsOf(config),
