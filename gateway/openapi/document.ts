@@ -54,7 +54,7 @@ function reference(schema: z.ZodType, schemas: Record<string, unknown>): object 
   const { $schema: _, $defs: definitions, ...rest } = json;
   const id = schema.meta()?.id;
   for (const [name, definition] of Object.entries(definitions ?? {})) schemas[name] = relocate(definition);
-  if (typeof id !== 'string') return relocate(rest) as object;
+  if (typeof id !== 'string' || '$ref' in rest) return relocate(rest) as object;
   schemas[id] = relocate(rest);
   return { $ref: `#/components/schemas/${id}` };
 }

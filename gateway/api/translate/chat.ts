@@ -18,6 +18,7 @@ import {
 } from './common.ts';
 import type { HeaderWishes } from './header-wishes.ts';
 import type { Job, NamedGuided, TranslateInput } from './job.ts';
+import { jsonText } from './json-text.ts';
 import { chatMessagesOf, rawPromptOf, toolsOf } from './messages.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
 import { templateArgsOf } from './reasoning.ts';
@@ -35,7 +36,10 @@ function constraintOf(body: ChatRequestBody): NamedGuided | null {
   }
   if (format.type === 'json_object') return { guided: { case: 'jsonObject', value: true }, field: 'response_format' };
   const schema = format.json_schema.schema ?? {};
-  return { guided: { case: 'jsonSchema', value: JSON.stringify(schema) }, field: 'response_format' };
+  return {
+    guided: { case: 'jsonSchema', value: jsonText(schema, 'response_format.json_schema.schema') },
+    field: 'response_format',
+  };
 }
 
 /** Tools that the template gets. Refused where nobody would recognise the model's calls. */
@@ -99,7 +103,7 @@ function promptOf(body: ChatRequestBody, model: ResolvedModel): GenerationReques
     tools: toolsOf(offeredTools(body, model)),
     addGenerationPrompt: opened,
     continueFinalMessage: continued,
-    templateArgsJson: Object.keys(args).length === 0 ? '' : JSON.stringify(args),
+    templateArgsJson: Object.keys(args).length === 0 ? '' : jsonText(args, 'chat_template_args'),
   });
   return { case: 'chat', value };
 }

@@ -8,6 +8,7 @@ import type { Guided, RoutingWishes, Sampling, StopOptions } from '../../pipelin
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
 import type { HeaderWishes } from './header-wishes.ts';
+import { jsonText } from './json-text.ts';
 
 type Body = ChatRequestBody | CompletionRequestBody;
 
@@ -110,7 +111,7 @@ export function stopOf(body: Body, maxTokens: number | null, model: ResolvedMode
 export function guidedOf(body: Body): { guided: Guided; field: string } | null {
   const found: { guided: Guided; field: string }[] = [];
   if (body.guided_json) {
-    const value = typeof body.guided_json === 'string' ? body.guided_json : JSON.stringify(body.guided_json);
+    const value = typeof body.guided_json === 'string' ? body.guided_json : jsonText(body.guided_json, 'guided_json');
     found.push({ guided: { case: 'jsonSchema', value }, field: 'guided_json' });
   }
   if (body.guided_regex) found.push({ guided: { case: 'regex', value: body.guided_regex }, field: 'guided_regex' });

@@ -3,6 +3,7 @@ import type { ChatMessageSchema, ContentPartSchema, ToolSchema } from '#gen/stat
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
 import type { Message, Tool } from '../schemas/message.ts';
+import { jsonText } from './json-text.ts';
 
 type PartInit = MessageInitShape<typeof ContentPartSchema>;
 type MessageInit = MessageInitShape<typeof ChatMessageSchema>;
@@ -87,12 +88,14 @@ export function chatMessagesOf(messages: readonly Message[], model: ResolvedMode
 }
 
 export function toolsOf(tools: readonly Tool[]): MessageInitShape<typeof ToolSchema>[] {
-  return tools.map((tool) => ({
+  return tools.map((tool, index) => ({
     name: tool.function.name,
     description: tool.function.description ?? '',
-    parametersJson: tool.function.parameters ? JSON.stringify(tool.function.parameters) : '',
+    parametersJson: tool.function.parameters
+      ? jsonText(tool.function.parameters, `tools[${index}].function.parameters`)
+      : '',
     ...(typeof tool.function.strict === 'boolean' ? { strict: tool.function.strict } : {}),
-    definitionJson: JSON.stringify(tool),
+    definitionJson: jsonText(tool, `tools[${index}]`),
   }));
 }
 

@@ -1,0 +1,156 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { ErrorBody } from '../testing/answers.ts';
+import { type Harness, startHarness } from '../testing/harness.ts';
+import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
+
+const fields = [
+  'model',
+  'messages',
+  'prompt',
+  'temperature',
+  'top_p',
+  'top_k',
+  'min_p',
+  'n',
+  'max_tokens',
+  'max_completion_tokens',
+  'min_tokens',
+  'stop',
+  'stop_token_ids',
+  'stream',
+  'stream_options',
+  'logprobs',
+  'top_logprobs',
+  'logit_bias',
+  'seed',
+  'tools',
+  'tool_choice',
+  'response_format',
+  'guided_json',
+  'guided_choice',
+  'guided_grammar',
+  'chat_template_kwargs',
+  'thinking',
+  'reasoning_effort',
+  'nvext',
+  'user',
+  'metadata',
+  'echo',
+  'best_of',
+  'input',
+  'dimensions',
+  'encoding_format',
+  '__proto__',
+  'constructor',
+  'functions',
+  'prompt_logprobs',
+  'continue_final_message',
+  'add_generation_prompt',
+] as const; // prettier-ignore
+
+const user = { role: 'user', content: 'Hi' };
+const bases: readonly (readonly [string, object])[] = [
+  ['/v1/chat/completions', { model: 'test-model', messages: [user], max_tokens: 4 }],
+  ['/v1/completions', { model: 'test-model', prompt: 'Hi', max_tokens: 4 }],
+  ['/v1/embeddings', { model: 'test-model', input: 'Hi' }],
+];
+
+/** Values that real clients get wrong, beside any JSON. */
+const value = fc.oneof(
+  { weight: 2, arbitrary: fc.jsonValue({ maxDepth: 4 }) },
+  fc.constantFrom<unknown>(
+    null,
+    true,
+    false,
+    0,
+    -1,
+    1,
+    2,
+    0.5,
+    1e308,
+    -1e308,
+    2 ** 53,
+    '',
+    'x',
+    [],
+    {},
+    [null],
+    [[]],
+    [''],
+    [1, 'a'],
+    [user],
+    [user, {}],
+    { type: 'json_object' },
+    { include_usage: true },
+    { type: 'function', function: { name: 'f' } },
+    [{ role: 'assistant', tool_calls: [{ id: '', type: 'function', function: { name: 'f', arguments: '{' } }] }],
+    { token_data: [0] },
+    { 'a.b': { c: [{}] } },
+    '\ud800',
+    'a'.repeat(10_000),
+  ), // prettier-ignore
+);
+
+describe('any request body', () => {
+  let gateway: Harness;
+
+  before(async () => {
+    gateway = await startHarness();
+    gateway.addWorker(1n, new ScriptedWorker(answering('ok')));
+  });
+
+  after(async () => {
+    await gateway[Symbol.asyncDispose]();
+  });
+
+  async function check(path: string, body: string): Promise<void> {
+    const response = await gateway.post(path, body);
+    const text = await response.text();
+    expect(response.status, `${path} ${body.slice(0, 500)}\n${text}`).to.satisfy(
+      (status: number) => status === 200 || status === 501 || (status >= 400 && status < 500),
+    );
+    if (response.status === 200) return;
+    const { error } = JSON.parse(text) as ErrorBody;
+    expect(error.message.length, text).to.be.greaterThan(5);
+  }
+
+  it('is answered or refused with a message, never with a fault of the server', async () => {
+    const mutation = fc.array(fc.tuple(fc.constantFrom(...fields), value), { minLength: 1, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...bases), mutation, async ([path, base], changes) => {
+        await check(path, JSON.stringify({ ...base, ...Object.fromEntries(changes) }));
+      }),
+      { numRuns: 1000 },
+    );
+  }).timeout(60_000);
+
+  it('is refused where its text is damaged', async () => {
+    const damaged = fc
+      .tuple(fc.constantFrom(...bases), fc.nat(), fc.string({ unit: 'binary', maxLength: 3 }), fc.nat({ max: 5 }))
+      .map(([[path, base], at, insert, remove]) => {
+        const text = JSON.stringify(base);
+        const place = at % text.length;
+        return [path, text.slice(0, place) + insert + text.slice(place + remove)] as const;
+      });
+    await fc.assert(
+      fc.asyncProperty(damaged, ([path, body]) => check(path, body)),
+      { numRuns: 500 },
+    );
+  }).timeout(60_000);
+
+  it('may be nested as deep as it likes', async () => {
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+    for (const field of ['messages', 'prompt', 'chat_template_kwargs', 'guided_json', 'unknown']) {
+      await check(
+        '/v1/chat/completions',
+        `{"model":"test-model","messages":[{"role":"user","content":"x"}],"${field}":${deep}}`,
+      );
+    }
+    const object = `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`;
+    await check(
+      '/v1/chat/completions',
+      `{"model":"test-model","messages":[{"role":"user","content":"x"}],"chat_template_kwargs":${object}}`,
+    );
+  }).timeout(60_000);
+});
