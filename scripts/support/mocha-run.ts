@@ -21,14 +21,19 @@ runner.on('fail', (test, error) => {
   count('failed');
   tally.notes.push(`failed: ${test.fullTitle()}: ${String(error.message).split('\n')[0]}`);
 });
-runner.on('pending', () => count('skipped'));
+runner.on('pending', (test) => {
+  count('skipped');
+  const title = test.fullTitle();
+  const explained = [...skipReasons.keys()].some((skipped) => title.startsWith(skipped));
+  if (!explained) tally.notes.push(`skipped: ${title}: it gives no reason`);
+});
 
 function count(what: 'passed' | 'failed' | 'skipped'): void {
   tally[what] += 1;
 }
 
 function finish(): void {
-  for (const reason of skipReasons) tally.notes.push(`skipped: ${reason}`);
+  for (const [title, reason] of skipReasons) tally.notes.push(`skipped: ${title}: ${reason}`);
   save();
   process.exitCode = tally.failed === 0 ? 0 : 1;
   setTimeout(() => {

@@ -1,9 +1,7 @@
-import { byteTokens, SyntheticTokens } from '#core/scheduling/synthetic-tokens.ts';
+import { SyntheticModel } from '#core/scheduling/synthetic-token.ts';
 import { modelFree, modelLoad, referenceGreedy } from '#native/llamacpp/index.ts';
+import { defaultMockerOptions } from '#services/workers/mocker/options.ts';
 import type { Stack } from '../e2e/cases/stack.ts';
-
-/** Words after which the synthetic engine ends on average, by its default setting. */
-const MEAN_WORDS = 64;
 
 /** Greedy output of the engine itself, with nothing of the services between; without the token that ends it. */
 export async function generateDirectly(stack: Stack, prompt: readonly number[], maxTokens: number): Promise<number[]> {
@@ -11,12 +9,12 @@ export async function generateDirectly(stack: Stack, prompt: readonly number[], 
 }
 
 function synthetic(prompt: readonly number[], maxTokens: number): number[] {
-  const model = new SyntheticTokens({ seed: null, meanWords: MEAN_WORDS });
+  const { meanOutputTokens } = defaultMockerOptions;
+  const model = new SyntheticModel({ seed: 0n, adapter: '', meanOutputTokens });
   for (const token of prompt) model.push(token);
   const output: number[] = [];
-  while (output.length < maxTokens) {
-    const token = model.next(true);
-    if (token === byteTokens.end) break;
+  while (output.length < maxTokens && !model.ends) {
+    const token = model.next();
     model.push(token);
     output.push(token);
   }

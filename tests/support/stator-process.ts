@@ -16,17 +16,20 @@ export function flagsOf(overrides: Overrides): string[] {
   });
 }
 
+const SOURCE_FLAGS = ['--conditions=source', '--disable-warning=ExperimentalWarning'];
+
 /** A running `stator` command. */
 export class StatorProcess implements AsyncDisposable {
   readonly child: ChildProcess;
   readonly #exit: Promise<number | null>;
   #output = '';
 
-  constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
-    const command = ['--conditions=source', '--disable-warning=ExperimentalWarning', inProject('cli/main.ts'), ...args];
-    this.child = spawn(process.execPath, command, {
+  /** `command` replaces the sources of this repository, for example by an installed package. */
+  constructor(args: readonly string[], options: { command?: readonly string[]; env?: NodeJS.ProcessEnv } = {}) {
+    const [file = '', ...fixed] = options.command ?? [process.execPath, ...SOURCE_FLAGS, inProject('cli/main.ts')];
+    this.child = spawn(file, [...fixed, ...args], {
       cwd: projectRoot,
-      env: { ...process.env, ...environment },
+      env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.child.stdout?.on('data', (chunk: Buffer) => this.#take(chunk));
