@@ -46,6 +46,11 @@ export class StatorProcess implements AsyncDisposable {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 
+  /** Exit code once it has ended; null where a signal ended it. */
+  get exited(): Promise<number | null> {
+    return this.#exit;
+  }
+
   get pid(): number {
     return this.child.pid ?? -1;
   }
