@@ -62,16 +62,11 @@ describe('packed tarball', function () {
 
   it('serves a chat with `stator up`', async () => {
     const command = path.join(folder, 'home', 'node_modules', '.bin', 'stator');
-    const args = [
-      'up',
-      '--engine',
-      'mocker',
-      '--listen',
-      '127.0.0.1:0',
-      '--discovery',
-      `file:${path.join(folder, 'discovery')}`,
-    ];
-    await using up = new StatorProcess(args, { command: [command] });
+    const args = ['up', '--engine', 'mocker', '--port', '0'];
+    await using up = new StatorProcess(args, {
+      command: [command],
+      env: { XDG_CACHE_HOME: path.join(folder, 'cache') },
+    });
     const [, url = ''] = await up.printed(/(http:\/\/127\.0\.0\.1:\d+)/, INSTALL_TIMEOUT_MS);
     const listed = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] };
     const body = { model: listed.data[0]?.id, messages: [{ role: 'user', content: 'hello' }], max_tokens: 4 };
