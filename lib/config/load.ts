@@ -24,6 +24,8 @@ export interface Loaded<T extends SettingTable> {
   readonly positional: readonly string[];
   /** Arguments after `--`. */
   readonly passthrough: readonly string[];
+  /** The YAML file, where there was one. */
+  readonly file: string | undefined;
 }
 
 const CONFIG_VARIABLE = 'STATOR_CONFIG';
@@ -50,7 +52,7 @@ export function loadWithOrigins<T extends SettingTable>(table: T, sources: Sourc
     else assign(name, entry.default, 'default');
   }
   const { positional, passthrough } = flags;
-  return { settings: settings as SettingsOf<T>, origins, positional, passthrough };
+  return { settings: settings as SettingsOf<T>, origins, positional, passthrough, file: path };
 
   function assign(name: string, value: unknown, origin: Origin): void {
     settings[name] = value;

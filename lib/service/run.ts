@@ -1,3 +1,4 @@
+import type { Loaded } from '#lib/config/load.ts';
 import type { SettingsOf, SettingTable } from '#lib/config/settings.ts';
 import type { Discovery } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -8,10 +9,10 @@ import {
   newInstanceId,
   openConfiguredDiscovery,
   openTelemetry,
-  type ServiceConfig,
+  type ProcessConfig,
   type ServiceParts,
 } from './parts.ts';
-import type { serviceSettings } from './settings.ts';
+import type { processSettings } from './settings.ts';
 import { guardEnd, stopOnSignal } from './signals.ts';
 
 export type { ServiceParts } from './parts.ts';
@@ -25,42 +26,52 @@ export interface RunningService {
   stop(): Promise<void>;
 }
 
-type BaseTable = typeof serviceSettings;
+type BaseTable = typeof processSettings;
 
 export interface MainOptions<T extends SettingTable & BaseTable> extends CommandLine<T> {
-  start(config: SettingsOf<T>, parts: ServiceParts): Promise<RunningService>;
+  /** Fills in what only the running process knows. */
+  complete?(config: SettingsOf<T>): Promise<SettingsOf<T>>;
+  start(config: SettingsOf<T>, parts: ServiceParts, loaded: Loaded<T>): Promise<RunningService>;
 }
 
 /** The life of a service process: configuration, telemetry, discovery, start, signal, stop. Sets the exit code. */
 export async function runMain<T extends SettingTable & BaseTable>(options: MainOptions<T>): Promise<void> {
-  const config = configure(options)?.settings;
-  if (config === undefined) return;
-  const base = config as ServiceConfig;
+  const loaded = configure(options);
+  if (loaded === undefined) return;
   const stop = new AbortController();
+  let signalled: Promise<number> | undefined;
   let telemetry: Telemetry | undefined;
   let discovery: Discovery | undefined;
   try {
+    const config = (await options.complete?.(loaded.settings)) ?? loaded.settings;
+    const base = config as ProcessConfig;
     const instanceId = newInstanceId();
     telemetry = openTelemetry(options.name, base, instanceId);
     endOnBug(telemetry);
-    const signalled = stopOnSignal(stop, telemetry.log, base.shutdownGraceSeconds * 1000);
+    signalled = stopOnSignal(stop, telemetry.log, base.shutdownGraceSeconds * 1000);
     discovery = await openConfiguredDiscovery(base, telemetry);
-    const service = await options.start(config, { telemetry, discovery, shutdown: stop.signal, instanceId });
+    const service = await options.start(config, { telemetry, discovery, shutdown: stop.signal, instanceId }, loaded);
     telemetry.log.info({ address: service.address }, `${options.name} ready`);
-    try {
-      await Promise.race([signalled, service.ended ?? signalled]);
-    } finally {
-      stop.abort();
-      await service.stop();
-    }
+    await runUntilEnd(service, signalled, stop);
     process.exitCode = exitCodes.ok;
   } catch (thrown) {
-    reportFailure(options.name, thrown, telemetry);
+    // Interrupted before it was ready: whatever that broke off is no failure.
+    if (signalled !== undefined && stop.signal.aborted) process.exitCode = await signalled;
+    else reportFailure(options.name, thrown, telemetry);
   } finally {
     stop.abort();
     await discovery?.close().catch((error: unknown) => telemetry?.log.warn({ err: error }, 'discovery did not close'));
     await telemetry?.shutdown();
     guardEnd();
+  }
+}
+
+async function runUntilEnd(service: RunningService, signalled: Promise<unknown>, stop: AbortController): Promise<void> {
+  try {
+    await Promise.race([signalled, service.ended ?? signalled]);
+  } finally {
+    stop.abort();
+    await service.stop();
   }
 }
 

@@ -7,6 +7,47 @@ export function defaultDiscoveryUrl(): string {
   return `file:${join(cacheDirectory(), 'discovery')}`;
 }
 
+/** Settings of every process that takes part. */
+export const processSettings = defineSettings({
+  namespace: setting.string({ default: 'default', group: 'Discovery', help: 'Services see only their own namespace.' }),
+  discovery: setting.string({
+    default: defaultDiscoveryUrl(),
+    group: 'Discovery',
+    help: 'memory:, file:/directory or etcd:http://host:2379[,…].',
+  }),
+  discoveryTtlSeconds: setting.integer({
+    default: 10,
+    min: 1,
+    max: 3600,
+    unit: 'seconds',
+    group: 'Discovery',
+    help: 'Seconds after which a silent process is dropped.',
+  }),
+  etcdUsername: setting.optionalString({ group: 'Discovery', help: 'User name for etcd, where it asks for one.' }),
+  etcdPassword: setting.optionalString({ group: 'Discovery', secret: true, help: 'Password of the etcd user.' }),
+  logLevel: setting.choice(['trace', 'debug', 'info', 'warn', 'error', 'silent'], {
+    default: 'info',
+    group: 'Telemetry',
+    help: 'Least severity that is logged.',
+  }),
+  logFormat: setting.choice(['pretty', 'json'], {
+    default: 'pretty',
+    group: 'Telemetry',
+    help: 'Form of log records.',
+  }),
+  otlpEndpoint: setting.optionalString({
+    group: 'Telemetry',
+    help: 'OTLP collector for traces, for example http://127.0.0.1:4317.',
+  }),
+  shutdownGraceSeconds: setting.integer({
+    default: 30,
+    min: 0,
+    max: 86_400,
+    unit: 'seconds',
+    help: 'Seconds for which running requests may finish after a stop signal.',
+  }),
+});
+
 /** Settings that every service has. */
 export const serviceSettings = defineSettings({
   listen: setting.string({
@@ -29,39 +70,5 @@ export const serviceSettings = defineSettings({
     secret: true,
     help: 'Token that services show to each other.',
   }),
-  namespace: setting.string({ default: 'default', group: 'Discovery', help: 'Services see only their own namespace.' }),
-  discovery: setting.string({
-    default: defaultDiscoveryUrl(),
-    group: 'Discovery',
-    help: 'memory:, file:/directory or etcd:http://host:2379[,…].',
-  }),
-  discoveryTtlSeconds: setting.integer({
-    default: 10,
-    min: 1,
-    max: 3600,
-    unit: 'seconds',
-    group: 'Discovery',
-    help: 'Seconds after which a silent process is dropped.',
-  }),
-  logLevel: setting.choice(['trace', 'debug', 'info', 'warn', 'error', 'silent'], {
-    default: 'info',
-    group: 'Telemetry',
-    help: 'Least severity that is logged.',
-  }),
-  logFormat: setting.choice(['pretty', 'json'], {
-    default: 'pretty',
-    group: 'Telemetry',
-    help: 'Form of log records.',
-  }),
-  otlpEndpoint: setting.optionalString({
-    group: 'Telemetry',
-    help: 'OTLP collector for traces, for example http://127.0.0.1:4317.',
-  }),
-  shutdownGraceSeconds: setting.integer({
-    default: 30,
-    min: 0,
-    max: 86_400,
-    unit: 'seconds',
-    help: 'Seconds for which running requests may finish after a stop signal.',
-  }),
+  ...processSettings,
 });

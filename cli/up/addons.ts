@@ -1,0 +1,35 @@
+import { access, constants } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheDirectory } from '#lib/config/directories.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { buildAddon } from '#native/build.ts';
+import { withLock } from '../models/cache-lock.ts';
+
+/** Builds the native addons that are missing or outdated; two starts at once build them one time. */
+export async function ensureAddons(
+  names: readonly string[],
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { signal, onWait: () => say('another process is building the native addons; waiting …') };
+  await withLock(join(cacheDirectory(), 'native-build.lock'), options, async () => {
+    for (const name of names) {
+      try {
+        await buildAddon(name, { force: false, variables: {}, say });
+      } catch (cause) {
+        throw await explained(name, cause);
+      }
+    }
+  });
+}
+
+async function explained(name: string, cause: unknown): Promise<StatorError> {
+  const folder = join(import.meta.dirname, '../../native', name);
+  const writable = await access(folder, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const hint = writable ? 'See: stator doctor' : `${folder} cannot be written to: install where you may write.`;
+  return new StatorError('not_ready', `The native addon ${name} cannot be built. ${reason}\n${hint}`, { cause });
+}

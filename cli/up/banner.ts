@@ -1,0 +1,29 @@
+export interface ReadyReport {
+  readonly url: string;
+  readonly models: readonly string[];
+  readonly discovery: string;
+  readonly elapsed: string;
+}
+
+/** What the user needs next: where, what, and a line to paste. */
+export function readyBanner({ url, models, discovery, elapsed }: ReadyReport): string {
+  const body = {
+    model: models[0],
+    messages: [{ role: 'user', content: 'What is the capital of France?' }],
+    stream: true,
+  };
+  return `
+Stator is ready (${elapsed}).
+
+  URL    ${url}/v1
+  ${models.length === 1 ? 'Model ' : 'Models'} ${models.join(', ')}
+  Docs   ${url}/docs
+  Chat   stator chat --url ${url}
+  Join   stator worker mocker --discovery ${discovery}
+
+  curl -N ${url}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '${JSON.stringify(body).replaceAll("'", "'\\''")}'
+
+Ctrl-C stops everything.
+`;
+}

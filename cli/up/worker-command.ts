@@ -1,0 +1,52 @@
+import { availableParallelism } from 'node:os';
+import { extname, join } from 'node:path';
+import type { SettingsOf } from '#lib/config/settings.ts';
+import type { ResolvedModel } from '../models/ensure.ts';
+import type { upSettings } from './settings.ts';
+
+export type UpConfig = SettingsOf<typeof upSettings>;
+
+export interface WorkerPlan {
+  readonly config: UpConfig;
+  readonly models: readonly ResolvedModel[];
+  /** YAML file of this run, which the workers read too. */
+  readonly file: string | undefined;
+  /** What the user gave after `--`. */
+  readonly extra: readonly string[];
+}
+
+/** Program and arguments of a worker: this Node, this command, `worker ENGINE`. */
+export function workerCommand(plan: WorkerPlan): [string, ...string[]] {
+  const { config, file, extra } = plan;
+  const main = join(import.meta.dirname, '..', `main${extname(import.meta.filename)}`);
+  const settings = {
+    listen: '127.0.0.1:0',
+    discovery: config.discovery,
+    namespace: config.namespace,
+    'discovery-ttl-seconds': config.discoveryTtlSeconds,
+    'shutdown-grace-seconds': config.shutdownGraceSeconds,
+    'log-level': config.logLevel,
+    'log-format': 'json',
+    ...(config.otlpEndpoint === undefined ? {} : { 'otlp-endpoint': config.otlpEndpoint }),
+    ...(file === undefined ? {} : { config: file }),
+    ...modelFlags(plan),
+    ...threadFlags(config),
+  };
+  const flags = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
+  return [process.execPath, ...process.execArgv, main, 'worker', config.engine, ...flags, ...extra];
+}
+
+function modelFlags({ config, models }: WorkerPlan): Record<string, string> {
+  if (config.engine === 'mocker') {
+    const name = config.modelName[0] ?? config.model[0];
+    return name === undefined ? {} : { model: name };
+  }
+  const names = models.map(({ name }, index) => config.modelName[index] ?? name);
+  return { model: models.map(({ path }) => path).join(','), 'model-name': names.join(',') };
+}
+
+/** Compute threads spin while they wait, so replicas on one machine share its cores out. */
+function threadFlags({ engine, replicas }: UpConfig): Record<string, number> {
+  if (engine !== 'llamacpp' || replicas === 1) return {};
+  return { threads: Math.max(1, Math.floor(availableParallelism() / 2 / replicas)) };
+}
