@@ -239,6 +239,35 @@ describe('etcd discovery under faults', function () {
     assert.equal(await registering, 'rejected');
   });
 
+  it('registers again in an etcd that lost its data, and says that it does not know why it was gone', async () => {
+    const owner = open();
+    const recorder = await follow(open());
+    await owner.discovery.register(testInstance(1n));
+    await until('up', () => recorder.up.size === 1);
+    await server.wipe();
+    await server.restart();
+    await until('there again', async () => (await keys(server)).length === 1, RECOVERY_MS);
+    await until('up', () => recorder.up.size === 1 && recorder.events.at(-1) === 'up 1', RECOVERY_MS);
+    const downs = recorder.events.filter((event) => event.startsWith('down'));
+    assert.isTrue(
+      downs.every((event) => event === 'down 1 stale'),
+      downs.join(', '),
+    );
+  });
+
+  it('tells a mass expiry of leases from withdrawals', async () => {
+    const recorder = await follow(open());
+    const owners = Array.from({ length: 20 }, () => open());
+    await Promise.all(owners.map((owner, index) => owner.discovery.register(testInstance(BigInt(index + 1)))));
+    await until('all up', () => recorder.up.size === 20);
+    await revokeAllLeases(server);
+    await until('all down and up again', () => recorder.events.length === 60 && recorder.up.size === 20, RECOVERY_MS);
+    assert.lengthOf(
+      recorder.events.filter((event) => event.endsWith('expired')),
+      20,
+    );
+  });
+
   it('puts back a key that somebody deleted', async () => {
     const owner = open();
     const recorder = await follow(open());

@@ -30,6 +30,8 @@ export interface EtcdServer {
   thaw(): void;
   /** Starts it again on the same ports and data; kills it before when it runs. */
   restart(): Promise<void>;
+  /** Kills it and removes its data; `restart` then starts an empty one. */
+  wipe(): Promise<void>;
   /** Removes all history before the current revision. */
   compact(): Promise<void>;
   /** Ends it and removes its data. */
@@ -45,18 +47,54 @@ export interface EtcdServerOptions {
 
 /** Starts an etcd; null when the machine has none (`node scripts/run.cjs scripts/etcd.ts` obtains one). */
 export async function startEtcd(o: EtcdServerOptions = {}): Promise<EtcdServer | null> {
+  const members = await startMembers(1, o);
+  return members?.[0] ?? null;
+}
+
+/** Starts a cluster of several members; null when the machine has no etcd. */
+export async function startEtcdCluster(size: number): Promise<readonly EtcdServer[] | null> {
+  return startMembers(size, {});
+}
+
+async function startMembers(size: number, o: EtcdServerOptions): Promise<EtcdServer[] | null> {
   const binary = await findEtcd();
   if (binary === undefined) return null;
   const flags = [...(await supportedFlags(binary)), ...(o.flags ?? []), ...(o.autoTls === true ? ['--auto-tls'] : [])];
-  const directory = await mkdtemp(path.join(tmpdir(), 'stator-etcd-'));
-  const server = new LocalEtcd(binary, flags, directory, await freePorts(2), o.autoTls === true);
-  try {
-    await server.restart();
-    return server;
-  } catch (error) {
-    await server.stop();
-    throw error;
+  for (let attempt = 1; ; attempt += 1) {
+    const members = await planMembers(size, { binary, flags, tls: o.autoTls === true });
+    const started = await Promise.allSettled(members.map((member) => member.restart()));
+    const failure = started.find((outcome) => outcome.status === 'rejected');
+    if (failure === undefined) return members;
+    await Promise.all(members.map((member) => member.stop()));
+    // Somebody may have taken a port between our look and etcd's.
+    if (attempt === 3) throw failure.reason;
   }
+}
+
+interface MemberOptions {
+  readonly binary: string;
+  readonly flags: readonly string[];
+  readonly tls: boolean;
+}
+
+async function planMembers(size: number, o: MemberOptions): Promise<LocalEtcd[]> {
+  const ports = await freePorts(2 * size);
+  const peers = ports.slice(size).map((port) => `http://127.0.0.1:${port}`);
+  const cluster = peers.map((peer, index) => `m${index}=${peer}`).join(',');
+  return Promise.all(
+    peers.map(async (peerUrl, index) => {
+      const clientUrl = `${o.tls ? 'https' : 'http'}://127.0.0.1:${ports[index]}`;
+      const directory = await mkdtemp(path.join(tmpdir(), 'stator-etcd-'));
+      return new LocalEtcd(directory, { ...o, name: `m${index}`, clientUrl, peerUrl, cluster });
+    }),
+  );
+}
+
+interface LocalEtcdOptions extends MemberOptions {
+  readonly name: string;
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+  readonly cluster: string;
 }
 
 class LocalEtcd implements EtcdServer {
@@ -70,22 +108,21 @@ class LocalEtcd implements EtcdServer {
   #process: ChildProcess | undefined;
   #output = '';
 
-  constructor(binary: string, flags: readonly string[], directory: string, ports: readonly number[], tls: boolean) {
-    const clientUrl = `${tls ? 'https' : 'http'}://127.0.0.1:${ports[0]}`;
-    const peerUrl = `http://127.0.0.1:${ports[1]}`;
-    this.endpoint = clientUrl;
+  constructor(directory: string, o: LocalEtcdOptions) {
+    this.endpoint = o.clientUrl;
     this.discoveryUrl = `etcd:${this.endpoint}`;
-    this.#binary = binary;
+    this.#binary = o.binary;
     this.#directory = directory;
-    this.caFile = tls ? path.join(directory, 'data', 'fixtures', 'client', 'cert.pem') : undefined;
+    this.caFile = o.tls ? path.join(directory, 'data', 'fixtures', 'client', 'cert.pem') : undefined;
     this.#arguments = [
+      `--name=${o.name}`,
       `--data-dir=${path.join(directory, 'data')}`,
-      `--listen-client-urls=${clientUrl}`,
-      `--advertise-client-urls=${clientUrl}`,
-      `--listen-peer-urls=${peerUrl}`,
-      `--initial-advertise-peer-urls=${peerUrl}`,
-      `--initial-cluster=default=${peerUrl}`,
-      ...flags,
+      `--listen-client-urls=${o.clientUrl}`,
+      `--advertise-client-urls=${o.clientUrl}`,
+      `--listen-peer-urls=${o.peerUrl}`,
+      `--initial-advertise-peer-urls=${o.peerUrl}`,
+      `--initial-cluster=${o.cluster}`,
+      ...o.flags,
     ];
   }
 
@@ -103,6 +140,10 @@ class LocalEtcd implements EtcdServer {
     await this.kill();
     this.#output = '';
     const child = spawn(this.#binary, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.#directory });
+    // A test run that dies leaves no server behind.
+    const killWithUs = () => child.kill('SIGKILL');
+    process.once('exit', killWithUs);
+    child.once('exit', () => process.removeListener('exit', killWithUs));
     child.on('error', (error) => this.#collect(String(error)));
     child.stdout.on('data', (chunk) => this.#collect(String(chunk)));
     child.stderr.on('data', (chunk) => this.#collect(String(chunk)));
@@ -155,6 +196,11 @@ class LocalEtcd implements EtcdServer {
 
   thaw(): void {
     this.#process?.kill('SIGCONT');
+  }
+
+  async wipe(): Promise<void> {
+    await this.kill();
+    await rm(path.join(this.#directory, 'data'), { recursive: true });
   }
 
   async compact(): Promise<void> {
