@@ -1,29 +1,37 @@
 import { randomBytes } from 'node:crypto';
-import { gatewaySettings } from '#gateway/config.ts';
-import { startGateway } from '#gateway/service.ts';
 import { defaultSettings, type SettingsOf, type SettingTable } from '#lib/config/settings.ts';
 import { openDiscovery } from '#lib/discovery/open.ts';
 import type { RunningService, ServiceParts } from '#lib/service/run.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
-import { routerSettings } from '#services/router/config.ts';
-import { startRouter } from '#services/router/service.ts';
-import { tokenizerSettings } from '#services/tokenizer/config.ts';
-import { startTokenizer } from '#services/tokenizer/service.ts';
-import { llamacppSettings } from '#services/workers/llamacpp/config.ts';
-import { startLlamacppWorker } from '#services/workers/llamacpp/service.ts';
-import { mockerSettings } from '#services/workers/mocker/config.ts';
-import { startMockerWorker } from '#services/workers/mocker/service.ts';
 import type { Member, MemberPlan, Role } from './cluster.ts';
 import type { Overrides } from './stator-process.ts';
 
 type Start = (overrides: Overrides, parts: ServiceParts) => Promise<RunningService>;
 
-const starts: Readonly<Record<Role, Start>> = {
-  gateway: starter(gatewaySettings, startGateway),
-  tokenizer: starter(tokenizerSettings, startTokenizer),
-  router: starter(routerSettings, startRouter),
-  llamacpp: starter(llamacppSettings, startLlamacppWorker),
-  mocker: starter(mockerSettings, startMockerWorker),
+/** Loaded only when a cluster has them: a suite without llama.cpp needs no llama.cpp. */
+const starts: Readonly<Record<Role, () => Promise<Start>>> = {
+  gateway: async () =>
+    starter((await import('#gateway/config.ts')).gatewaySettings, (await import('#gateway/service.ts')).startGateway),
+  tokenizer: async () =>
+    starter(
+      (await import('#services/tokenizer/config.ts')).tokenizerSettings,
+      (await import('#services/tokenizer/service.ts')).startTokenizer,
+    ),
+  router: async () =>
+    starter(
+      (await import('#services/router/config.ts')).routerSettings,
+      (await import('#services/router/service.ts')).startRouter,
+    ),
+  llamacpp: async () =>
+    starter(
+      (await import('#services/workers/llamacpp/config.ts')).llamacppSettings,
+      (await import('#services/workers/llamacpp/service.ts')).startLlamacppWorker,
+    ),
+  mocker: async () =>
+    starter(
+      (await import('#services/workers/mocker/config.ts')).mockerSettings,
+      (await import('#services/workers/mocker/service.ts')).startMockerWorker,
+    ),
 };
 
 /** Starts a service in this process, with telemetry and discovery of its own as a process would have. */
@@ -34,7 +42,8 @@ export async function startInProcess({ role, settings }: MemberPlan): Promise<Me
   const options = { namespace: String(settings['namespace']), ttlSeconds: 10, telemetry };
   const discovery = await openDiscovery(String(settings['discovery']), options);
   const parts = { telemetry, discovery, shutdown: shutdown.signal, instanceId: randomBytes(8).readBigUInt64LE() || 1n };
-  const service = await starts[role](settings, parts);
+  const start = await starts[role]();
+  const service = await start(settings, parts);
   const stop = async (): Promise<void> => {
     shutdown.abort();
     await service.stop();
