@@ -35,6 +35,7 @@ export class FileRegistration implements Registration {
 
   async start(): Promise<void> {
     await this.#enqueue(() => this.#write());
+    this.#o.metrics.connected.set(1);
     this.#timer = setInterval(() => void this.#enqueue(() => this.#beat()), this.#o.heartbeatMs);
     this.#timer.unref();
   }
@@ -77,9 +78,11 @@ export class FileRegistration implements Registration {
     if (this.#state !== 'live') return;
     try {
       await this.#touch();
+      this.#o.metrics.connected.set(1);
       if (this.#failing) this.#o.log.info({ file: this.#file }, 'discovery entry is renewed again');
       this.#failing = false;
     } catch (error) {
+      this.#o.metrics.connected.set(0);
       if (!this.#failing)
         this.#o.log.warn({ err: error, file: this.#file }, 'discovery entry could not be renewed, trying on');
       this.#failing = true;

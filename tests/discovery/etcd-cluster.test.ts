@@ -53,7 +53,7 @@ describe('etcd discovery in a cluster of three', function () {
     await until('an update without the first member', () => all(InstanceState.DRAINING), RECOVERY_MS);
 
     await second.kill();
-    // The third still answers from its own memory; only `hasleader` makes it say that it knows nothing new.
+    // The third still answers from its own memory. `hasleader` makes it end the watch; the comparison would find out later.
     await until('the lost quorum is noticed', async () => (await connected(pinned.telemetry)) === 0, RECOVERY_MS);
     assert.isTrue(all(InstanceState.DRAINING), 'the view stays');
 
