@@ -118,6 +118,10 @@ export const setting = {
     ),
   number: (options: SettingOptions<number> & Bounds): Setting<number> =>
     create('number', boundsText('a number', options), options, (text) => parseNumber(text, options, false)),
+  optionalNumber: (options: OptionalOptions & Bounds): Setting<number | undefined> =>
+    create<number | undefined>('number', boundsText('a number', options), { ...options, default: undefined }, (text) =>
+      parseNumber(text, options, false),
+    ),
   boolean: (options: SettingOptions<boolean>): Setting<boolean> =>
     create('boolean', 'true or false', options, parseBoolean),
   choice: <const V extends string>(values: readonly V[], options: SettingOptions<NoInfer<V>>): Setting<V> =>

@@ -40,6 +40,7 @@ export async function runMain<T extends SettingTable & BaseTable>(options: MainO
   if (loaded === undefined) return;
   const stop = new AbortController();
   let signalled: Promise<number> | undefined;
+  let ready = false;
   let telemetry: Telemetry | undefined;
   let discovery: Discovery | undefined;
   try {
@@ -52,11 +53,12 @@ export async function runMain<T extends SettingTable & BaseTable>(options: MainO
     discovery = await openConfiguredDiscovery(base, telemetry);
     const service = await options.start(config, { telemetry, discovery, shutdown: stop.signal, instanceId }, loaded);
     telemetry.log.info({ address: service.address }, `${options.name} ready`);
+    ready = true;
     await runUntilEnd(service, signalled, stop);
     process.exitCode = exitCodes.ok;
   } catch (thrown) {
     // Interrupted before it was ready: whatever that broke off is no failure.
-    if (signalled !== undefined && stop.signal.aborted) process.exitCode = await signalled;
+    if (signalled !== undefined && !ready && stop.signal.aborted) process.exitCode = await signalled;
     else reportFailure(options.name, thrown, telemetry);
   } finally {
     stop.abort();
