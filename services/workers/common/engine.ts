@@ -1,7 +1,12 @@
 import type { TokenTable } from '#core/tokens/token-table.ts';
-import type { GenerateRequest, PositionLogprobs, SequenceError, Usage } from '#gen/stator/engine/v1/generate_pb.ts';
-import type { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
-import type { KvEvent, ForwardPass, RankLoad } from '#gen/stator/events/v1/events_pb.ts';
+import type {
+  FinishReason,
+  GenerateRequest,
+  PositionLogprobs,
+  SequenceError,
+  Usage,
+} from '#gen/stator/engine/v1/generate_pb.ts';
+import type { ForwardPass, KvEvent, RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Adapter, ModelCard, Pooling } from '#gen/stator/model/v1/model_pb.ts';
 import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 
@@ -109,4 +114,3 @@ export interface Engine {
   /** Ends everything and frees the model. Idempotent; sequences still running get no further step. */
   stop(): Promise<void>;
 }
-

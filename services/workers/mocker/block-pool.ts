@@ -102,7 +102,14 @@ export class BlockPool {
     let run: HashedBlock[] = [];
     const close = (): void => {
       const [first] = run;
-      if (first !== undefined) changes.push(storedChange(first.parent, run.map((block) => block.hash), first.index));
+      if (first !== undefined)
+        changes.push(
+          storedChange(
+            first.parent,
+            run.map((block) => block.hash),
+            first.index,
+          ),
+        );
       run = [];
     };
     for (const block of this.#hashed.values()) {

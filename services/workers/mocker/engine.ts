@@ -42,7 +42,9 @@ export class MockerEngine implements Engine {
     this.#pool = new BlockPool(o.kvBlocks);
     this.#scheduler = new Scheduler(o, this.#pool);
     const rated = o.tokensPerSecond > 0;
-    const intervalMs = o.stepMs > 0 || !rated ? o.stepMs : (1000 * o.burst) / o.tokensPerSecond;
+    // With a bounded prefill rate a step must take some time, or the engine would spin while it waits for its budget.
+    const leastMs = o.prefillTokensPerSecond > 0 ? 1 : 0;
+    const intervalMs = Math.max(leastMs, o.stepMs > 0 || !rated ? o.stepMs : (1000 * o.burst) / o.tokensPerSecond);
     this.#rate = rated ? (o.tokensPerSecond * intervalMs) / 1000 : o.burst;
     this.#pacer = new Pacer(intervalMs, () => this.#step());
     if (o.embeddingDimensions === 0) return;
@@ -53,7 +55,10 @@ export class MockerEngine implements Engine {
     };
   }
 
-  async start(listener: EngineListener, options: { signal: AbortSignal; onProgress?(fraction: number): void }): Promise<void> {
+  async start(
+    listener: EngineListener,
+    options: { signal: AbortSignal; onProgress?(fraction: number): void },
+  ): Promise<void> {
     options.signal.throwIfAborted();
     this.#listener = listener;
     options.onProgress?.(1);

@@ -35,7 +35,7 @@ export interface MockerFaults {
 }
 
 export const defaultMockerOptions: MockerOptions = {
-  model: 'mocker',
+  model: 'synthetic',
   aliases: [],
   contextLength: 8192,
   maxSequences: 1024,
@@ -47,7 +47,7 @@ export const defaultMockerOptions: MockerOptions = {
   burst: 1,
   tokensPerSecond: 0,
   prefillTokensPerSecond: 0,
-  meanOutputTokens: 0,
+  meanOutputTokens: 256,
   embeddingDimensions: 64,
   taints: [],
   faults: { failSequenceAfterTokens: 0, failEngineAfterTokens: 0, killAfterTokens: 0 },

@@ -1,10 +1,10 @@
+import { create } from '@bufbuild/protobuf';
 import { SyntheticModel } from '#core/scheduling/synthetic-token.ts';
 import {
   type GenerateRequest,
   type PositionLogprobs,
   PositionLogprobsSchema,
 } from '#gen/stator/engine/v1/generate_pb.ts';
-import { create } from '@bufbuild/protobuf';
 import type { SequenceHandle } from '../common/engine.ts';
 import { type BlockHash, BlockHasher } from './block-hasher.ts';
 import type { MockerOptions } from './options.ts';
@@ -48,7 +48,10 @@ export class MockerSequence {
     this.submittedMs = nowMs;
     this.promptTokens = request.tokenIds.length;
     this.tokens = [...request.tokenIds];
-    this.hasher = new BlockHasher(options.blockSize, { cacheSalt: request.cache?.cacheSalt ?? '', adapter: request.adapter });
+    this.hasher = new BlockHasher(options.blockSize, {
+      cacheSalt: request.cache?.cacheSalt ?? '',
+      adapter: request.adapter,
+    });
     const { stop, sampling } = request;
     const greedy = sampling?.temperature === 0;
     const { meanOutputTokens } = options;
@@ -73,9 +76,7 @@ export class MockerSequence {
   sample(eosTokenId: number): number | Stop {
     if (this.outputTokens >= this.#maxTokens) return { reason: 'length' };
     const mayStop = this.outputTokens >= this.#minTokens;
-    if (this.#model.ends && (this.#ignoreEos || mayStop)) {
-      return this.#ignoreEos ? eosTokenId : { reason: 'stop', tokenId: eosTokenId };
-    }
+    if (this.#model.ends && mayStop && !this.#ignoreEos) return { reason: 'stop', tokenId: eosTokenId };
     const tokenId = this.#bias === null ? this.#model.next() : this.#model.biased(this.#bias);
     const isStop = this.#stops.has(tokenId) || (tokenId === eosTokenId && !this.#ignoreEos);
     return mayStop && isStop ? { reason: 'stop', tokenId } : tokenId;

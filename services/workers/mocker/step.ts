@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
-import { FinishReason, SequenceErrorSchema, UsageSchema } from '#gen/stator/engine/v1/generate_pb.ts';
-import { StatorError } from '#lib/errors/errors.ts';
+import { type FinishReason, SequenceErrorSchema, UsageSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { errorClasses } from '#lib/errors/codes.ts';
+import type { StatorError } from '#lib/errors/errors.ts';
 import type { Finished, KvEventChange, Prefilled, StepBatch, TokenLogprobs } from '../common/engine.ts';
 import type { MockerSequence } from './sequence.ts';
 
@@ -67,7 +67,10 @@ export class StepBuilder {
     });
   }
 
-  build(kvEvents: readonly KvEventChange[], state: { queued: readonly MockerSequence[]; activeBlocks: number }): StepBatch {
+  build(
+    kvEvents: readonly KvEventChange[],
+    state: { queued: readonly MockerSequence[]; activeBlocks: number },
+  ): StepBatch {
     const idle = this.prefillSequences + this.decodeSequences === 0;
     return {
       handles: this.#handles.subarray(0, this.#count),

@@ -1,0 +1,75 @@
+import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
+import { serviceSettings } from '#lib/service/settings.ts';
+
+const group = 'Worker';
+
+/** Settings that every worker has, whichever engine it runs. */
+export const workerSettings = defineSettings({
+  ...serviceSettings,
+  canaryIdleSeconds: setting.number({
+    default: 30,
+    min: 0,
+    max: 86_400,
+    group,
+    help: 'Seconds without traffic after which the worker tests itself with one token; 0: never.',
+  }),
+  canaryTimeoutSeconds: setting.number({
+    default: 30,
+    min: 0.01,
+    max: 3600,
+    group,
+    help: 'Seconds that test, and the warm-up before registration, may take.',
+  }),
+  drainNoticeMs: setting.integer({
+    default: 200,
+    min: 0,
+    max: 60_000,
+    group,
+    help: 'Milliseconds between announcing that the worker drains and refusing new work.',
+  }),
+  sessionSlots: setting.integer({ default: 4096, min: 1, group, help: 'Sequences in one gateway session at once.' }),
+  sessionResumeGraceMs: setting.integer({
+    default: 5000,
+    min: 0,
+    group,
+    help: 'Milliseconds for which a broken session can be resumed.',
+  }),
+  sessionBufferKib: setting.integer({
+    default: 4096,
+    min: 16,
+    group,
+    help: 'KiB of unacknowledged frames after which a session ends.',
+  }),
+  generateBufferTokens: setting.integer({
+    default: 16_384,
+    min: 1,
+    group,
+    help: 'Tokens that a client of Generate may leave unread before it is cut.',
+  }),
+  kvEventRing: setting.integer({
+    default: 65_536,
+    min: 1,
+    group,
+    help: 'KV events kept for subscribers; one that falls further behind is cut.',
+  }),
+  forwardPassRing: setting.integer({
+    default: 1024,
+    min: 1,
+    group,
+    help: 'Forward passes kept for a slow subscriber; older ones are dropped.',
+  }),
+  subscriptionHeartbeatMs: setting.integer({
+    default: 10_000,
+    min: 10,
+    group,
+    help: 'Milliseconds of silence after which a KV event stream sends a heartbeat.',
+  }),
+  maxEmbedRequests: setting.integer({
+    default: 64,
+    min: 1,
+    group,
+    help: 'Embed and Score requests at once; more are refused.',
+  }),
+});
+
+export type WorkerConfig = SettingsOf<typeof workerSettings>;
