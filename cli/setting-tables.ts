@@ -1,0 +1,27 @@
+import { gatewaySettings } from '#gateway/config.ts';
+import type { SettingTable } from '#lib/config/settings.ts';
+import { routerSettings } from '#services/router/config.ts';
+import { tokenizerSettings } from '#services/tokenizer/config.ts';
+import { llamacppSettings } from '#services/workers/llamacpp/config.ts';
+import { mockerSettings } from '#services/workers/mocker/config.ts';
+import { chatSettings } from './chat/settings.ts';
+import { doctorSettings } from './doctor/settings.ts';
+import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
+import { openapiSettings } from './openapi.ts';
+import { upSettings } from './up/settings.ts';
+
+/** The settings of every command, by its name. */
+export const settingTables: Readonly<Record<string, SettingTable>> = {
+  up: upSettings,
+  chat: chatSettings,
+  doctor: doctorSettings,
+  models: listModelsSettings,
+  'models pull': pullModelSettings,
+  'models rm': removeModelSettings,
+  gateway: gatewaySettings,
+  tokenizer: tokenizerSettings,
+  router: routerSettings,
+  'worker llamacpp': llamacppSettings,
+  'worker mocker': mockerSettings,
+  openapi: openapiSettings,
+};
