@@ -231,6 +231,7 @@ export interface Binding {
   engineSnapshot(engine: EngineHandle): Promise<NativeKvChange[]>;
   engineLoadAdapter(engine: EngineHandle, name: string, path: string, scale: number): Promise<boolean>;
   engineUnloadAdapter(engine: EngineHandle, name: string): Promise<void>;
+  enginesStop(): void;
   engineStop(engine: EngineHandle): Promise<void>;
   embedderCreate(model: ModelHandle, options: EmbedderOptions): Promise<EmbedderHandle>;
   embedderInfo(embedder: EmbedderHandle): EmbedderInfo;

@@ -14,6 +14,7 @@
     {
       'target_name': 'llamacpp',
       'sources': [
+        'src/abort_guard.cc',
         'src/addon.cc',
         'src/embedder.cc',
         'src/engine.cc',
@@ -30,7 +31,7 @@
         'src/vocab.cc',
       ],
       'include_dirs': ['../common', '<(node_addon_api_include)', '<(xxhash_include)', '<(llama_include)/include', '<(llama_include)/ggml/include'],
-      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
       'cflags_cc': ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden'],
       'cflags!': ['-fno-exceptions'],
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],

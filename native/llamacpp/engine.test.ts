@@ -1,5 +1,13 @@
 import { expect } from 'chai';
-import { engineClearCache, engineSnapshot, type ModelHandle, modelFree, modelLoad, referenceGreedy, vocabTokenBytes } from './index.ts';
+import {
+  engineClearCache,
+  engineSnapshot,
+  type ModelHandle,
+  modelFree,
+  modelLoad,
+  referenceGreedy,
+  vocabTokenBytes,
+} from './index.ts';
 import { chat, finishReasons, replay, TestEngine, textOf } from './testing/harness.ts';
 import { skippedBecause, smolLm2 } from './testing/model.ts';
 
@@ -15,7 +23,10 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
     if (smolLm2 === undefined) return this.skip();
     model = await modelLoad(smolLm2);
     france = await chat(model, 'What is the capital of France?');
-    story = await chat(model, 'Tell me a long story about a fox and a crow who share one winter in an old mill by the river.');
+    story = await chat(
+      model,
+      'Tell me a long story about a fox and a crow who share one winter in an old mill by the river.',
+    );
   });
 
   after(() => {
@@ -33,11 +44,16 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
 
   it('reuses a prefix and continues it as before', async () => {
     await using engine = await TestEngine.create(model);
-    const question = await chat(model, `Here is a list of cities: Rome, Madrid, Paris, Berlin, Oslo. ${'Answer in one short sentence. '.repeat(3)}What is the capital of France?`);
+    const question = await chat(
+      model,
+      `Here is a list of cities: Rome, Madrid, Paris, Berlin, Oslo. ${'Answer in one short sentence. '.repeat(3)}What is the capital of France?`,
+    );
     const first = await engine.generate(question);
     const second = await engine.generate(question);
     expect(first.prefilled?.cachedTokens).to.equal(0);
-    expect(second.prefilled?.cachedTokens).to.equal(Math.floor((question.length - 1) / 16) * 16).and.at.least(32);
+    expect(second.prefilled?.cachedTokens)
+      .to.equal(Math.floor((question.length - 1) / 16) * 16)
+      .and.at.least(32);
     expect(second.tokens).to.deep.equal(first.tokens);
     expect(textOf(model, second.tokens)).to.contain('Paris');
     const bypassed = await engine.generate(story, { maxTokens: 4, bypassPrefixCache: true });
@@ -60,7 +76,8 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
   it('runs higher priorities first', async () => {
     await using engine = await TestEngine.create(model, { maxSequences: 1 });
     const order: string[] = [];
-    const run = (name: string, priority: number) => engine.generate(france, { maxTokens: 2, priority }).then(() => order.push(name));
+    const run = (name: string, priority: number) =>
+      engine.generate(france, { maxTokens: 2, priority }).then(() => order.push(name));
     await Promise.all([run('first', 0), run('low', -1), run('high', 5), run('middle', 0)]);
     expect(order.indexOf('high')).to.be.lessThan(order.indexOf('middle'));
     expect(order.at(-1)).to.equal('low');
@@ -100,7 +117,10 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
   it('draws by seed and position, so that a resumed sequence continues as it would have', async () => {
     await using engine = await TestEngine.create(model);
     // Four tokens of nearly equal probability: the draw decides, not the last bits of the logits, which depend on where cells lie.
-    const bias = { logitBiasTokens: Uint32Array.of(504, 3950, 8872, 330), logitBiasValues: new Float32Array(4).fill(100) };
+    const bias = {
+      logitBiasTokens: Uint32Array.of(504, 3950, 8872, 330),
+      logitBiasValues: new Float32Array(4).fill(100),
+    };
     const sampling = { ...bias, temperature: 100, topK: 4, seed: 42n, ignoreEos: true };
     const whole = await engine.generate(story, { ...sampling, maxTokens: 24 });
     expect(new Set(whole.tokens).size).to.equal(4);
@@ -136,19 +156,28 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
     const { prefilled } = await engine.generate(story, { maxTokens: 1, promptLogprobs: 2 });
     const positions = prefilled?.promptLogprobs ?? [];
     expect(positions.map((position) => position.chosen.tokenId)).to.deep.equal([...story.slice(1)]);
-    expect(positions.every(({ chosen, top }) => chosen.logprob <= 0 && top.length === 2 && chosen.rank >= 1)).to.equal(true);
+    expect(positions.every(({ chosen, top }) => chosen.logprob <= 0 && top.length === 2 && chosen.rank >= 1)).to.equal(
+      true,
+    );
     expect(prefilled?.cachedTokens).to.equal(0);
   });
 
   it('keeps to a grammar and refuses a broken one', async () => {
     await using engine = await TestEngine.create(model);
     for (const temperature of [0, 1.5]) {
-      const { tokens, finished } = await engine.generate(france, { grammar: jsonGrammar, temperature, maxTokens: 60, seed: 7n });
+      const { tokens, finished } = await engine.generate(france, {
+        grammar: jsonGrammar,
+        temperature,
+        maxTokens: 60,
+        seed: 7n,
+      });
       expect(textOf(model, tokens)).to.match(/^\{"name": "[a-z]+(?:", "age": \d{1,3}\})?$/);
       if (finished?.reason === finishReasons.stop) expect(() => JSON.parse(textOf(model, tokens))).not.to.throw();
     }
     for (const grammar of ['root ::= (', 'root ::= missing', 'other ::= "a"', '\u0000', 'root ::= root "a"']) {
-      expect(() => engine.start(france, { grammar }), grammar).to.throw().with.property('code', 'invalid_argument');
+      expect(() => engine.start(france, { grammar }), grammar)
+        .to.throw()
+        .with.property('code', 'invalid_argument');
     }
   });
 
@@ -183,10 +212,21 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
     const plain = await engine.generate(france);
     const banned = { logitBiasTokens: Uint32Array.of(plain.tokens[0] ?? 0), logitBiasValues: Float32Array.of(-100) };
     expect((await engine.generate(france, banned)).tokens[0]).not.to.equal(plain.tokens[0]);
-    const forced = { logitBiasTokens: Uint32Array.of(100), logitBiasValues: Float32Array.of(100), ignoreEos: true, maxTokens: 6 };
+    const forced = {
+      logitBiasTokens: Uint32Array.of(100),
+      logitBiasValues: Float32Array.of(100),
+      ignoreEos: true,
+      maxTokens: 6,
+    };
     expect((await engine.generate(france, forced)).tokens).to.deep.equal(Array(6).fill(100));
     // A bias that only a penalty of the tokens already seen can outweigh.
-    const weak = { ...forced, logitBiasValues: Float32Array.of(40), frequencyPenalty: 2, presencePenalty: 2, maxTokens: 40 };
+    const weak = {
+      ...forced,
+      logitBiasValues: Float32Array.of(40),
+      frequencyPenalty: 2,
+      presencePenalty: 2,
+      maxTokens: 40,
+    };
     expect(new Set((await engine.generate(france, weak)).tokens).size).to.be.greaterThan(1);
     for (const filter of [{ topK: 1 }, { topP: 1e-6 }, { minP: 1 }]) {
       expect((await engine.generate(france, { temperature: 2, ...filter })).tokens).to.deep.equal(plain.tokens);
@@ -210,11 +250,18 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
       random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0;
       return (random >>> 8) % bound;
     };
-    const prompts = Array.from({ length: 6 }, (_, kind) => Uint32Array.from({ length: 120 }, (_, i) => 1000 + ((i * 7 + (i < 40 ? 0 : kind * 131)) % 5000)));
+    const prompts = Array.from({ length: 6 }, (_, kind) =>
+      Uint32Array.from({ length: 120 }, (_, i) => 1000 + ((i * 7 + (i < 40 ? 0 : kind * 131)) % 5000)),
+    );
     for (let round = 0; round < 4; round++) {
       const batch = Array.from({ length: 4 }, () => {
         const prompt = (prompts[next(prompts.length)] ?? story).slice(0, 20 + next(100));
-        return engine.start(prompt, { maxTokens: 1 + next(16), ignoreEos: true, temperature: 1, seed: BigInt(next(1000)) });
+        return engine.start(prompt, {
+          maxTokens: 1 + next(16),
+          ignoreEos: true,
+          temperature: 1,
+          seed: BigInt(next(1000)),
+        });
       });
       if (round % 2 === 1) engine.cancel(batch[next(batch.length)]?.handle ?? 0);
       const results = await Promise.all(batch.map(({ result }) => result));
@@ -224,7 +271,10 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
       expect(snapshot.size).to.equal(engine.steps.at(-1)?.load.cachedBlocks);
       expect(engine.steps.at(-1)?.load.activeBlocks).to.equal(0);
     }
-    expect(engine.changes.some((change) => !change.stored), 'something was evicted').to.equal(true);
+    expect(
+      engine.changes.some((change) => !change.stored),
+      'something was evicted',
+    ).to.equal(true);
     const blocks = replay(engine.changes).size;
     expect(await engineClearCache(engine.handle)).to.equal(blocks);
     expect(replay(engine.changes).size).to.equal(0);
@@ -232,10 +282,15 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
 
   it('preempts and recomputes when the cells run out', async () => {
     await using engine = await TestEngine.create(model, { kvCells: 256, contextLength: 256, maxSequences: 4 });
-    const prompts = [3, 5, 7].map((step) => Uint32Array.from({ length: 40 }, (_, i) => 2000 + ((i * step * 17) % 3000)));
+    const prompts = [3, 5, 7].map((step) =>
+      Uint32Array.from({ length: 40 }, (_, i) => 2000 + ((i * step * 17) % 3000)),
+    );
     const alone = [];
-    for (const prompt of prompts) alone.push((await engine.generate(prompt, { maxTokens: 100, ignoreEos: true })).tokens.length);
-    const together = await Promise.all(prompts.map((prompt) => engine.generate(prompt, { maxTokens: 100, ignoreEos: true })));
+    for (const prompt of prompts)
+      alone.push((await engine.generate(prompt, { maxTokens: 100, ignoreEos: true })).tokens.length);
+    const together = await Promise.all(
+      prompts.map((prompt) => engine.generate(prompt, { maxTokens: 100, ignoreEos: true })),
+    );
     expect(together.map(({ tokens }) => tokens.length)).to.deep.equal(alone);
     expect(together.every(({ finished }) => finished?.reason === finishReasons.length)).to.equal(true);
     expect(engine.steps.some((step) => step.load.runningSequences === 3)).to.equal(true);

@@ -53,11 +53,19 @@ describe('llama.cpp addon: files that are no model', () => {
     writeFileSync(secret, 'GGUF');
     chmodSync(secret, 0);
     // The superuser may read everything.
-    expect((await rejection(secret)).code).to.equal(process.getuid?.() === 0 ? 'invalid_argument' : 'permission_denied');
+    expect((await rejection(secret)).code).to.equal(
+      process.getuid?.() === 0 ? 'invalid_argument' : 'permission_denied',
+    );
   });
 
   it('refuses foreign and empty files', async () => {
-    const contents = { empty: '', text: 'hello', magic: 'GGUF', version: 'GGUF\u0009\0\0\0', zip: 'PK\u0003\u0004 and more' };
+    const contents = {
+      empty: '',
+      text: 'hello',
+      magic: 'GGUF',
+      version: 'GGUF\u0009\0\0\0',
+      zip: 'PK\u0003\u0004 and more',
+    };
     for (const [name, content] of Object.entries(contents)) {
       const file = path.join(folder, `${name}.gguf`);
       writeFileSync(file, content, 'latin1');
@@ -97,7 +105,9 @@ describe('llama.cpp addon: files that are no model', () => {
     }
     const corpus = path.join(folder, 'corpus.json');
     writeFileSync(corpus, JSON.stringify(damages));
-    const child = spawnSync(process.execPath, ['--conditions=source', script, smolLm2, folder, corpus], { encoding: 'utf8' });
+    const child = spawnSync(process.execPath, ['--conditions=source', script, smolLm2, folder, corpus], {
+      encoding: 'utf8',
+    });
     const lines = child.stdout.trimEnd().split('\n');
     expect(child.signal, `died at ${lines.at(-1)}\n${child.stderr.slice(-2000)}`).to.equal(null);
     expect(child.status, child.stderr.slice(-2000)).to.equal(0);

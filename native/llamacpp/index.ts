@@ -43,6 +43,7 @@ export function loadBinding(): Binding {
   try {
     const binding: Binding = createRequire(import.meta.url)(decodeURIComponent(file.pathname));
     binding.backendInit(findLibraries(), []);
+    process.once('exit', () => binding.enginesStop());
     loaded = binding;
     return binding;
   } catch (cause) {

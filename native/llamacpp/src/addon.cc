@@ -31,6 +31,7 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define(exports, "engineSnapshot", engineSnapshot);
   define(exports, "engineLoadAdapter", engineLoadAdapter);
   define(exports, "engineUnloadAdapter", engineUnloadAdapter);
+  define(exports, "enginesStop", enginesStop);
   define(exports, "engineStop", engineStop);
   define(exports, "embedderCreate", embedderCreate);
   define(exports, "embedderInfo", embedderInfo);

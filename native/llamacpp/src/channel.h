@@ -78,7 +78,11 @@ void Channel<Item>::deliver(Napi::Env env, Napi::Function callback, std::nullptr
     if (answers > 0 && (state.expected -= answers) == 0) state.function.Unref(env);
   } catch (const Napi::Error& error) {
     // A throwing listener is an uncaught exception of the program, as it is for any other callback.
-    napi_fatal_exception(env, error.Value());
+    try {
+      napi_fatal_exception(env, error.Value());
+    } catch (const Napi::Error&) {
+      // The environment is being terminated and runs no JavaScript any more.
+    }
   }
 }
 

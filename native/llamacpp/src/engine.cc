@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "abort_guard.h"
 #include "gguf_check.h"
 
 namespace stator {
@@ -122,6 +123,7 @@ void Engine::stop() {
 }
 
 void Engine::run() {
+  const AbortGuard guard;
   try {
     while (takeCommands()) {
       admit();

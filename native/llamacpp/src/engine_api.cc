@@ -1,5 +1,6 @@
 #include "engine_api.h"
 
+#include <set>
 #include <utility>
 
 #include "channel.h"
@@ -14,33 +15,44 @@ namespace {
 // What a handle owns: the engine, the way of its steps to JavaScript, and the hook that ends both with the environment.
 class EngineSession {
  public:
-  EngineSession(Napi::Env env, std::unique_ptr<Engine> engine, Channel<Step> channel)
+  EngineSession(Napi::Env env, std::shared_ptr<Engine> engine, Channel<Step> channel)
       : env_(env), engine_(std::move(engine)), channel_(std::move(channel)) {
     napi_add_env_cleanup_hook(env_, onEnvironmentEnd, this);
+    sessions().insert(this);
     engine_->start([this](Step&& step) { channel_.send(std::move(step)); });
   }
 
   ~EngineSession() {
     napi_remove_env_cleanup_hook(env_, onEnvironmentEnd, this);
+    sessions().erase(this);
     end(false);
   }
 
-  Engine& engine() { return *engine_; }
+  // Null once it has stopped.
+  const std::shared_ptr<Engine>& engine() const { return engine_; }
   void expect(Napi::Env env) { channel_.expect(env); }
 
 
+  // Those of this thread's environment.
+  static std::set<EngineSession*>& sessions() {
+    thread_local std::set<EngineSession*> all;
+    return all;
+  }
+
+  // Stops the engine and frees its memory at once, not when the handle is collected.
   void end(bool environmentEnds) {
+    if (!engine_) return;
     engine_->stop();
-    if (!std::exchange(closed_, true)) channel_.close(environmentEnds);
+    engine_.reset();
+    channel_.close(environmentEnds);
   }
 
  private:
   static void onEnvironmentEnd(void* self) { static_cast<EngineSession*>(self)->end(true); }
 
   napi_env env_;
-  std::unique_ptr<Engine> engine_;
+  std::shared_ptr<Engine> engine_;
   Channel<Step> channel_;
-  bool closed_ = false;
 };
 
 size_t receive(Napi::Env env, Napi::Function callback, std::vector<Step>& steps) {
@@ -60,13 +72,18 @@ std::shared_ptr<EngineSession> sessionFrom(const Napi::Value& value) { return sh
 
 [[noreturn]] void stopped() { throw CodedError("not_ready", "", "The engine has stopped."); }
 
+Engine& running(const EngineSession& session) {
+  if (!session.engine()) stopped();
+  return *session.engine();
+}
+
 // Runs `work` on the engine's thread and settles a promise with `convert` of its result.
 template <typename Work, typename Convert>
 Napi::Value onEngine(const Napi::CallbackInfo& info, Work work, Convert convert) {
   Napi::Env env = info.Env();
   const auto session = sessionFrom(info[0]);
   const Napi::Promise::Deferred deferred(env);
-  const bool accepted = session->engine().enqueue([deferred, work, convert](Engine& engine) -> Completion {
+  const bool accepted = running(*session).enqueue([deferred, work, convert](Engine& engine) -> Completion {
     try {
       auto result = work(engine);
       return [deferred, convert, result = std::move(result)](Napi::Env to) mutable { deferred.Resolve(convert(to, result)); };
@@ -87,9 +104,9 @@ Napi::Value engineCreate(const Napi::CallbackInfo& info) {
     auto model = modelFrom(info[0]);
     const EngineOptions options = engineOptions(info[1].As<Napi::Object>());
     auto channel = std::make_shared<Channel<Step>>(env, info[2].As<Napi::Function>(), "stator.llamacpp.engine", receive);
-    return PromiseWorker<std::unique_ptr<Engine>>::start(
-        env, [model = std::move(model), options] { return std::make_unique<Engine>(model, options); },
-        [channel](Napi::Env to, std::unique_ptr<Engine>& engine) -> Napi::Value {
+    return PromiseWorker<std::shared_ptr<Engine>>::start(
+        env, [model = std::move(model), options] { return std::make_shared<Engine>(model, options); },
+        [channel](Napi::Env to, std::shared_ptr<Engine>& engine) -> Napi::Value {
           return share(to, std::make_shared<EngineSession>(to, std::move(engine), std::move(*channel)), kEngineTag);
         });
   });
@@ -99,7 +116,7 @@ Napi::Value engineSubmit(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto session = sessionFrom(info[0]);
-    if (!session->engine().submit(requestFrom(info[1].As<Napi::Object>()))) stopped();
+    if (!running(*session).submit(requestFrom(info[1].As<Napi::Object>()))) stopped();
     session->expect(env);
     return env.Undefined();
   });
@@ -108,7 +125,8 @@ Napi::Value engineSubmit(const Napi::CallbackInfo& info) {
 Napi::Value engineCancel(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    sessionFrom(info[0])->engine().cancel(info[1].As<Napi::Number>());
+    const auto session = sessionFrom(info[0]);
+    if (session->engine()) session->engine()->cancel(info[1].As<Napi::Number>());
     return env.Undefined();
   });
 }
@@ -153,19 +171,26 @@ Napi::Value engineUnloadAdapter(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value enginesStop(const Napi::CallbackInfo& info) {
+  for (EngineSession* session : EngineSession::sessions()) {
+    if (session->engine()) session->engine()->stop();
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Value engineStop(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     auto session = sessionFrom(info[0]);
     // Joining waits for the running graph node: not on the event loop.
-    return PromiseWorker<std::shared_ptr<EngineSession>>::start(
+    return PromiseWorker<bool>::start(
         env,
-        [session = std::move(session)] {
-          session->engine().stop();
-          return session;
+        [engine = session->engine()] {
+          if (engine) engine->stop();
+          return true;
         },
-        [](Napi::Env to, std::shared_ptr<EngineSession>& stopped) -> Napi::Value {
-          stopped->end(false);
+        [session](Napi::Env to, bool&) -> Napi::Value {
+          session->end(false);
           return to.Undefined();
         });
   });

@@ -18,6 +18,9 @@ Napi::Value engineSnapshot(const Napi::CallbackInfo& info);
 Napi::Value engineLoadAdapter(const Napi::CallbackInfo& info);
 // engineUnloadAdapter(engine, name): Promise<void>
 Napi::Value engineUnloadAdapter(const Napi::CallbackInfo& info);
+// enginesStop(): ends the threads of all engines of this environment, at once. For process exit: it runs no environment
+// hooks, and a thread that still computes would read what exit destroys.
+Napi::Value enginesStop(const Napi::CallbackInfo& info);
 // engineStop(engine): Promise<void>
 Napi::Value engineStop(const Napi::CallbackInfo& info);
 

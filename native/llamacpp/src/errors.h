@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "abort_guard.h"
+
 namespace stator {
 
 // An error whose code is a row of lib/errors/codes.ts; it reaches JavaScript as an Error with `code` and `field`.
@@ -48,6 +50,7 @@ inline Napi::Error toNapi(Napi::Env env, const ErrorInfo& info) {
 // Runs a binding function; whatever it throws becomes a JavaScript exception.
 template <typename Function>
 Napi::Value guarded(Napi::Env env, Function&& function) {
+  const AbortGuard guard;
   try {
     return function();
   } catch (const Napi::Error&) {

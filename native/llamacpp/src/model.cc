@@ -64,6 +64,7 @@ Napi::Value backendInit(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     installLog();
+    AbortGuard::install();
     static std::mutex mutex;
     std::lock_guard lock(mutex);
     static bool loaded = false;

@@ -25,6 +25,7 @@ class PromiseWorker : public Napi::AsyncWorker {
   }
 
   void Execute() override {
+    const AbortGuard guard;
     try {
       result_.emplace(work_());
     } catch (const std::exception& error) {

@@ -143,9 +143,11 @@ export class TestEngine {
 export function replay(changes: readonly NativeKvChange[]): Map<bigint, bigint> {
   const blocks = new Map<bigint, bigint>();
   for (const change of changes) {
-    if (change.stored && change.parent !== null && !blocks.has(change.parent)) throw new Error('a block without its parent');
+    if (change.stored && change.parent !== null && !blocks.has(change.parent))
+      throw new Error('a block without its parent');
     change.sequenceHashes.forEach((hash, index) => {
-      if (change.stored === blocks.has(hash)) throw new Error(change.stored ? 'stored twice' : 'removed but not stored');
+      if (change.stored === blocks.has(hash))
+        throw new Error(change.stored ? 'stored twice' : 'removed but not stored');
       if (change.stored) blocks.set(hash, change.localHashes[index] ?? 0n);
       else blocks.delete(hash);
     });
