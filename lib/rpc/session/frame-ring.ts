@@ -9,8 +9,8 @@ export interface KeptFrame {
 
 /** Unacknowledged frames in order of their numbers, which have no gaps. */
 export class FrameRing {
-  #frames: KeptFrame[] = [];
-  /** Frames before this index are acknowledged and wait for the array to be cut. */
+  /** Undefined before `#head`, until the array is cut. */
+  #frames: (KeptFrame | undefined)[] = [];
   #head = 0;
   #bytes = 0;
   /** Number of the newest frame; 0: none yet. */
@@ -32,14 +32,14 @@ export class FrameRing {
   }
 
   get(number: number): KeptFrame | undefined {
-    return this.#frames[this.#head + number - this.acknowledged - 1];
+    return number > this.acknowledged ? this.#frames[this.#head + number - this.acknowledged - 1] : undefined;
   }
 
   /** Forgets frames up to `number`. */
   acknowledge(number: number): void {
     for (let next = this.acknowledged + 1; next <= number && next <= this.newest; next++) {
       this.#bytes -= this.#frames[this.#head]?.bytes.length ?? 0;
-      this.#head++;
+      this.#frames[this.#head++] = undefined;
     }
     if (this.#head > 64 && this.#head * 2 > this.#frames.length) {
       this.#frames = this.#frames.slice(this.#head);
@@ -56,6 +56,7 @@ export class FrameRing {
 
   /** Frames after `number`. */
   after(number: number): readonly KeptFrame[] {
-    return this.#frames.slice(this.#head + Math.max(0, number - this.acknowledged));
+    const from = this.#head + Math.max(0, number - this.acknowledged);
+    return this.#frames.slice(from).filter((frame) => frame !== undefined);
   }
 }

@@ -95,7 +95,10 @@ export class ServerSession {
     const { message } = request;
     if (message.case === 'submit') this.#submit(message.value);
     else if (message.case === 'cancel') this.#sequences.get(message.value.slot)?.cancel();
-    else if (message.case === 'ack') this.#acknowledge(Number(message.value.frame));
+    else if (message.case === 'ack' && message.value.frame <= stream.sent)
+      this.#acknowledge(Number(message.value.frame));
+    else if (message.case === 'ack')
+      this.close(StatorError.invalid('ack.frame', `frame ${message.value.frame} was not sent yet`));
     else if (message.case === 'hello')
       this.close(StatorError.invalid('hello', 'a stream has one hello, its first message'));
   }

@@ -28,6 +28,11 @@ export class SessionStream {
     return this.#error;
   }
 
+  /** Number of the last frame handed out. */
+  get sent(): number {
+    return this.#sent;
+  }
+
   /** The next message, or undefined while there is none. */
   next(): SessionResponse | undefined {
     if (this.#ended) return undefined;
