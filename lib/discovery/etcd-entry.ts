@@ -16,11 +16,12 @@ interface Waiter {
 /** One key of ours: what it should hold, what etcd has of that, and who waits for the two to be equal. */
 export class EtcdEntry {
   #instance: Instance;
+  /** The form that etcd took last. */
+  #storedInstance: Instance | undefined;
   #withdrawn = false;
   /** Counts the changes; `#stored` is the one that etcd has. */
   #version = 1;
   #stored = 0;
-  #everStored = false;
   #waiters: Waiter[] = [];
 
   constructor(instance: Instance) {
@@ -36,7 +37,7 @@ export class EtcdEntry {
   }
 
   get everStored(): boolean {
-    return this.#everStored;
+    return this.#storedInstance !== undefined;
   }
 
   change(instance: Instance): void {
@@ -73,8 +74,9 @@ export class EtcdEntry {
       await connection.etcd.kv.put({ key, value: WITHDRAWN, lease: lease.id }, o);
       await connection.etcd.kv.deleteRange({ key }, o);
     } else {
-      await connection.etcd.kv.put({ key, value: encodeInstance(this.#instance), lease: lease.id }, o);
-      this.#everStored = true;
+      const instance = this.#instance;
+      await connection.etcd.kv.put({ key, value: encodeInstance(instance), lease: lease.id }, o);
+      this.#storedInstance = instance;
     }
     this.#stored = version;
     this.#settle(version);
@@ -93,8 +95,9 @@ export class EtcdEntry {
     return !answer.succeeded;
   }
 
-  /** The current version will not be stored: tells whoever waits. */
+  /** The current version will never be stored: tells whoever waits, and goes back to the form that etcd took. */
   giveUp(error: Error): void {
+    this.#instance = this.#storedInstance ?? this.#instance;
     this.#stored = this.#version;
     this.reject(error);
   }

@@ -12,7 +12,7 @@ export function refusalOf(error: unknown): StatorError | undefined {
   if (error instanceof EtcdPermissionDeniedError) {
     return new StatorError('permission_denied', 'etcd refuses the user access to the keys of Stator', { cause: error });
   }
-  if (error instanceof Error && /request is too large|trying to send message larger/.test(error.message)) {
+  if (error instanceof Error && /request is too large|message larger than max/.test(error.message)) {
     return new StatorError('payload_too_large', 'the instance, with its model cards, is larger than etcd takes', {
       cause: error,
     });

@@ -54,17 +54,21 @@ export class EtcdRegistrar {
         entry.change(prepareUpdate(next, entry.instance));
         await this.#flushed(entry);
       },
-      withdraw: () => this.#withdraw(entry),
+      withdraw: async () => {
+        await this.#withdraw(entry);
+      },
     };
   }
 
   /** Withdraws everything and gives the lease back, as far as etcd answers in time. */
   async close(): Promise<void> {
-    await Promise.all([...this.#entries.values()].map((entry) => this.#withdraw(entry)));
+    const withdrawn = await Promise.all([...this.#entries.values()].map((entry) => this.#withdraw(entry)));
     this.#shutdown.abort();
     this.#wake.abort();
     await this.#running;
-    if (this.#lease === undefined) return;
+    for (const entry of this.#entries.values()) entry.reject(discoveryClosed());
+    this.#entries.clear();
+    if (this.#lease === undefined || withdrawn.includes(false)) return;
     try {
       const connection = await this.#o.link.connection();
       await revokeLease(connection, this.#lease, this.#o.link.request);
@@ -79,22 +83,15 @@ export class EtcdRegistrar {
     return flushed;
   }
 
-  async #withdraw(entry: EtcdEntry): Promise<void> {
+  /** False when etcd did not take it in time: then it stays to be done, or to end with the lease. */
+  async #withdraw(entry: EtcdEntry): Promise<boolean> {
     entry.withdraw();
     const stop = new AbortController();
-    const timeout = sleep(this.#o.withdrawTimeoutMs, 'timeout' as const, { signal: stop.signal }).catch(
-      () => 'stopped' as const,
-    );
-    const outcome = await Promise.race([this.#flushed(entry), timeout]);
+    const timeout = sleep(this.#o.withdrawTimeoutMs, false, { signal: stop.signal }).catch(() => false);
+    const inTime = await Promise.race([this.#flushed(entry).then(() => true), timeout]);
     stop.abort();
-    if (outcome !== 'timeout') return;
-    this.#o.log.warn('etcd did not take the withdrawal in time: it ends with the lease');
-    this.#forget(entry);
-  }
-
-  #forget(entry: EtcdEntry): void {
-    this.#entries.delete(entry.instance.instanceId);
-    entry.reject(discoveryClosed());
+    if (!inTime) this.#o.log.warn('etcd did not take the withdrawal in time');
+    return inTime;
   }
 
   async #run(): Promise<void> {

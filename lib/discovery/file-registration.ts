@@ -26,6 +26,9 @@ export class FileRegistration implements Registration {
   #timer: NodeJS.Timeout | undefined;
   #state: 'live' | 'withdrawn' = 'live';
   #failing = false;
+  /** The file lacks the newest form, because writing it failed. */
+  #outdated = false;
+  #beating = false;
 
   constructor(instance: Instance, o: FileRegistrationOptions) {
     this.#instance = instance;
@@ -35,8 +38,9 @@ export class FileRegistration implements Registration {
 
   async start(): Promise<void> {
     await this.#enqueue(() => this.#write());
+    if (this.#state !== 'live') throw discoveryClosed();
     this.#o.metrics.connected.set(1);
-    this.#timer = setInterval(() => void this.#enqueue(() => this.#beat()), this.#o.heartbeatMs);
+    this.#timer = setInterval(() => this.#scheduleBeat(), this.#o.heartbeatMs);
     this.#timer.unref();
   }
 
@@ -59,8 +63,10 @@ export class FileRegistration implements Registration {
   }
 
   async #write(): Promise<void> {
+    this.#outdated = true;
     try {
       await writeEntry(this.#o.directory, this.#instance);
+      this.#outdated = false;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw new StatorError('internal', `the discovery entry cannot be written: ${message}`, { cause: error });
@@ -71,6 +77,15 @@ export class FileRegistration implements Registration {
     const result = this.#tail.then(operation);
     this.#tail = result.catch(() => undefined);
     return result;
+  }
+
+  /** A file system that hangs must not pile up heartbeats. */
+  #scheduleBeat(): void {
+    if (this.#beating) return;
+    this.#beating = true;
+    void this.#enqueue(() => this.#beat()).finally(() => {
+      this.#beating = false;
+    });
   }
 
   /** A touch is the heartbeat. An entry that others took for dead and removed, or a lost folder, is written anew. */
@@ -90,13 +105,14 @@ export class FileRegistration implements Registration {
   }
 
   async #touch(): Promise<void> {
+    if (this.#outdated) return this.#write();
     const now = new Date();
     try {
       await utimes(this.#file, now, now);
     } catch (error) {
       if (!isMissing(error)) throw error;
       this.#o.metrics.leaseLosses.inc();
-      await writeEntry(this.#o.directory, this.#instance);
+      await this.#write();
     }
   }
 }

@@ -184,6 +184,34 @@ describe('file discovery', () => {
     }
   });
 
+  it('writes an update later that it could not write at once', async () => {
+    const { recorder } = await follow();
+    const { discovery } = open();
+    const registration = await discovery.register(testInstance(1n));
+    await until('up', () => recorder.up.size === 1);
+    await rename(folder, `${folder}.away`);
+    await writeFile(folder, 'a file where the folder was');
+    const failure = await registration
+      .update(testInstance(1n, { state: InstanceState.DRAINING }))
+      .catch((error: unknown) => error);
+    assert.instanceOf(failure, StatorError);
+    await rm(folder);
+    await rename(`${folder}.away`, folder);
+    await until('the update', () => recorder.up.get(1n)?.state === InstanceState.DRAINING);
+  });
+
+  it('withdraws a registration that was under way when it was closed', async () => {
+    const { discovery } = open();
+    const outcome = discovery.register(testInstance(1n)).then(
+      () => 'registered',
+      () => 'refused',
+    );
+    await sleep(0);
+    await discovery.close();
+    assert.oneOf(await outcome, ['registered', 'refused']);
+    assert.deepEqual(await readdir(folder), []);
+  });
+
   it('says why it cannot register', async () => {
     await writeFile(folder, 'a file where the folder should be');
     const { discovery } = open();

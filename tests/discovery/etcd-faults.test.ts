@@ -11,6 +11,7 @@ import { EtcdLink } from '#lib/discovery/etcd-link.ts';
 import { parseEtcdTarget } from '#lib/discovery/etcd-target.ts';
 import { EtcdWatcher } from '#lib/discovery/etcd-watcher.ts';
 import { InstanceTable } from '#lib/discovery/table.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { type EtcdServer, startEtcd } from '#tests/support/etcd.ts';
@@ -268,6 +269,35 @@ describe('etcd discovery under faults', function () {
     );
   });
 
+  it('completes a withdrawal that etcd was not there for', async () => {
+    const owner = open();
+    const recorder = await follow(open());
+    const registration = await owner.discovery.register(testInstance(1n));
+    await owner.discovery.register(testInstance(2n));
+    await until('up', () => recorder.up.size === 2);
+    await server.kill();
+    await registration.withdraw();
+    await server.restart();
+    await until('withdrawn', () => recorder.up.size === 1, RECOVERY_MS);
+    assert.isTrue(recorder.up.has(2n));
+    assert.lengthOf(await keys(server), 1);
+  });
+
+  it('refuses an instance that etcd cannot take, and keeps the form that it took', async () => {
+    const owner = open();
+    const recorder = await follow(open());
+    const registration = await owner.discovery.register(testInstance(1n, { name: 'small' }));
+    for (const bytes of [1_800_000, 8_000_000]) {
+      await rejectsWith(registration.update(testInstance(1n, { name: 'x'.repeat(bytes) })), 'payload_too_large');
+      await rejectsWith(owner.discovery.register(testInstance(2n, { name: 'x'.repeat(bytes) })), 'payload_too_large');
+    }
+    await server.client.delete().all();
+    await until('its last good form is back', () => recorder.events.length === 3);
+    assert.equal(recorder.up.get(1n)?.name, 'small');
+    await registration.update(testInstance(1n, { name: 'new' }));
+    await until('updated', () => recorder.up.get(1n)?.name === 'new');
+  });
+
   it('puts back a key that somebody deleted', async () => {
     const owner = open();
     const recorder = await follow(open());
@@ -325,6 +355,15 @@ describe('etcd discovery under faults', function () {
     await watcher.close();
   });
 });
+
+async function rejectsWith(promise: Promise<unknown>, code: string): Promise<void> {
+  const error = await promise.then(
+    () => assert.fail(`expected ${code}`),
+    (thrown: unknown) => thrown,
+  );
+  assert.instanceOf(error, StatorError);
+  assert.equal(error.code, code);
+}
 
 function portOf(server: EtcdServer): number {
   return Number(new URL(server.endpoint).port);
