@@ -5,7 +5,7 @@ import type { Client } from '@connectrpc/connect';
 import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
-import type { Discovery, DownReason, Watch } from '#lib/discovery/discovery.ts';
+import type { Discovery, DownReason, Registration, Watch } from '#lib/discovery/discovery.ts';
 import { startRpcServer } from '#lib/rpc/server.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { buildContext } from './build-context.ts';
@@ -52,13 +52,12 @@ export async function startGateway(
     maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
     ...tlsOf(config),
   });
-  const address = config.advertise ?? server.address;
-  const registration = await parts.discovery.register(describe(config, parts, address));
+  let registration: Registration | null = null;
   let stopping: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     draining.abort();
     server.setServing(false);
-    await registration.withdraw().catch(() => {});
+    await registration?.withdraw().catch(() => {});
     await server.stop(config.shutdownGraceSeconds * 1000);
     watch.close();
     links.close();
@@ -69,6 +68,13 @@ export async function startGateway(
     stopping ??= stop();
     return stopping;
   };
+  try {
+    const address = config.advertise ?? server.address;
+    registration = await parts.discovery.register(describe(config, parts, address));
+  } catch (thrown) {
+    await stopOnce();
+    throw thrown;
+  }
   return { address: server.address, context, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
 }
 
@@ -76,7 +82,6 @@ function describe(config: GatewayConfig, parts: ServiceParts, address: string): 
   return create(InstanceSchema, {
     instanceId: parts.instanceId,
     kind: ServiceKind.GATEWAY,
-    namespace: config.namespace,
     address,
     tls: config.tlsCert !== undefined,
     state: InstanceState.READY,
