@@ -1,0 +1,58 @@
+import { policyNames } from '#core/routing/factory.ts';
+import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
+import { serviceSettings } from '#lib/service/settings.ts';
+
+const group = 'Routing';
+
+export const routerSettings = defineSettings({
+  ...serviceSettings,
+  mode: setting.choice(policyNames, { default: 'least-loaded', group, help: 'How workers are chosen unless a request says otherwise.' }),
+  inhibitMs: setting.integer({
+    default: 2000,
+    min: 0,
+    max: 600_000,
+    group,
+    help: 'Milliseconds for which a worker that failed a request is avoided; 0: never.',
+  }),
+  reservationTtlSeconds: setting.integer({
+    default: 600,
+    min: 1,
+    max: 86_400,
+    group,
+    help: 'Seconds after which a reservation made without a session ends by itself.',
+  }),
+  maxReservations: setting.integer({
+    default: 100_000,
+    min: 1,
+    group,
+    help: 'Most reservations at once; more are refused as overloaded.',
+  }),
+  loadPollMs: setting.integer({
+    default: 1000,
+    min: 50,
+    max: 60_000,
+    group,
+    help: "Milliseconds between two questions for a worker's own load.",
+  }),
+  busyDecodeBlocks: setting.number({
+    default: 0,
+    min: 0,
+    max: 1,
+    group: 'Busy thresholds',
+    help: 'Fraction of KV blocks in use above which a worker gets nothing new; 0: off.',
+  }),
+  busyPrefillTokens: setting.integer({
+    default: 0,
+    min: 0,
+    group: 'Busy thresholds',
+    help: 'Waiting prompt tokens above which a worker gets nothing new; 0: off.',
+  }),
+  busyPrefillTokensFraction: setting.number({
+    default: 0,
+    min: 0,
+    group: 'Busy thresholds',
+    help: 'The same as a fraction of the tokens of one pass; 0: off.',
+  }),
+});
+
+export type RouterConfig = SettingsOf<typeof routerSettings>;

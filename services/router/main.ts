@@ -1,0 +1,5 @@
+import { runMain } from '#lib/service/run.ts';
+import { routerSettings } from './config.ts';
+import { startRouter } from './service.ts';
+
+await runMain({ name: 'router', settings: routerSettings, start: startRouter });

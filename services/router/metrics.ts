@@ -1,0 +1,69 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+export type RouterMetrics = ReturnType<typeof routerMetrics>;
+
+export function routerMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    requests: new Counter({
+      name: 'stator_router_requests_total',
+      help: 'Requests to place, by mode and outcome (placed or the code of the refusal).',
+      labelNames: ['mode', 'outcome'],
+      registers,
+    }),
+    decisionSeconds: new Histogram({
+      name: 'stator_router_decision_seconds',
+      help: 'Time that a decision took.',
+      buckets: [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2],
+      registers,
+    }),
+    activeRequests: new Gauge({
+      name: 'stator_router_active_requests',
+      help: 'Requests placed and not finished, by worker and data parallel rank.',
+      labelNames: ['worker', 'data_parallel_rank'],
+      registers,
+    }),
+    activePrefillTokens: new Gauge({
+      name: 'stator_router_active_prefill_tokens',
+      help: 'Prompt tokens placed and not computed, by worker and data parallel rank.',
+      labelNames: ['worker', 'data_parallel_rank'],
+      registers,
+    }),
+    reservations: new Gauge({ name: 'stator_router_reservations', help: 'Reservations in force.', registers }),
+    reservationLimit: new Gauge({ name: 'stator_router_reservation_limit', help: 'Most reservations at once.', registers }),
+    expired: new Counter({
+      name: 'stator_router_reservations_expired_total',
+      help: 'Reservations made without a session that ended by their time to live.',
+      registers,
+    }),
+    freed: new Counter({
+      name: 'stator_router_reservations_freed_total',
+      help: 'Reservations that ended with their gateway or their worker.',
+      labelNames: ['because'],
+      registers,
+    }),
+    unknown: new Counter({
+      name: 'stator_router_unknown_requests_total',
+      help: 'Messages about requests that hold no reservation, by kind.',
+      labelNames: ['message'],
+      registers,
+    }),
+    sessions: new Gauge({ name: 'stator_router_sessions', help: 'Open sessions of gateways.', registers }),
+    workers: new Gauge({
+      name: 'stator_router_workers',
+      help: 'Workers known, by whether discovery has them or lost them.',
+      labelNames: ['discovery'],
+      registers,
+    }),
+    inhibitions: new Counter({
+      name: 'stator_router_inhibitions_total',
+      help: 'Times a worker was avoided because it failed a request.',
+      registers,
+    }),
+    rejectedCards: new Counter({
+      name: 'stator_router_rejected_cards_total',
+      help: 'Model cards left out because they differ from the one in use.',
+      registers,
+    }),
+  };
+}

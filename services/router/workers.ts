@@ -1,0 +1,161 @@
+import type { Logger } from 'pino';
+import { isComplete, type ModelSet, ModelSets, type ModelWorker } from '#core/models/model-sets.ts';
+import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
+import type { Discovery, DownReason, Watch } from '#lib/discovery/discovery.ts';
+import type { LoadPoll } from './load-poll.ts';
+import type { RouterMetrics } from './metrics.ts';
+
+export interface WorkersOptions {
+  readonly discovery: Discovery;
+  readonly metrics: RouterMetrics;
+  readonly log: Logger;
+  readonly inhibitMs: number;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  /** Asks a worker for its load from now on; reports each answer, and whether the worker answers at all. */
+  startPoll(instance: Instance, listener: { onLoad(ranks: readonly RankLoad[]): void; onGone(): void }): LoadPoll;
+  /** A worker is gone for good: what was placed there has ended. */
+  onGone(instanceId: bigint): void;
+}
+
+interface KnownWorker {
+  instance: Instance;
+  readonly poll: LoadPoll;
+  ranks: readonly RankLoad[];
+  inhibitedUntilMs: number;
+  /** Discovery lost it, but it still answers. */
+  discoveryLost: boolean;
+}
+
+/**
+ * The workers that can be routed to. Discovery names them; one that discovery loses without the worker's own word stays for
+ * as long as it answers: a live connection is better evidence than a lost lease, so a mass expiry never empties routing.
+ */
+export class Workers {
+  readonly #options: WorkersOptions;
+  readonly #known = new Map<bigint, KnownWorker>();
+  readonly #models: ModelSets;
+  readonly #watch: Watch;
+
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+    this.#models = new ModelSets((instance, card) => {
+      options.metrics.rejectedCards.inc();
+      options.log.error(
+        { model: card.name, worker: instance.instanceId.toString(16) },
+        'worker left out: its model card differs from the one in use under this name',
+      );
+    });
+    this.#watch = options.discovery.watch(ServiceKind.WORKER, {
+      onUp: (instance) => this.#up(instance),
+      onChange: (instance) => this.#up(instance),
+      onDown: (instance, reason) => this.#down(instance, reason),
+    });
+  }
+
+  get synced(): Promise<void> {
+    return this.#watch.synced;
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  instances(): Instance[] {
+    return [...this.#known.values()].map(({ instance }) => instance);
+  }
+
+  models(): readonly ModelSet[] {
+    return this.#models.all();
+  }
+
+  model(name: string): ModelSet | undefined {
+    return this.#models.get(name);
+  }
+
+  isRoutable(set: ModelSet): boolean {
+    return isComplete(set);
+  }
+
+  workersOf(set: ModelSet): readonly ModelWorker[] {
+    return [...set.workers.values()];
+  }
+
+  /** What a worker last said of a rank; undefined: nothing yet. */
+  reported(instanceId: bigint, dataParallelRank: number): RankLoad | undefined {
+    return this.#known.get(instanceId)?.ranks.find((rank) => rank.dataParallelRank === dataParallelRank);
+  }
+
+  isInhibited(instanceId: bigint): boolean {
+    return (this.#known.get(instanceId)?.inhibitedUntilMs ?? 0) > this.#options.nowMs();
+  }
+
+  /** The worker failed a request: it is avoided for a while. */
+  inhibit(instanceId: bigint): void {
+    const worker = this.#known.get(instanceId);
+    if (worker === undefined || this.#options.inhibitMs === 0) return;
+    worker.inhibitedUntilMs = this.#options.nowMs() + this.#options.inhibitMs;
+    this.#options.metrics.inhibitions.inc();
+  }
+
+  close(): void {
+    this.#watch.close();
+    for (const { poll } of this.#known.values()) poll.close();
+    this.#known.clear();
+  }
+
+  #up(instance: Instance): void {
+    const known = this.#known.get(instance.instanceId);
+    if (known === undefined) {
+      const poll = this.#options.startPoll(instance, {
+        onLoad: (ranks) => this.#loaded(instance.instanceId, ranks),
+        onGone: () => this.#silent(instance.instanceId),
+      });
+      this.#known.set(instance.instanceId, { instance, poll, ranks: [], inhibitedUntilMs: 0, discoveryLost: false });
+    } else {
+      known.instance = instance;
+      known.discoveryLost = false;
+    }
+    this.#models.upsert(instance);
+    this.#count();
+  }
+
+  #down(instance: Instance, reason: DownReason): void {
+    const known = this.#known.get(instance.instanceId);
+    if (known === undefined) return;
+    if (reason === 'withdrawn' || !known.poll.alive) {
+      this.#remove(instance.instanceId);
+      return;
+    }
+    known.discoveryLost = true;
+    this.#options.log.warn({ worker: instance.instanceId.toString(16), reason }, 'discovery lost a worker that still answers');
+    this.#count();
+  }
+
+  #loaded(instanceId: bigint, ranks: readonly RankLoad[]): void {
+    const known = this.#known.get(instanceId);
+    if (known !== undefined) known.ranks = ranks;
+  }
+
+  /** It no longer answers: what discovery said of it, if it was the last word, now holds. */
+  #silent(instanceId: bigint): void {
+    if (this.#known.get(instanceId)?.discoveryLost === true) this.#remove(instanceId);
+  }
+
+  #remove(instanceId: bigint): void {
+    const known = this.#known.get(instanceId);
+    if (known === undefined) return;
+    known.poll.close();
+    this.#known.delete(instanceId);
+    this.#models.remove(instanceId);
+    this.#options.onGone(instanceId);
+    this.#count();
+  }
+
+  #count(): void {
+    const lost = [...this.#known.values()].filter(({ discoveryLost }) => discoveryLost).length;
+    this.#options.metrics.workers.set({ discovery: 'registered' }, this.#known.size - lost);
+    this.#options.metrics.workers.set({ discovery: 'lost' }, lost);
+  }
+}
