@@ -29,7 +29,7 @@ export class TextWorker implements SequenceRunner, AsyncDisposable {
 
   async start(instanceId: bigint, discovery: Discovery): Promise<void> {
     const telemetry = quietTelemetry();
-    const sessions = new SessionServer({ instanceId, runner: this, telemetry });
+    const sessions = new SessionServer({ instanceId, runner: this, telemetry, resumeGraceMs: 200 });
     this.#sessions = sessions;
     this.#server = await startRpcServer({
       listen: '127.0.0.1:0',
