@@ -5,6 +5,7 @@ import { loadSettings } from '#lib/config/load.ts';
 import type { SettingsOf, SettingTable } from '#lib/config/settings.ts';
 import { newInstanceId, openConfiguredDiscovery, openTelemetry, type ProcessConfig } from '#lib/service/parts.ts';
 import type { RunningService, ServiceParts } from '#lib/service/run.ts';
+import { processSettings } from '#lib/service/settings.ts';
 import { routerSettings } from '#services/router/config.ts';
 import { startRouter } from '#services/router/service.ts';
 import { tokenizerSettings } from '#services/tokenizer/config.ts';
@@ -67,8 +68,8 @@ function loadService<T extends SettingTable>(table: T, { file }: ControlPlaneOpt
 
 /** What holds for all services of this run. */
 function shared(config: UpConfig): Partial<ProcessConfig> {
-  const { namespace, discovery, discoveryTtlSeconds, logLevel, logFormat, otlpEndpoint, shutdownGraceSeconds } = config;
-  return { namespace, discovery, discoveryTtlSeconds, logLevel, logFormat, otlpEndpoint, shutdownGraceSeconds };
+  const names = Object.keys(processSettings) as (keyof ProcessConfig)[];
+  return Object.fromEntries(names.map((name) => [name, config[name]]));
 }
 
 async function openParts(

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { Counter } from 'prom-client';
-import { environment } from '#lib/config/environment.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { ensureModels, type ResolvedModel } from '../models/ensure.ts';
 import { showModelProgress } from '../ui/model-progress.ts';
@@ -10,7 +9,7 @@ import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { requireFreePort } from './port.ts';
 import { modelsListed } from './ready.ts';
 import { runDirectory } from './run-directory.ts';
-import { type UpConfig, workerCommand } from './worker-command.ts';
+import { type UpConfig, workerCommand, workerEnvironment } from './worker-command.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 /** Beyond the grace that running requests get, before a worker that does not end is killed. */
@@ -89,7 +88,7 @@ function startWorkers(options: StackOptions, models: readonly ResolvedModel[]): 
     return new WorkerProcess({
       name,
       command: workerCommand({ config, models, file, extra }),
-      env: environment.variables,
+      env: workerEnvironment(config),
       logFile: join(runDirectory(), `${name}.log`),
       log: parts.telemetry.log.child({ worker: name }),
       maxRestarts: config.maxRestarts,

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { extname, join } from 'node:path';
+import { environment } from '#lib/config/environment.ts';
 import type { SettingsOf } from '#lib/config/settings.ts';
 import type { ResolvedModel } from '../models/ensure.ts';
 import type { upSettings } from './settings.ts';
@@ -34,6 +35,15 @@ export function workerCommand(plan: WorkerPlan): [string, ...string[]] {
   };
   const flags = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
   return [process.execPath, ...process.execArgv, main, 'worker', config.engine, ...flags, ...extra];
+}
+
+/** Secrets travel by variables: arguments can be read by every user of the machine. */
+export function workerEnvironment({ etcdUsername, etcdPassword }: UpConfig): Record<string, string | undefined> {
+  return {
+    ...environment.variables,
+    ...(etcdUsername === undefined ? {} : { STATOR_ETCD_USERNAME: etcdUsername }),
+    ...(etcdPassword === undefined ? {} : { STATOR_ETCD_PASSWORD: etcdPassword }),
+  };
 }
 
 function modelFlags({ config, models }: WorkerPlan): Record<string, string> {

@@ -1,5 +1,5 @@
 import { trace } from '@opentelemetry/api';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 import { PinoPretty } from 'pino-pretty';
 
 export type LogFormat = 'json' | 'pretty';
@@ -18,17 +18,10 @@ const secretKeys = [
 ];
 
 /** Logs to standard error, so that standard output stays the command's own. */
-export function createLogger(options: { service: string; logLevel: string; logFormat: LogFormat }): Logger {
-  const destination =
-    options.logFormat === 'pretty'
-      ? PinoPretty({
-          destination: 2,
-          sync: true,
-          ignore: 'pid,hostname',
-          translateTime: 'SYS:HH:MM:ss.l',
-          colorize: process.stderr.isTTY,
-        })
-      : pino.destination({ fd: 2, sync: false });
+export function createLogger(
+  options: { service: string; logLevel: string; logFormat: LogFormat },
+  destination: DestinationStream = standardError(options.logFormat),
+): Logger {
   return pino(
     {
       level: options.logLevel,
@@ -38,6 +31,17 @@ export function createLogger(options: { service: string; logLevel: string; logFo
     },
     destination,
   );
+}
+
+function standardError(format: LogFormat): DestinationStream {
+  if (format === 'json') return pino.destination({ fd: 2, sync: false });
+  return PinoPretty({
+    destination: 2,
+    sync: true,
+    ignore: 'pid,hostname',
+    translateTime: 'SYS:HH:MM:ss.l',
+    colorize: process.stderr.isTTY,
+  });
 }
 
 function secretPaths(key: string): string[] {

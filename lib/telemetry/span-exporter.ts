@@ -2,7 +2,8 @@ import { ExportResultCode } from '@opentelemetry/core';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-node';
 import { StatorError } from '#lib/errors/errors.ts';
 
-const EXPORT_TIMEOUT_MS = 5000;
+/** Below the time that the end of a process waits for the last spans. */
+const EXPORT_TIMEOUT_MS = 2000;
 
 /**
  * An exporter for an OTLP endpoint: a URL with a path, or port 4318, speaks OTLP over HTTP; anything else gRPC.
