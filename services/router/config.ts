@@ -6,7 +6,11 @@ const group = 'Routing';
 
 export const routerSettings = defineSettings({
   ...serviceSettings,
-  mode: setting.choice(policyNames, { default: 'least-loaded', group, help: 'How workers are chosen unless a request says otherwise.' }),
+  mode: setting.choice(policyNames, {
+    default: 'least-loaded',
+    group,
+    help: 'How workers are chosen unless a request says otherwise.',
+  }),
   inhibitMs: setting.integer({
     default: 2000,
     min: 0,

@@ -30,7 +30,11 @@ export function routerMetrics(registry: Registry) {
       registers,
     }),
     reservations: new Gauge({ name: 'stator_router_reservations', help: 'Reservations in force.', registers }),
-    reservationLimit: new Gauge({ name: 'stator_router_reservation_limit', help: 'Most reservations at once.', registers }),
+    reservationLimit: new Gauge({
+      name: 'stator_router_reservation_limit',
+      help: 'Most reservations at once.',
+      registers,
+    }),
     expired: new Counter({
       name: 'stator_router_reservations_expired_total',
       help: 'Reservations made without a session that ended by their time to live.',

@@ -22,6 +22,7 @@ export const modeOfPolicy: Readonly<Record<PolicyName, RouterMode>> = {
 export function policyFor(mode: RouterMode, fallback: PolicyName): PolicyName {
   if (mode === RouterMode.UNSPECIFIED) return fallback;
   const name = policyOfMode[mode];
-  if (name === undefined) throw StatorError.unsupported('mode', `This router has no mode ${RouterMode[mode as never] ?? mode}.`);
+  if (name === undefined)
+    throw StatorError.unsupported('mode', `This router has no mode ${RouterMode[mode as never] ?? mode}.`);
   return name;
 }

@@ -93,11 +93,16 @@ export class Placer {
     if (set === undefined)
       throw new StatorError('model_not_found', `No worker serves the model \`${request.model}\`.`, { field: 'model' });
     if (!workers.isRoutable(set) && request.constraints?.role === undefined)
-      throw new StatorError('not_ready', `The workers of \`${request.model}\` are not complete yet.`, { retryAfterMs: 1000 });
+      throw new StatorError('not_ready', `The workers of \`${request.model}\` are not complete yet.`, {
+        retryAfterMs: 1000,
+      });
     const pinned = request.constraints?.instanceId;
     const name = policyFor(request.mode, mode);
     if (name === 'direct' && pinned === undefined)
-      throw StatorError.invalid('constraints.instance_id', 'The direct mode needs the worker that must serve the request.');
+      throw StatorError.invalid(
+        'constraints.instance_id',
+        'The direct mode needs the worker that must serve the request.',
+      );
     const policy = this.#policies.get(name);
     if (policy === undefined) throw new StatorError('internal', `The policy ${name} does not exist.`);
     return { name, policy, set, considered: this.#candidates(request, set) };
@@ -149,7 +154,9 @@ function refusal(request: RouteRequest, considered: readonly Considered[]): Stat
   const kinds = new Set(considered.map(({ exclusion }) => exclusion?.kind));
   const reasons = [...new Set(considered.map(({ exclusion }) => exclusion?.reason))].slice(0, 4).join('; ');
   if (kinds.has('busy'))
-    return new StatorError('overloaded', `Every worker of \`${request.model}\` is busy: ${reasons}.`, { retryAfterMs: 1000 });
+    return new StatorError('overloaded', `Every worker of \`${request.model}\` is busy: ${reasons}.`, {
+      retryAfterMs: 1000,
+    });
   if (request.constraints?.instanceId !== undefined && [...kinds].every((kind) => kind === 'pin'))
     return new StatorError('not_found', `The worker that the request names does not serve \`${request.model}\`.`, {
       field: 'constraints.instance_id',
@@ -159,7 +166,11 @@ function refusal(request: RouteRequest, considered: readonly Considered[]): Stat
   });
 }
 
-function workerCosts(considered: readonly Considered[], candidates: readonly Candidate[], costs: readonly Cost[]): WorkerCost[] {
+function workerCosts(
+  considered: readonly Considered[],
+  candidates: readonly Candidate[],
+  costs: readonly Cost[],
+): WorkerCost[] {
   return considered.map(({ candidate, exclusion }) => {
     const cost = costs[candidates.indexOf(candidate)];
     return create(WorkerCostSchema, {

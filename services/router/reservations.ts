@@ -1,5 +1,5 @@
 import type { ActiveRequests, Placement } from '#core/sequences/active-requests.ts';
-import type { RouteDecision, RouteRequest, Reannounce } from '#gen/stator/router/v1/router_pb.ts';
+import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Placer } from './placement.ts';

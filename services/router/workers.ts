@@ -129,7 +129,10 @@ export class Workers {
       return;
     }
     known.discoveryLost = true;
-    this.#options.log.warn({ worker: instance.instanceId.toString(16), reason }, 'discovery lost a worker that still answers');
+    this.#options.log.warn(
+      { worker: instance.instanceId.toString(16), reason },
+      'discovery lost a worker that still answers',
+    );
     this.#count();
   }
 

@@ -1,0 +1,24 @@
+import type { Logger } from 'pino';
+import type { Thresholds } from '#core/routing/thresholds.ts';
+import type { ActiveRequests } from '#core/sequences/active-requests.ts';
+import type { RouterMetrics } from './metrics.ts';
+import type { Placer } from './placement.ts';
+import type { Reservations } from './reservations.ts';
+import type { TimedReservations } from './timed-reservations.ts';
+import type { Workers } from './workers.ts';
+
+/** What a handler may use. */
+export interface RouterContext {
+  readonly instanceId: bigint;
+  readonly workers: Workers;
+  readonly active: ActiveRequests;
+  readonly placer: Placer;
+  readonly reservations: Reservations;
+  readonly timed: TimedReservations;
+  /** Thresholds set at run time, by model. */
+  readonly thresholds: Map<string, Thresholds>;
+  readonly defaultThresholds: Thresholds;
+  readonly metrics: RouterMetrics;
+  readonly log: Logger;
+  readonly shutdown: AbortSignal;
+}

@@ -1,0 +1,24 @@
+import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import type { Reservations } from './reservations.ts';
+
+/** The router for a gateway in the same process: function calls with the meaning of a session. */
+export interface LocalRouter {
+  route(request: RouteRequest, signal: AbortSignal): Promise<RouteDecision>;
+  prefillDone(requestId: string): void;
+  outputBlock(requestId: string, outputTokens: number): void;
+  finish(requestId: string, outcome: { readonly workerFailed: boolean }): void;
+  close(): void;
+}
+
+export function createLocalRouter(reservations: Reservations, owner: string): LocalRouter {
+  return {
+    async route(request, signal) {
+      signal.throwIfAborted();
+      return reservations.route(owner, request);
+    },
+    prefillDone: (requestId) => reservations.prefillDone(owner, requestId),
+    outputBlock: (requestId, outputTokens) => reservations.outputBlock(owner, requestId, outputTokens),
+    finish: (requestId, { workerFailed }) => reservations.finish(owner, requestId, workerFailed),
+    close: () => reservations.endOwner(owner),
+  };
+}

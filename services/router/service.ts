@@ -1,0 +1,176 @@
+import { hostname } from 'node:os';
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { Thresholds } from '#core/routing/thresholds.ts';
+import { ActiveRequests } from '#core/sequences/active-requests.ts';
+import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
+import { RouterService as Contract, KvIndexService } from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { createRpcClient } from '#lib/rpc/client.ts';
+import { startRpcServer } from '#lib/rpc/server.ts';
+import type { ServiceParts } from '#lib/service/run.ts';
+import type { RouterConfig } from './config.ts';
+import type { RouterContext } from './context.ts';
+import { explain } from './handlers/explain.ts';
+import { getLoads } from './handlers/get-loads.ts';
+import { listWorkers } from './handlers/list-workers.ts';
+import { route } from './handlers/route.ts';
+import { session } from './handlers/session.ts';
+import { setThresholds } from './handlers/set-thresholds.ts';
+import { startLoadPoll } from './load-poll.ts';
+import { createLocalRouter, type LocalRouter } from './local.ts';
+import { routerMetrics } from './metrics.ts';
+import { Placer } from './placement.ts';
+import { Reservations } from './reservations.ts';
+import { TimedReservations } from './timed-reservations.ts';
+import { Workers } from './workers.ts';
+
+/** A running router. */
+export interface RouterService extends AsyncDisposable {
+  /** host:port of its gRPC port. */
+  readonly address: string;
+  /** For a gateway in the same process: function calls, nothing is serialised. */
+  readonly client: LocalRouter;
+  /** Takes no new requests and closes. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export async function startRouter(config: RouterConfig, parts: ServiceParts): Promise<RouterService> {
+  const { telemetry, discovery, instanceId } = parts;
+  const context = createContext(config, parts);
+  const server = await startRpcServer({
+    listen: config.listen,
+    services: [Contract, KvIndexService],
+    routes: (router) => {
+      router.service(Contract, createImplementation(context));
+      // Without handlers every RPC answers UNIMPLEMENTED.
+      router.service(KvIndexService, {});
+    },
+    telemetry,
+    ...security(config),
+  });
+  const address = config.advertise ?? server.address;
+  const registration = await discovery.register(describe(instanceId, address, config));
+  await Promise.race([context.workers.synced, aborted(parts.shutdown)]);
+  const client = createLocalRouter(context.reservations, 'local');
+  let stopped: Promise<void> | undefined;
+  const shutDown = async (): Promise<void> => {
+    server.setServing(false);
+    await registration.withdraw();
+    await server.stop(config.shutdownGraceSeconds * 1000);
+    context.timed.close();
+    context.workers.close();
+  };
+  const stop = (): Promise<void> => {
+    stopped ??= shutDown();
+    return stopped;
+  };
+  server.setServing(true);
+  return { address, client, stop, [Symbol.asyncDispose]: stop };
+}
+
+function createContext(config: RouterConfig, parts: ServiceParts): RouterContext {
+  const { telemetry, discovery, instanceId, shutdown } = parts;
+  const metrics = routerMetrics(telemetry.metrics);
+  const active = new ActiveRequests();
+  const thresholds = new Map<string, Thresholds>();
+  const defaults = defaultThresholds(config);
+  const nowMs = (): number => performance.now();
+  const workers: Workers = new Workers({
+    discovery,
+    metrics,
+    log: telemetry.log,
+    inhibitMs: config.inhibitMs,
+    nowMs,
+    startPoll: (instance, listener) => pollOf(config, parts, instance, listener),
+    onGone: (worker) => reservations.endWorker(worker),
+  });
+  const placer = new Placer({
+    workers,
+    active,
+    mode: config.mode,
+    random: Math.random,
+    thresholds: (model) => thresholds.get(model) ?? defaults,
+  });
+  const { maxReservations, reservationTtlSeconds } = config;
+  const reservations: Reservations = new Reservations({ placer, active, workers, metrics, maxReservations, nowMs });
+  metrics.reservationLimit.set(maxReservations);
+  return {
+    instanceId,
+    workers,
+    active,
+    placer,
+    reservations,
+    timed: new TimedReservations({ reservations, metrics, ttlMs: reservationTtlSeconds * 1000 }),
+    thresholds,
+    defaultThresholds: defaults,
+    metrics,
+    log: telemetry.log,
+    shutdown,
+  };
+}
+
+function pollOf(
+  config: RouterConfig,
+  { telemetry }: ServiceParts,
+  instance: Instance,
+  listener: Parameters<ConstructorParameters<typeof Workers>[0]['startPoll']>[1],
+): ReturnType<typeof startLoadPoll> {
+  const { tls, internalToken } = { tls: undefined, internalToken: undefined, ...security(config) };
+  const target = {
+    address: instance.address,
+    ...(instance.tls && tls !== undefined ? { tls } : {}),
+    ...(internalToken === undefined ? {} : { internalToken }),
+  };
+  const { client, close } = createRpcClient(EngineService, target, telemetry);
+  return startLoadPoll({ client, intervalMs: config.loadPollMs, onClose: close, ...listener });
+}
+
+/** SyncPeers has no handler and answers UNIMPLEMENTED: replicas do not exchange reservations yet. */
+function createImplementation(context: RouterContext): Partial<ServiceImpl<typeof Contract>> {
+  return {
+    ...route(context),
+    ...session(context),
+    ...explain(context),
+    ...listWorkers(context),
+    ...getLoads(context),
+    ...setThresholds(context),
+  };
+}
+
+function defaultThresholds({
+  busyDecodeBlocks,
+  busyPrefillTokens,
+  busyPrefillTokensFraction,
+}: RouterConfig): Thresholds {
+  return {
+    ...(busyDecodeBlocks > 0 ? { activeDecodeBlocks: busyDecodeBlocks } : {}),
+    ...(busyPrefillTokens > 0 ? { activePrefillTokens: busyPrefillTokens } : {}),
+    ...(busyPrefillTokensFraction > 0 ? { activePrefillTokensFraction: busyPrefillTokensFraction } : {}),
+  };
+}
+
+function describe(instanceId: bigint, address: string, config: RouterConfig): Instance {
+  return create(InstanceSchema, {
+    instanceId,
+    kind: ServiceKind.ROUTER,
+    address,
+    tls: config.tlsCert !== undefined,
+    state: InstanceState.READY,
+    startedUnixMs: BigInt(Date.now()),
+    host: hostname(),
+  });
+}
+
+function security({ tlsCert: cert, tlsKey: key, tlsCa: ca, internalToken }: RouterConfig) {
+  return {
+    ...(cert === undefined || key === undefined ? {} : { tls: { cert, key, ...(ca === undefined ? {} : { ca }) } }),
+    ...(internalToken === undefined ? {} : { internalToken }),
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  const error = new StatorError('cancelled', 'The router was stopped before it knew its workers.');
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(error), { once: true }));
+}

@@ -1,0 +1,66 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type RouteRequest,
+  type SessionRequest,
+  type SessionResponse,
+  SessionResponseSchema,
+} from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { RouterContext } from './context.ts';
+
+/** One gateway's stream: answers routes in order, keeps accounts, and frees everything of the gateway when it ends. */
+export async function* serveSession(
+  context: RouterContext,
+  owner: string,
+  requests: AsyncIterable<SessionRequest>,
+): AsyncGenerator<SessionResponse> {
+  const { reservations, metrics, instanceId } = context;
+  let greeted = false;
+  metrics.sessions.inc();
+  try {
+    for await (const { message } of requests) {
+      if (!greeted && message.case !== 'hello')
+        throw StatorError.invalid('hello', 'The first message of a session must be its hello.');
+      switch (message.case) {
+        case 'hello':
+          greeted = true;
+          yield create(SessionResponseSchema, { message: { case: 'welcome', value: { instanceId } } });
+          break;
+        case 'route':
+          yield routed(context, owner, message.value);
+          break;
+        case 'prefillDone':
+          reservations.prefillDone(owner, message.value.requestId);
+          break;
+        case 'outputBlock':
+          reservations.outputBlock(owner, message.value.requestId, message.value.outputTokens);
+          break;
+        case 'finish':
+          reservations.finish(owner, message.value.requestId, message.value.workerFailed);
+          break;
+        case 'reannounce':
+          reservations.reannounce(owner, message.value);
+          break;
+        default:
+          // A newer gateway's message: it can do without an answer, or it would not send it to this version.
+          break;
+      }
+    }
+  } finally {
+    metrics.sessions.dec();
+    reservations.endOwner(owner);
+  }
+}
+
+function routed({ reservations }: RouterContext, owner: string, request: RouteRequest): SessionResponse {
+  const { requestId } = request;
+  try {
+    const decision = reservations.route(owner, request);
+    const outcome = { case: 'decision' as const, value: decision };
+    return create(SessionResponseSchema, { message: { case: 'routed', value: { requestId, outcome } } });
+  } catch (thrown) {
+    const { code, message, retryAfterMs = 0, field = '' } = StatorError.from(thrown);
+    const outcome = { case: 'refused' as const, value: { code, message, retryAfterMs, field } };
+    return create(SessionResponseSchema, { message: { case: 'routed', value: { requestId, outcome } } });
+  }
+}

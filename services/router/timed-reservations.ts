@@ -1,0 +1,41 @@
+import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import type { RouterMetrics } from './metrics.ts';
+import type { Reservations } from './reservations.ts';
+
+/** Owner of reservations made without a session. */
+const owner = 'unary';
+
+/** Reservations of callers without a stream: as nothing tells of such a caller's death, each ends by itself after a time. */
+export class TimedReservations {
+  readonly #reservations: Reservations;
+  readonly #metrics: RouterMetrics;
+  readonly #ttlMs: number;
+  readonly #timers = new Map<string, NodeJS.Timeout>();
+
+  constructor(options: { reservations: Reservations; metrics: RouterMetrics; ttlMs: number }) {
+    this.#reservations = options.reservations;
+    this.#metrics = options.metrics;
+    this.#ttlMs = options.ttlMs;
+  }
+
+  get ttlMs(): number {
+    return this.#ttlMs;
+  }
+
+  route(request: RouteRequest): RouteDecision {
+    const decision = this.#reservations.route(owner, request);
+    const timer = setTimeout(() => {
+      this.#timers.delete(request.requestId);
+      this.#metrics.expired.inc();
+      this.#reservations.finish(owner, request.requestId, false);
+    }, this.#ttlMs);
+    this.#timers.set(request.requestId, timer.unref());
+    return decision;
+  }
+
+  close(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+    this.#reservations.endOwner(owner);
+  }
+}
