@@ -102,7 +102,7 @@ export class SyntheticModel {
   logprobOf(tokenId: number): SyntheticLogprob {
     const found = this.likeliest(maxAlternatives).find((candidate) => candidate.tokenId === tokenId);
     const rank = maxAlternatives + 1 + tokenId;
-    return found ?? { tokenId, logprob: this.#logprobAt(maxAlternatives) - tokenId, rank };
+    return found ?? { tokenId, logprob: this.#logprobAt(maxAlternatives) - tokenId / 100, rank };
   }
 
   #logprobAt(index: number): number {
