@@ -1,4 +1,4 @@
-import { ExportResultCode } from '@opentelemetry/core';
+import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
 import type { SpanExporter } from '@opentelemetry/sdk-trace-node';
 import { StatorError } from '#lib/errors/errors.ts';
 
@@ -7,14 +7,14 @@ const EXPORT_TIMEOUT_MS = 2000;
 
 /**
  * An exporter for an OTLP endpoint: a URL with a path, or port 4318, speaks OTLP over HTTP; anything else gRPC.
- * Throws `invalid_argument` unless it is an http or https URL.
+ * `onFailure` hears of each batch that is lost. Throws `invalid_argument` unless it is an http or https URL.
  */
-export function createSpanExporter(endpoint: string): SpanExporter {
+export function createSpanExporter(endpoint: string, onFailure: (error: Error | undefined) => void): SpanExporter {
   const url = URL.parse(endpoint);
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw StatorError.invalid('otlpEndpoint', `otlpEndpoint: ${JSON.stringify(endpoint)} is not an http or https URL.`);
   }
-  return deferred(loadExporter(url));
+  return reporting(loadExporter(url), onFailure);
 }
 
 /** Exporters are loaded only where they are used: they cost every start of every other process 50 ms. */
@@ -29,12 +29,17 @@ async function loadExporter(url: URL): Promise<SpanExporter> {
   return new OTLPTraceExporter({ url: target, timeoutMillis: EXPORT_TIMEOUT_MS });
 }
 
-function deferred(loading: Promise<SpanExporter>): SpanExporter {
+/** Reports each batch that is lost; the batch processor itself would keep silent about the last ones. */
+function reporting(loading: Promise<SpanExporter>, onFailure: (error: Error | undefined) => void): SpanExporter {
   return {
     export: (spans, done) => {
+      const finish = (result: ExportResult): void => {
+        if (result.code !== ExportResultCode.SUCCESS) onFailure(result.error);
+        done(result);
+      };
       loading.then(
-        (exporter) => exporter.export(spans, done),
-        (error: Error) => done({ code: ExportResultCode.FAILED, error }),
+        (exporter) => exporter.export(spans, finish),
+        (error: Error) => finish({ code: ExportResultCode.FAILED, error }),
       );
     },
     forceFlush: async () => (await loading).forceFlush?.(),

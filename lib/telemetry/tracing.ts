@@ -1,6 +1,6 @@
 import { context, DiagLogLevel, diag, propagation, type Tracer, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { setGlobalErrorHandler, W3CTraceContextPropagator } from '@opentelemetry/core';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 import type { Logger } from 'pino';
@@ -33,13 +33,13 @@ export function createTracing(options: TracingOptions): Tracing {
   installOnce();
   const { endpoint } = options;
   if (endpoint === undefined) return { tracer: trace.getTracer('stator'), shutdown: async () => {} };
-  reportErrors(options);
+  const exporter = createSpanExporter(endpoint, failureReport(options));
   const provider = new NodeTracerProvider({
     resource: resourceFromAttributes({
       'service.name': `stator-${options.service}`,
       ...(options.instanceId === undefined ? {} : { 'service.instance.id': options.instanceId.toString(16) }),
     }),
-    spanProcessors: [new BatchSpanProcessor(createSpanExporter(endpoint), { maxQueueSize: MAX_BUFFERED_SPANS })],
+    spanProcessors: [new BatchSpanProcessor(exporter, { maxQueueSize: MAX_BUFFERED_SPANS })],
   });
   return { tracer: provider.getTracer('stator'), shutdown: () => provider.shutdown() };
 }
@@ -53,25 +53,18 @@ function installOnce(): void {
 }
 
 /** A collector that is away costs spans, never the service: count, and warn at most once a minute. */
-function reportErrors({ endpoint, log, metrics }: TracingOptions): void {
+function failureReport({ endpoint, log, metrics }: TracingOptions): (error: Error | undefined) => void {
   const failures = new Counter({
     name: 'stator_trace_export_errors_total',
     help: 'Batches of spans that the collector did not take.',
     registers: [metrics],
   });
   let silentUntilMs = 0;
-  const report = (error: unknown): void => {
+  return (error) => {
     failures.inc();
     const nowMs = performance.now();
     if (nowMs < silentUntilMs) return;
     silentUntilMs = nowMs + WARN_INTERVAL_MS;
     log.warn({ err: error, endpoint }, 'spans could not be exported');
   };
-  setGlobalErrorHandler(report);
-  const ignore = (): void => {};
-  // The exporters report failed batches only to the diagnostics logger.
-  diag.setLogger(
-    { error: (message) => report(new Error(message)), warn: ignore, info: ignore, debug: ignore, verbose: ignore },
-    { logLevel: DiagLogLevel.ERROR, suppressOverrideMessage: true },
-  );
 }
