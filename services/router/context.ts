@@ -20,5 +20,6 @@ export interface RouterContext {
   readonly defaultThresholds: Thresholds;
   readonly metrics: RouterMetrics;
   readonly log: Logger;
-  readonly shutdown: AbortSignal;
+  /** Aborted when the router begins to stop: sessions end then. */
+  readonly stopping: AbortSignal;
 }

@@ -43,11 +43,13 @@ export class Reservations {
   }
 
   prefillDone(owner: string, requestId: string): void {
-    this.#changed('prefill_done', this.#options.active.prefillDone(owner, requestId));
+    const { active, metrics } = this.#options;
+    if (!active.prefillDone(owner, requestId)) metrics.unknown.inc({ message: 'prefill_done' });
   }
 
   outputBlock(owner: string, requestId: string, outputTokens: number): void {
-    this.#changed('output_block', this.#options.active.output(owner, requestId, outputTokens));
+    const { active, metrics } = this.#options;
+    if (!active.output(owner, requestId, outputTokens)) metrics.unknown.inc({ message: 'output_block' });
   }
 
   /** Idempotent; a request that is not in flight is only counted. */
@@ -103,10 +105,6 @@ export class Reservations {
   #hold(owner: string, requestId: string, placement: Placement): void {
     this.#options.active.place(owner, requestId, placement);
     this.#count(placement.instanceId, placement.dataParallelRank);
-  }
-
-  #changed(message: string, known: boolean): void {
-    if (!known) this.#options.metrics.unknown.inc({ message });
   }
 
   #count(instanceId: bigint, dataParallelRank: number): void {

@@ -38,7 +38,8 @@ export interface RouterService extends AsyncDisposable {
 
 export async function startRouter(config: RouterConfig, parts: ServiceParts): Promise<RouterService> {
   const { telemetry, discovery, instanceId } = parts;
-  const context = createContext(config, parts);
+  const stopping = new AbortController();
+  const context = createContext(config, parts, stopping.signal);
   const server = await startRpcServer({
     listen: config.listen,
     services: [Contract, KvIndexService],
@@ -58,6 +59,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
   const shutDown = async (): Promise<void> => {
     server.setServing(false);
     await registration.withdraw();
+    stopping.abort();
     await server.stop(config.shutdownGraceSeconds * 1000);
     context.timed.close();
     context.workers.close();
@@ -70,8 +72,8 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
   return { address, client, stop, [Symbol.asyncDispose]: stop };
 }
 
-function createContext(config: RouterConfig, parts: ServiceParts): RouterContext {
-  const { telemetry, discovery, instanceId, shutdown } = parts;
+function createContext(config: RouterConfig, parts: ServiceParts, stopping: AbortSignal): RouterContext {
+  const { telemetry, discovery, instanceId } = parts;
   const metrics = routerMetrics(telemetry.metrics);
   const active = new ActiveRequests();
   const thresholds = new Map<string, Thresholds>();
@@ -107,7 +109,7 @@ function createContext(config: RouterConfig, parts: ServiceParts): RouterContext
     defaultThresholds: defaults,
     metrics,
     log: telemetry.log,
-    shutdown,
+    stopping,
   };
 }
 

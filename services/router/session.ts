@@ -18,7 +18,7 @@ export async function* serveSession(
   let greeted = false;
   metrics.sessions.inc();
   try {
-    for await (const { message } of requests) {
+    for await (const { message } of until(requests, context.stopping)) {
       if (!greeted && message.case !== 'hello')
         throw StatorError.invalid('hello', 'The first message of a session must be its hello.');
       switch (message.case) {
@@ -62,5 +62,19 @@ function routed({ reservations }: RouterContext, owner: string, request: RouteRe
     const { code, message, retryAfterMs = 0, field = '' } = StatorError.from(thrown);
     const outcome = { case: 'refused' as const, value: { code, message, retryAfterMs, field } };
     return create(SessionResponseSchema, { message: { case: 'routed', value: { requestId, outcome } } });
+  }
+}
+
+/** Passes messages on until the signal is aborted, so that a router that stops need not wait for its gateways. */
+async function* until<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = source[Symbol.asyncIterator]();
+  while (!signal.aborted) {
+    const { promise: ended, resolve } = Promise.withResolvers<null>();
+    const stop = (): void => resolve(null);
+    signal.addEventListener('abort', stop, { once: true });
+    const next = await Promise.race([iterator.next(), ended]);
+    signal.removeEventListener('abort', stop);
+    if (next === null || next.done === true) return;
+    yield next.value;
   }
 }
