@@ -219,6 +219,7 @@ export interface Binding {
   modelInfo(model: ModelHandle): ModelInfo;
   modelFree(model: ModelHandle): void;
   vocabTokenize(model: ModelHandle, text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Uint32Array>;
+  vocabTokenizeNow(model: ModelHandle, text: string, addSpecial: boolean, parseSpecial: boolean): Uint32Array;
   vocabTable(model: ModelHandle): VocabTable;
   engineCreate(
     model: ModelHandle,

@@ -92,6 +92,15 @@ export async function vocabTokenize(
   return loadBinding().vocabTokenize(model, text, options.addSpecial, options.parseSpecial);
 }
 
+/** Encodes text on this thread: for short texts of direct clients. */
+export function vocabTokenizeNow(
+  model: ModelHandle,
+  text: string,
+  options: { readonly addSpecial: boolean; readonly parseSpecial: boolean },
+): Uint32Array {
+  return loadBinding().vocabTokenizeNow(model, text, options.addSpecial, options.parseSpecial);
+}
+
 /** Bytes, offsets and attributes of all tokens, special ids, template. */
 export function vocabTokenBytes(model: ModelHandle): VocabTable {
   return loadBinding().vocabTable(model);

@@ -23,6 +23,7 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define(exports, "modelInfo", modelInfo);
   define(exports, "modelFree", modelFree);
   define(exports, "vocabTokenize", vocabTokenize);
+  define(exports, "vocabTokenizeNow", vocabTokenizeNow);
   define(exports, "vocabTable", vocabTable);
   define(exports, "engineCreate", engineCreate);
   define(exports, "engineSubmit", engineSubmit);

@@ -42,6 +42,12 @@ void appendPiece(const llama_vocab* vocab, llama_token token, std::string& to) {
   if (written > 0) to.append(large, 0, static_cast<size_t>(written));
 }
 
+Napi::Value idArray(Napi::Env env, const std::vector<uint32_t>& tokens) {
+  auto array = Napi::Uint32Array::New(env, tokens.size());
+  if (!tokens.empty()) std::memcpy(array.Data(), tokens.data(), tokens.size() * sizeof(uint32_t));
+  return array;
+}
+
 Napi::Value optionalToken(Napi::Env env, llama_token token) {
   if (token < 0) return env.Null();
   return Napi::Number::New(env, token);
@@ -82,11 +88,16 @@ Napi::Value vocabTokenize(const Napi::CallbackInfo& info) {
     return PromiseWorker<std::vector<uint32_t>>::start(
         env,
         [model = std::move(model), text = std::move(text), addSpecial, parseSpecial] { return tokenize(*model, text, addSpecial, parseSpecial); },
-        [](Napi::Env result, std::vector<uint32_t>& tokens) -> Napi::Value {
-          auto array = Napi::Uint32Array::New(result, tokens.size());
-          if (!tokens.empty()) std::memcpy(array.Data(), tokens.data(), tokens.size() * sizeof(uint32_t));
-          return array;
-        });
+        [](Napi::Env result, std::vector<uint32_t>& tokens) -> Napi::Value { return idArray(result, tokens); });
+  });
+}
+
+Napi::Value vocabTokenizeNow(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto model = modelFrom(info[0]);
+    const std::string text = info[1].As<Napi::String>();
+    return idArray(env, tokenize(*model, text, info[2].As<Napi::Boolean>(), info[3].As<Napi::Boolean>()));
   });
 }
 

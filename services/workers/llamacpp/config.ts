@@ -3,14 +3,14 @@ import path from 'node:path';
 import { environment } from '#lib/config/environment.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { serviceSettings } from '#lib/service/settings.ts';
+import { workerSettings } from '../common/config.ts';
 import { defaultOptions, type LlamacppOptions } from './options.ts';
 
 const group = 'Engine';
 const kvTypes = ['f16', 'f32', 'bf16', 'q8_0', 'q4_0'] as const;
 
 export const llamacppSettings = defineSettings({
-  ...serviceSettings,
+  ...workerSettings,
   model: setting.list({ default: [], group, help: 'GGUF files to serve, one engine each.' }),
   modelName: setting.list({
     default: [],

@@ -1,6 +1,3 @@
-import { availableParallelism } from 'node:os';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { create } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
@@ -16,21 +13,23 @@ import {
   engineStop,
   engineSubmit,
   engineUnloadAdapter,
-  type ModelInfo,
+  type ModelHandle,
   modelFree,
   type NativeLoad,
   type NativeStep,
   type VocabTable,
 } from '#native/llamacpp/index.ts';
-import type { Engine, EngineListener, KvEventChange } from '../common/engine.ts';
+import type { Engine, EngineListener, EngineText, KvEventChange } from '../common/engine.ts';
 import { buildCard } from './card.ts';
-import { digestFile } from './digest.ts';
+import { digestFile, type FileDigest } from './digest.ts';
 import { KvMirror } from './kv-mirror.ts';
 import { type LoadedModel, openModel } from './model.ts';
 import { fromNative, native } from './native-errors.ts';
 import type { LlamacppOptions } from './options.ts';
 import { toSubmitRequest } from './request.ts';
+import { adapterPath, nativeOptions, sizesOf, unreadable } from './sizes.ts';
 import { toStepBatch } from './step.ts';
+import { engineText } from './text.ts';
 
 const idle: NativeLoad = {
   runningSequences: 0,
@@ -45,6 +44,8 @@ interface Running {
   readonly engine: EngineHandle;
   readonly card: ModelCard;
   readonly vocab: VocabTable;
+  readonly model: ModelHandle;
+  readonly text: EngineText;
   readonly contextLength: number;
   readonly kvBlocks: number;
 }
@@ -65,6 +66,10 @@ export class LlamacppEngine implements Engine {
     this.#log = log;
   }
 
+  get text(): EngineText {
+    return this.#started().text;
+  }
+
   get card(): ModelCard {
     return this.#started().card;
   }
@@ -81,21 +86,25 @@ export class LlamacppEngine implements Engine {
     options.onProgress?.(0.8);
     try {
       options.signal.throwIfAborted();
-      const sizes = sizesOf(this.#options, loaded.info);
-      const engine = await native(() =>
-        engineCreate(loaded.model, nativeOptions(this.#options, sizes), (steps) => this.#onSteps(steps, listener)),
-      );
-      const kvBlocks = Math.floor(sizes.kvTokens / this.#options.blockSize);
-      const cardSizes = { contextLength: sizes.contextLength, kvBlocks, batchTokens: sizes.batchTokens };
-      const tasks = loaded.vocab.chatTemplate === null ? [Task.COMPLETION] : [Task.CHAT, Task.COMPLETION];
-      const parts = { options: this.#options, info: loaded.info, vocab: loaded.vocab, file, pooling: undefined, tasks };
-      const card = buildCard({ ...parts, sizes: cardSizes });
-      this.#running = { engine, card, vocab: loaded.vocab, contextLength: sizes.contextLength, kvBlocks };
-    } finally {
-      // The engine holds its own share.
+      this.#running = await this.#open(loaded, file, listener);
+    } catch (thrown) {
       modelFree(loaded.model);
+      throw thrown;
     }
     options.onProgress?.(1);
+  }
+
+  async #open({ model, info, vocab }: LoadedModel, file: FileDigest, listener: EngineListener): Promise<Running> {
+    const sizes = sizesOf(this.#options, info);
+    const engine = await native(() =>
+      engineCreate(model, nativeOptions(this.#options, sizes), (steps) => this.#onSteps(steps, listener)),
+    );
+    const kvBlocks = Math.floor(sizes.kvTokens / this.#options.blockSize);
+    const tasks = vocab.chatTemplate === null ? [Task.COMPLETION] : [Task.CHAT, Task.COMPLETION];
+    const cardSizes = { contextLength: sizes.contextLength, kvBlocks, batchTokens: sizes.batchTokens };
+    const parts = { options: this.#options, info, vocab, file, pooling: undefined, tasks };
+    const card = buildCard({ ...parts, sizes: cardSizes });
+    return { engine, model, card, vocab, text: engineText(model, vocab), contextLength: sizes.contextLength, kvBlocks };
   }
 
   submit(handle: number, request: GenerateRequest): void {
@@ -184,7 +193,10 @@ export class LlamacppEngine implements Engine {
   async #stop(): Promise<void> {
     const running = this.#running;
     this.#live.clear();
-    if (running !== undefined) await native(() => engineStop(running.engine));
+    if (running !== undefined) {
+      await native(() => engineStop(running.engine));
+      modelFree(running.model);
+    }
     this.#running = undefined;
   }
 
@@ -206,81 +218,3 @@ export class LlamacppEngine implements Engine {
     }
   }
 }
-
-interface EngineSizes {
-  readonly contextLength: number;
-  readonly kvTokens: number;
-  readonly batchTokens: number;
-}
-
-/** Most tokens of context unless the configuration asks for more: a model's own length may need more memory than there is. */
-const defaultContextLimit = 8192;
-/** llama.cpp rounds contexts up to this many cells. */
-const cellMultiple = 256;
-
-function sizesOf(options: LlamacppOptions, info: ModelInfo): EngineSizes {
-  const trained = info.trainedContextLength;
-  const contextLength = options.contextLength ?? Math.min(trained, defaultContextLimit);
-  if (contextLength > trained) {
-    throw StatorError.invalid(
-      'contextLength',
-      `The model was trained with ${trained} tokens of context, not ${contextLength}.`,
-    );
-  }
-  const wanted = options.kvTokens ?? 2 * contextLength;
-  if (wanted < contextLength)
-    throw StatorError.invalid('kvTokens', `It must be at least the context length, ${contextLength}.`);
-  if (options.batchTokens < options.maxSequences) {
-    throw StatorError.invalid('batchTokens', `It must be at least maxSequences, ${options.maxSequences}.`);
-  }
-  // A longer batch would push cells out of a sliding window before they are cached.
-  const window = info.slidingWindow > 0 ? info.slidingWindow : options.batchTokens;
-  const kvTokens = Math.ceil(wanted / cellMultiple) * cellMultiple;
-  return {
-    contextLength,
-    kvTokens,
-    batchTokens: Math.max(options.maxSequences, Math.min(options.batchTokens, window)),
-  };
-}
-
-function nativeOptions(options: LlamacppOptions, sizes: EngineSizes) {
-  return {
-    contextLength: sizes.contextLength,
-    kvCells: sizes.kvTokens,
-    batchTokens: sizes.batchTokens,
-    maxSequences: options.maxSequences,
-    blockSize: options.blockSize,
-    threads: threadsOf(options),
-    flashAttention: options.flashAttention,
-    keyType: options.keyType,
-    valueType: options.valueType,
-    offloadKv: options.gpuLayers !== 0,
-  };
-}
-
-/** Half the hardware threads: ggml's threads spin while they wait, and what they take from others makes decoding collapse. */
-export function threadsOf(options: LlamacppOptions): number {
-  return options.threads ?? Math.max(1, Math.floor(availableParallelism() / 2));
-}
-
-function adapterPath(uri: string): string {
-  if (uri.startsWith('file:')) return fileURLToPath(uri);
-  if (path.isAbsolute(uri)) return uri;
-  throw StatorError.invalid('adapter.uri', 'Adapters are loaded from files: file:///path or an absolute path.');
-}
-
-/** A file that cannot be read before the addon sees it, in the words the addon uses. */
-export function unreadable(file: string, cause: unknown, field = 'model'): StatorError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  if (cause instanceof Error && cause.name === 'AbortError')
-    return new StatorError('cancelled', 'Loading was cancelled.', { cause });
-  if (code === 'ENOENT' || code === 'ENOTDIR')
-    return StatorError.notFound(`There is no file ${file}.`, { field, cause });
-  if (code === 'EACCES' || code === 'EPERM') {
-    return new StatorError('permission_denied', `No permission to read ${file}.`, { field, cause });
-  }
-  if (code === 'EISDIR') return StatorError.invalid(field, `${file} is a folder, not a file.`, { cause });
-  return StatorError.invalid(field, `${file} cannot be read.`, { cause });
-}
-
-export type { LoadedModel };

@@ -111,7 +111,7 @@ function within(field: string, value: number | undefined, minimum: number, maxim
   throw StatorError.invalid(field, `It must be from ${minimum} to ${maximum}, not ${value}.`);
 }
 
-export function checkedTokens(field: string, tokenIds: readonly number[], vocabSize: number): Uint32Array {
+export function checkedTokens(field: string, tokenIds: ArrayLike<number>, vocabSize: number): Uint32Array {
   const tokens = Uint32Array.from(tokenIds);
   const wrong = tokens.findIndex((token) => token >= vocabSize);
   if (wrong < 0) return tokens;
