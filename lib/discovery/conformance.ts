@@ -145,9 +145,11 @@ export function describeDiscovery(
     });
 
     it('is synced with nothing where nothing is registered', async () => {
-      const { recorder, watch } = record(await open());
+      const discovery = await open();
+      const { recorder, watch } = record(discovery);
       await watch.synced;
       assert.deepEqual(recorder.events, []);
+      await until('connected', () => discovery.connected);
     });
 
     it('serves two watchers in one process and a third in another', async () => {

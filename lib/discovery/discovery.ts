@@ -34,6 +34,8 @@ export interface Watch {
 
 /** One process's view of one namespace of a discovery back end. Instances handed out must not be modified. */
 export interface Discovery {
+  /** Whether the back end answers. While it does not, and before it first did, the view may be old. */
+  readonly connected: boolean;
   /**
    * Registers an instance and keeps it registered. An empty `namespace` is filled in.
    * Throws StatorError `invalid_argument` for an incomplete instance, `conflict` when this process registered the id already.

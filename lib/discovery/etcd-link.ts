@@ -62,13 +62,13 @@ export class EtcdLink {
       this.#o.metrics.reconnects.inc();
       this.#o.log.info({ user }, 'etcd answers again');
     }
-    this.#o.metrics.connected.set(this.#troubled.size === 0 ? 1 : 0);
+    this.#o.metrics.connected.set(this.#troubled.size === 0);
   }
 
   /** The user met an error on a connection, or while it was opened. A broken connection is given up, for all users. */
   failed(user: LinkUser, error: unknown, connection: EtcdConnection | undefined): void {
     if (this.#closed) return;
-    this.#o.metrics.connected.set(0);
+    this.#o.metrics.connected.set(false);
     const known = this.#troubled.has(user);
     this.#troubled.add(user);
     this.#o.log[known ? 'debug' : 'warn']({ err: error, user }, 'etcd does not answer as it should, trying on');

@@ -55,6 +55,10 @@ export class EtcdDiscovery implements Discovery {
     });
   }
 
+  get connected(): boolean {
+    return this.#table.metrics.connected.value;
+  }
+
   async register(instance: Instance): Promise<Registration> {
     if (this.#closing !== undefined) throw discoveryClosed();
     return this.#registrar.register(prepareInstance(instance, this.#namespace));

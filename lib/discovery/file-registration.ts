@@ -39,7 +39,7 @@ export class FileRegistration implements Registration {
   async start(): Promise<void> {
     await this.#enqueue(() => this.#write());
     if (this.#state !== 'live') throw discoveryClosed();
-    this.#o.metrics.connected.set(1);
+    this.#o.metrics.connected.set(true);
     this.#timer = setInterval(() => this.#scheduleBeat(), this.#o.heartbeatMs);
     this.#timer.unref();
   }
@@ -93,11 +93,11 @@ export class FileRegistration implements Registration {
     if (this.#state !== 'live') return;
     try {
       await this.#touch();
-      this.#o.metrics.connected.set(1);
+      this.#o.metrics.connected.set(true);
       if (this.#failing) this.#o.log.info({ file: this.#file }, 'discovery entry is renewed again');
       this.#failing = false;
     } catch (error) {
-      this.#o.metrics.connected.set(0);
+      this.#o.metrics.connected.set(false);
       if (!this.#failing)
         this.#o.log.warn({ err: error, file: this.#file }, 'discovery entry could not be renewed, trying on');
       this.#failing = true;

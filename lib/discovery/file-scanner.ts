@@ -129,14 +129,14 @@ export class FileScanner {
   }
 
   #failed(error: unknown): void {
-    this.#o.table.metrics.connected.set(0);
+    this.#o.table.metrics.connected.set(false);
     if (!this.#failing)
       this.#o.log.warn({ err: error, directory: this.#o.directory }, 'discovery folder cannot be read');
     this.#failing = true;
   }
 
   #recovered(): void {
-    this.#o.table.metrics.connected.set(1);
+    this.#o.table.metrics.connected.set(true);
     if (!this.#failing) return;
     this.#failing = false;
     this.#o.table.metrics.reconnects.inc();

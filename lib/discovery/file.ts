@@ -49,6 +49,10 @@ export class FileDiscovery implements Discovery {
     });
   }
 
+  get connected(): boolean {
+    return this.#table.metrics.connected.value;
+  }
+
   async register(instance: Instance): Promise<Registration> {
     if (this.#closing !== undefined) throw discoveryClosed();
     const prepared = prepareInstance(instance, this.#namespace);

@@ -71,7 +71,11 @@ export class MemoryDiscovery implements Discovery {
     this.#space = hub.space(this.#namespace);
     this.#table = new InstanceTable(o.telemetry);
     this.#space.attach(this.#table);
-    this.#table.metrics.connected.set(1);
+    this.#table.metrics.connected.set(true);
+  }
+
+  get connected(): boolean {
+    return this.#table.metrics.connected.value;
   }
 
   async register(instance: Instance): Promise<Registration> {

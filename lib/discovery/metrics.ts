@@ -6,9 +6,28 @@ export interface DiscoveryMetrics {
   readonly events: Counter<'type'>;
   readonly leaseLosses: Counter;
   readonly reconnects: Counter;
-  readonly connected: Gauge;
+  readonly connected: ConnectedState;
   readonly invalidEntries: Counter;
   readonly listenerErrors: Counter;
+}
+
+/** Whether one discovery's back end answers, for its process and for the metric. */
+export class ConnectedState {
+  readonly #gauge: Gauge;
+  #value = false;
+
+  constructor(gauge: Gauge) {
+    this.#gauge = gauge;
+  }
+
+  get value(): boolean {
+    return this.#value;
+  }
+
+  set(connected: boolean): void {
+    this.#value = connected;
+    this.#gauge.set(connected ? 1 : 0);
+  }
 }
 
 /** The discovery metrics of a registry; two discoveries of one process share them. */
@@ -22,10 +41,8 @@ export function discoveryMetrics(registry: Registry): DiscoveryMetrics {
       'stator_discovery_reconnects_total',
       'Times that the back end was listed again after a fault.',
     ),
-    connected: gauge(
-      registry,
-      'stator_discovery_connected',
-      'Whether the back end answers: 1, or 0 while the view may be old.',
+    connected: new ConnectedState(
+      gauge(registry, 'stator_discovery_connected', 'Whether the back end answers: 1, or 0 while the view may be old.'),
     ),
     invalidEntries: counter(
       registry,
