@@ -8,6 +8,7 @@ import { findGoClient } from '../../support/go.ts';
 import { findPython } from '../../support/python.ts';
 import { generatePython } from '../../support/python-grpc.ts';
 import { skip } from '../../support/skip.ts';
+import { fresh } from './fresh.ts';
 import type { GetStack } from './stack.ts';
 
 interface Answer {
@@ -53,10 +54,12 @@ function clientCases(stack: GetStack, client: Client, notFound: string): void {
   it('Chat on the gateway answers what REST answers', async () => {
     const { cluster, model } = stack();
     const question = 'What is the capital of France?';
+    await fresh(stack());
     const answer = await client('chat', cluster.member('gateway').address, model, question);
     expect(answer.errorCode).to.equal(undefined);
     expect(answer.finish).to.be.oneOf(['FINISH_REASON_STOP', 'FINISH_REASON_LENGTH']);
     expect(answer.outputTokens).to.be.within(1, 16);
+    await fresh(stack());
     const response = await fetch(`${cluster.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -73,10 +76,10 @@ function clientCases(stack: GetStack, client: Client, notFound: string): void {
 
   it('Generate on the worker gives the tokens asked for, twice the same', async () => {
     const { worker } = stack();
-    const [first, second] = [
-      await client('generate', worker, '8', '1,2,3,4'),
-      await client('generate', worker, '8', '1,2,3,4'),
-    ];
+    await fresh(stack());
+    const first = await client('generate', worker, '8', '1,2,3,4');
+    await fresh(stack());
+    const second = await client('generate', worker, '8', '1,2,3,4');
     expect(first.errorCode).to.equal(undefined);
     expect(first.tokenIds).to.have.length(8);
     expect(first.finish).to.equal('FINISH_REASON_LENGTH');

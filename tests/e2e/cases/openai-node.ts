@@ -3,6 +3,7 @@ import OpenAI, { APIUserAbortError, BadRequestError, NotFoundError } from 'opena
 import { sumOf } from '../../support/metrics-text.ts';
 import { scrape } from '../../support/scrape.ts';
 import { until } from '../../support/until.ts';
+import { fresh } from './fresh.ts';
 import type { GetStack } from './stack.ts';
 
 const messages = [{ role: 'user', content: 'What is the capital of France?' }] as const;
@@ -30,7 +31,9 @@ export function openaiNodeCases(stack: GetStack): void {
   });
 
   it('streams the same text as it answers at once', async () => {
+    await fresh(stack());
     const whole = await client.chat.completions.create(common);
+    await fresh(stack());
     const stream = await client.chat.completions.create({
       ...common,
       stream: true,
@@ -65,10 +68,12 @@ export function openaiNodeCases(stack: GetStack): void {
   });
 
   it('stops at a stop string and leaves it out', async () => {
+    await fresh(stack());
     const whole = await client.chat.completions.create({ ...common, max_tokens: 24 });
     const text = whole.choices[0]?.message.content ?? '';
     const stop = text.slice(4, 8);
     expect(stop).to.have.length(4);
+    await fresh(stack());
     const cut = await client.chat.completions.create({ ...common, max_tokens: 24, stop });
     expect(cut.choices[0]?.message.content).to.equal(text.slice(0, text.indexOf(stop)));
     expect(cut.choices[0]?.finish_reason).to.equal('stop');
@@ -88,10 +93,10 @@ export function openaiNodeCases(stack: GetStack): void {
 
   it('repeats a sampled answer for the same seed', async () => {
     const sampled = { ...common, temperature: 1.2, seed: 7, max_tokens: 16 };
-    const [first, second] = [
-      await client.chat.completions.create(sampled),
-      await client.chat.completions.create(sampled),
-    ];
+    await fresh(stack());
+    const first = await client.chat.completions.create(sampled);
+    await fresh(stack());
+    const second = await client.chat.completions.create(sampled);
     expect(first.choices[0]?.message.content).to.equal(second.choices[0]?.message.content);
   });
 
