@@ -1,19 +1,16 @@
 import { StatorError } from '#lib/errors/errors.ts';
-import { exitCodeOf, exitCodes } from '#lib/service/exit.ts';
+import { exitCodeOf } from '#lib/service/exit.ts';
+import { onStopSignals } from '#lib/service/signals.ts';
 
-/** Runs a command that is no service: the first Ctrl-C aborts it, errors become one line and an exit code. */
+/** Runs a command that is no service: the first Ctrl-C aborts it, the second ends it; errors become one line and an exit code. */
 export async function runInterruptible(name: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const abort = new AbortController();
   let interruptCode: number | undefined;
-  const listeners = (['SIGINT', 'SIGTERM'] as const).map((signal) => {
-    const listener = (): void => {
-      // Asked twice: end now, whatever hangs. The default action of the signal does it.
-      for (const [other, stop] of listeners) process.off(other, stop);
-      interruptCode = signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated;
-      abort.abort();
-    };
-    process.on(signal, listener);
-    return [signal, listener] as const;
+  const stopListening = onStopSignals((_signal, code) => {
+    // Asked twice: end now, whatever hangs.
+    if (interruptCode !== undefined) process.exit(code);
+    interruptCode = code;
+    abort.abort();
   });
   try {
     await work(abort.signal);
@@ -24,7 +21,7 @@ export async function runInterruptible(name: string, work: (signal: AbortSignal)
       process.exitCode = exitCodeOf(error);
     }
   } finally {
-    for (const [signal, listener] of listeners) process.off(signal, listener);
+    stopListening();
     if (interruptCode !== undefined) process.exitCode = interruptCode;
   }
 }

@@ -19,7 +19,9 @@ for (const [name, wanted] of Object.entries(files)) {
   if (!process.argv.includes('--check')) {
     await writeFile(file, wanted);
   } else if ((await readFile(file, 'utf8').catch(() => '')) !== wanted) {
-    say(`${name} is not what the setting tables give: run \`node scripts/run.cjs scripts/docs.ts\` and commit the result.`);
+    say(
+      `${name} is not what the setting tables give: run \`node scripts/run.cjs scripts/docs.ts\` and commit the result.`,
+    );
     process.exitCode = 1;
   }
 }
@@ -68,7 +70,12 @@ function renderCommand(name: string, table: SettingTable): string {
   const own = Object.fromEntries(Object.entries(table).filter(([key, entry]) => base[key] !== entry));
   const note = isService ? 'Besides those of every service:\n\n' : '';
   if (Object.keys(own).length === 0) return `## stator ${name}\n\nNo settings of its own.\n`;
-  const rest = name === 'up' ? `Besides ${Object.keys(base).map((key) => `\`${flagName(key)}\``).join(', ')} of every service:\n\n` : note;
+  const rest =
+    name === 'up'
+      ? `Besides ${Object.keys(base)
+          .map((key) => `\`${flagName(key)}\``)
+          .join(', ')} of every service:\n\n`
+      : note;
   return `## stator ${name}\n\n${rest}${renderTable(own)}`;
 }
 

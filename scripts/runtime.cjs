@@ -5,6 +5,7 @@ const path = require('node:path');
 const { spawn, spawnSync } = require('node:child_process');
 
 const MINIMUM_MAJOR = 24;
+const INSTALL_TIMEOUT_MS = 15 * 60_000;
 const root = path.resolve(__dirname, '..');
 
 function ownNode() {
@@ -12,6 +13,7 @@ function ownNode() {
 }
 
 function packagedNode() {
+  if (usesMusl()) return undefined;
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
   try {
     const manifest = require.resolve(`${name}/package.json`, { paths: [root] });
@@ -20,6 +22,14 @@ function packagedNode() {
   } catch {
     return undefined;
   }
+}
+
+/** The packaged Node is built for glibc. */
+function usesMusl() {
+  if (process.platform !== 'linux') return false;
+  // Otherwise the report resolves the names of open connections.
+  process.report.excludeNetwork = true;
+  return process.report.getReport().header.glibcVersionRuntime === undefined;
 }
 
 /** Path of a Node that is new enough, or undefined. The packaged one wins, so that everybody runs the same release. */
@@ -33,13 +43,23 @@ function isCheckout() {
 
 /** Installs the locked dependencies of a fresh or outdated checkout; an installed package has them already. */
 function ensureDependencies() {
-  if (!isCheckout()) return;
-  const lock = path.join(root, 'package-lock.json');
+  if (!isCheckout() || isInstalled()) return;
+  const unlock = lockInstallation();
+  try {
+    if (!isInstalled()) install();
+  } finally {
+    unlock();
+  }
+}
+
+function isInstalled() {
   const marker = path.join(root, 'node_modules', '.package-lock.json');
-  const stamp = path.join(root, 'node_modules', '.stator-installed');
-  const current = fs.readFileSync(lock);
-  if (fs.existsSync(marker) && fs.existsSync(stamp) && fs.readFileSync(stamp).equals(current)) return;
+  return fs.existsSync(marker) && readOrEmpty(stampFile()).equals(fs.readFileSync(lockFile()));
+}
+
+function install() {
   process.stderr.write('stator: installing dependencies (once) …\n');
+  const current = fs.readFileSync(lockFile());
   // Not `npm ci`: it refuses a lock file as soon as a registry mirror lacks some other platform's optional package.
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
   const result = spawnSync(npm, ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], {
@@ -48,8 +68,68 @@ function ensureDependencies() {
     shell: process.platform === 'win32',
   });
   if (result.error) fail(`npm could not be started: ${result.error.message}. Install npm, then run this again.`);
+  if (result.signal) fail(`npm install was ended by ${result.signal}.`);
   if (result.status !== 0) fail('npm install failed; its messages are above. Fix the cause, then run this again.');
-  fs.writeFileSync(stamp, current);
+  fs.writeFileSync(stampFile(), current);
+}
+
+function lockFile() {
+  return path.join(root, 'package-lock.json');
+}
+
+/** Holds the lock file that was installed; npm itself leaves no trace of it. */
+function stampFile() {
+  return path.join(root, 'node_modules', '.stator-installed');
+}
+
+function readOrEmpty(file) {
+  return fs.existsSync(file) ? fs.readFileSync(file) : Buffer.alloc(0);
+}
+
+/** Waits until no other process installs into this checkout. Returns how to let the next one in. */
+function lockInstallation() {
+  const file = path.join(root, '.stator', 'installing');
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  const deadline = Date.now() + INSTALL_TIMEOUT_MS;
+  let waiting = false;
+  while (!takeLock(file)) {
+    if (isAbandoned(file)) fs.rmSync(file, { force: true });
+    else if (Date.now() > deadline) fail(`another process has been installing for long. If none is, remove ${file}.`);
+    else {
+      if (!waiting) process.stderr.write('stator: another process is installing dependencies; waiting …\n');
+      waiting = true;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    }
+  }
+  const unlock = () => fs.rmSync(file, { force: true });
+  // fail() leaves by process.exit, which skips `finally`.
+  process.once('exit', unlock);
+  return unlock;
+}
+
+function takeLock(file) {
+  try {
+    fs.writeFileSync(file, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function isAbandoned(file) {
+  const text = readOrEmpty(file).toString();
+  // Empty: its owner is about to write.
+  return text !== '' && !isAlive(Number(text));
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
 }
 
 function fail(message) {
@@ -68,12 +148,8 @@ function run(args) {
     );
   }
   const child = spawn(node, args, { stdio: 'inherit' });
-  // A terminal sends Ctrl-C to the whole process group; a supervisor signals only this process. Forward, and wait for the child.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => {
-      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
-    });
-  }
+  // A supervisor signals only this process. Ctrl-C in a terminal reaches the child too: it takes the two as one.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => fail(`${node} could not be started: ${error.message}`));
   child.on('exit', (code, signal) => {
     if (signal) {

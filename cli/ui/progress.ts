@@ -10,7 +10,6 @@ export interface ProgressOutput {
 /** Steps as lines; transfers as a bar on a terminal, as a line now and then elsewhere. */
 export class Progress {
   readonly #output: ProgressOutput;
-  readonly #startMs = performance.now();
   #transfer: Transfer | undefined;
 
   constructor(output: ProgressOutput = process.stderr) {
@@ -23,9 +22,9 @@ export class Progress {
     this.#output.write(`${text}\n`);
   }
 
-  /** Seconds since the beginning, for example "2.1 s". */
+  /** Seconds since this process began, for example "2.1 s". */
   get elapsed(): string {
-    return `${((performance.now() - this.#startMs) / 1000).toFixed(1)} s`;
+    return `${(performance.now() / 1000).toFixed(1)} s`;
   }
 
   transfer(file: string, done: number, total: number | undefined): void {

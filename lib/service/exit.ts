@@ -3,7 +3,15 @@ import { errorClasses } from '#lib/errors/codes.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
 
 /** Exit codes of every command. */
-export const exitCodes = { ok: 0, failure: 1, usage: 2, internal: 70, interrupted: 130, terminated: 143 } as const;
+export const exitCodes = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  internal: 70,
+  hungUp: 129,
+  interrupted: 130,
+  terminated: 143,
+} as const;
 
 /** Settings or arguments at fault: 2; a bug: 70; anything that the world did to us: 1. */
 export function exitCodeOf(error: StatorError): number {
