@@ -1,49 +1,59 @@
-import { Template } from '@huggingface/jinja';
 import { TemplateError } from './errors.ts';
 import { type TemplateFeatures, templateFeatures } from './features.ts';
-import { type Data, type Dict, Float } from './value.ts';
+import { compileBlock } from './jinja/compile.ts';
+import { defineGlobals } from './jinja/globals.ts';
+import { parseTemplate } from './jinja/parse.ts';
+import { Output, Run, type RunLimits, Scope } from './jinja/run.ts';
+import type { Dict } from './value.ts';
 
-export interface RenderLimits {
+export interface RenderLimits extends RunLimits {
+  /** What strftime_now prints. */
   readonly now: Date;
-  /** Most characters of output. */
-  readonly maxOutputLength: number;
-  /** Monotonic milliseconds. */
-  readonly nowMs: () => number;
-  /** Most milliseconds that rendering may take. */
-  readonly maxMs: number;
 }
 
-/** A compiled template. */
+/** A compiled template; used by any number of renderings. */
 export interface ChatTemplate {
   readonly features: TemplateFeatures;
+  /** Throws TemplateError `raised`, `failed` or `limit`. */
   render(context: Dict, limits: RenderLimits): string;
 }
 
 /** Throws TemplateError `syntax`. */
 export function compileTemplate(source: string): ChatTemplate {
-  let template: Template;
-  try {
-    template = new Template(source);
-  } catch (cause) {
-    throw new TemplateError('syntax', cause instanceof Error ? cause.message : String(cause), cause);
-  }
+  const execute = understood(() => compileBlock(parseTemplate(source)));
   return {
     features: templateFeatures(source),
-    render: (context, limits) => {
-      try {
-        const text = template.render(Object.fromEntries([...context].map(([key, value]) => [key, plain(value)])));
-        if (text.length > limits.maxOutputLength)
-          throw new TemplateError('limit', 'The rendered conversation is too long.');
-        return text;
-      } catch (cause) {
-        throw new TemplateError('raised', cause instanceof Error ? cause.message : String(cause), cause);
-      }
-    },
+    render: (context, limits) =>
+      bounded(() => {
+        const run = new Run(limits);
+        const globals = new Scope(run, null);
+        defineGlobals(globals, limits.now);
+        const scope = globals.inner();
+        for (const [name, value] of context) scope.set(name, value);
+        const output = new Output(run);
+        execute(scope, output);
+        return output.text;
+      }),
   };
 }
 
-function plain(value: Data): unknown {
-  if (value instanceof Float) return value.value;
-  if (value instanceof Map) return Object.fromEntries([...value].map(([key, entry]) => [key, plain(entry)]));
-  return Array.isArray(value) ? value.map(plain) : value;
+/** Whatever stops the compiler is the template's fault. */
+function understood<T>(compile: () => T): T {
+  try {
+    return compile();
+  } catch (error) {
+    if (!(error instanceof TemplateError) && !(error instanceof RangeError)) throw error;
+    const message = error instanceof TemplateError ? error.message : 'it is nested too deeply';
+    throw new TemplateError('syntax', message, error);
+  }
+}
+
+/** The engine's own bounds (stack, longest string) count as the template's. */
+function bounded<T>(render: () => T): T {
+  try {
+    return render();
+  } catch (error) {
+    if (error instanceof RangeError) throw new TemplateError('limit', 'it needs too much memory', error);
+    throw error;
+  }
 }
