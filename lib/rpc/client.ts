@@ -52,7 +52,9 @@ export function createRpcClient<S extends DescService>(
     {
       pingIntervalMs: options.keepaliveMs ?? 10_000,
       pingTimeoutMs: options.keepaliveTimeoutMs ?? 5000,
-      pingIdleConnection: true,
+      // An idle connection is probed before its next call. Probing it all the time fails after close(): connect-node 2.2
+      // starts its timer again when the last stream ends, and throws where nothing catches it.
+      pingIdleConnection: false,
     },
     { settings: { initialWindowSize: 1024 * 1024 }, createConnection: () => connect(address, target) },
   );
