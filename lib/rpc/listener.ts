@@ -32,8 +32,6 @@ export function cleartextListener(options: ListenerOptions): Server {
       if (!isHttp2) options.connections.addHttp1(socket);
       socket.unshift(chunk);
       (isHttp2 ? http2 : http1).emit('connection', socket);
-      // HTTP/1.1 reads by events, which a paused socket does not give.
-      if (!isHttp2) socket.resume();
       // The HTTP/1.1 server listens for data but does not undo the pause of whoever looked at the first bytes.
       if (!isHttp2) socket.resume();
     });

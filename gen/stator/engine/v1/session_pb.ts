@@ -277,7 +277,8 @@ export type SessionWelcome = Message<"stator.engine.v1.SessionWelcome"> & {
   maxSlots: number;
 
   /**
-   * Slots alive after a resume, in ascending order.
+   * Slots, after a resume, whose terminal entry the gateway has not seen, in ascending order: those that run and those that end in a frame
+   * which is sent again. Any other slot that the gateway waits for was lost on its way here and may be submitted again.
    *
    * @generated from field: repeated uint32 live_slots = 7;
    */
