@@ -33,6 +33,8 @@ export class EtcdRegistrar {
   #lease: EtcdLease | undefined;
   /** When the lease is to be renewed, in monotonic milliseconds. */
   #renewAt = 0;
+  /** Whether the keys are to be looked at: after each renewal. */
+  #verifyDue = false;
   #wake = new AbortController();
   #running: Promise<void> | undefined;
 
@@ -121,12 +123,25 @@ export class EtcdRegistrar {
       this.#scheduleRenewal(this.#lease);
     }
     const lease = this.#lease;
-    if (performance.now() >= this.#renewAt) {
-      if (!(await renewLease(connection, lease, link.request))) throw new EtcdLeaseInvalidError(lease.id);
-      this.#scheduleRenewal(lease);
-      for (const entry of this.#entries.values()) await this.#verify(entry, connection, lease);
+    await this.#renewWhenDue(connection, lease);
+    // Many entries take long on a slow etcd: the lease must not run out meanwhile.
+    for (const entry of [...this.#entries.values()]) {
+      await this.#write(entry, connection, lease);
+      await this.#renewWhenDue(connection, lease);
     }
-    for (const entry of [...this.#entries.values()]) await this.#write(entry, connection, lease);
+    if (!this.#verifyDue) return;
+    this.#verifyDue = false;
+    for (const entry of [...this.#entries.values()]) {
+      await this.#verify(entry, connection, lease);
+      await this.#renewWhenDue(connection, lease);
+    }
+  }
+
+  async #renewWhenDue(connection: EtcdConnection, lease: EtcdLease): Promise<void> {
+    if (performance.now() < this.#renewAt) return;
+    if (!(await renewLease(connection, lease, this.#o.link.request))) throw new EtcdLeaseInvalidError(lease.id);
+    this.#scheduleRenewal(lease);
+    this.#verifyDue = true;
   }
 
   #scheduleRenewal(lease: EtcdLease): void {
