@@ -10,8 +10,8 @@ export interface ListenerOptions {
   readonly handler: NodeHandler;
   readonly connections: Connections;
   readonly onSession: (session: ServerHttp2Session) => void;
-  /** Milliseconds that a new connection has for its first bytes. */
-  readonly firstBytesTimeoutMs: number;
+  /** Milliseconds that a connection has for its first bytes, and that HTTP/1.1 headers may take. */
+  readonly headersTimeoutMs: number;
 }
 
 const PREFACE = 'PRI * HTTP/2.0';
@@ -19,15 +19,19 @@ const SETTINGS = { initialWindowSize: 1024 * 1024, maxConcurrentStreams: 4096 };
 
 /** A cleartext server that speaks HTTP/1.1 and HTTP/2 on one port: the first bytes of a connection tell which. */
 export function cleartextListener(options: ListenerOptions): Server {
-  const http1 = createHttp1Server({ keepAliveTimeout: 65_000 }, tracked(options));
+  const { headersTimeoutMs } = options;
+  const http1 = createHttp1Server(
+    { keepAliveTimeout: 65_000, headersTimeout: headersTimeoutMs, connectionsCheckingInterval: headersTimeoutMs },
+    tracked(options),
+  );
   const http2 = createHttp2Server({ settings: SETTINGS }, tracked(options));
   http2.on('session', (session) => addSession(options, session));
   // A client that breaks off is no fault of the server.
   http2.on('sessionError', () => {});
-  return net.createServer({ noDelay: true }, (socket) => {
+  const server = net.createServer({ noDelay: true }, (socket) => {
     options.connections.add(socket);
     socket.on('error', () => socket.destroy());
-    firstBytes(socket, options.firstBytesTimeoutMs, (chunk) => {
+    firstBytes(socket, options.headersTimeoutMs, (chunk) => {
       const isHttp2 = chunk.toString('latin1', 0, 3) === PREFACE.slice(0, 3);
       if (!isHttp2) options.connections.addHttp1(socket);
       socket.unshift(chunk);
@@ -36,6 +40,10 @@ export function cleartextListener(options: ListenerOptions): Server {
       if (!isHttp2) socket.resume();
     });
   });
+  // It never listens itself, and without this event it would not look for connections that send their headers too slowly.
+  server.on('listening', () => http1.emit('listening'));
+  server.on('close', () => http1.close(() => {}));
+  return server;
 }
 
 /** A TLS server that speaks both, as ALPN agrees. With `ca`, clients must show a certificate of those authorities. */

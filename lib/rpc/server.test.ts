@@ -176,6 +176,15 @@ describe('RpcServer', () => {
     expect((await fetch(`http://${server.address}/live`)).status).to.equal(200);
   });
 
+  it('drops connections that say nothing, or send their headers too slowly', async () => {
+    await start({ headersTimeoutMs: 50 });
+    const silent = net.connect(server.port, '127.0.0.1');
+    const slow = net.connect(server.port, '127.0.0.1');
+    slow.write('GET /live HTTP/1.1\r\nhost: a\r\n');
+    for (const socket of [silent, slow]) socket.resume();
+    await Promise.all([once(silent, 'close'), once(slow, 'close')]);
+  });
+
   describe('stop', () => {
     it('waits for requests in progress, takes no new ones, and lets idle connections go', async () => {
       await start();

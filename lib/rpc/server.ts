@@ -47,6 +47,8 @@ export interface RpcServerOptions {
   /** Milliseconds between HTTP/2 pings, and that the answer may take; default 20 000 and 10 000. */
   readonly keepaliveMs?: number;
   readonly keepaliveTimeoutMs?: number;
+  /** Milliseconds that a connection has for its first bytes, and that HTTP/1.1 headers may take; default 30 000. */
+  readonly headersTimeoutMs?: number;
   /** Milliseconds between looks at the TLS files; default 5000. */
   readonly tlsReloadMs?: number;
 }
@@ -76,7 +78,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     handler: nodeHandler(options, health, shutdown.signal),
     connections,
     onSession: (session) => keepAlive(session, options.keepaliveMs ?? 20_000, options.keepaliveTimeoutMs ?? 10_000),
-    firstBytesTimeoutMs: 30_000,
+    headersTimeoutMs: options.headersTimeoutMs ?? 30_000,
   };
   const { server, close } = createListener(options, listener);
   const port = await bindServer(server, bind).catch((thrown: unknown) => {

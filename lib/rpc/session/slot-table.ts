@@ -1,6 +1,6 @@
 import type { ClientSequence } from './events.ts';
 
-/** Sequences by slot. A slot is given out again only after its terminal entry; low slots first, so that their bytes stay few. */
+/** Sequences by slot. A slot is given out again only after its terminal entry; the last one freed first, so that numbers stay small. */
 export class SlotTable {
   readonly #sequences: (ClientSequence | undefined)[] = [];
   readonly #free: number[] = [];

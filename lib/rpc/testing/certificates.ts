@@ -4,10 +4,12 @@ import os from 'node:os';
 import path from 'node:path';
 import type { TlsFiles } from '../tls.ts';
 
+const command = 'openssl';
+
 /** Whether certificates can be made here. */
 export function opensslFound(): boolean {
   try {
-    execFileSync('openssl', ['version'], { stdio: 'ignore' });
+    execFileSync(command, ['version'], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
@@ -77,6 +79,6 @@ export class Certificates {
   }
 
   #openssl(...args: string[]): void {
-    execFileSync('openssl', args, { stdio: 'pipe' });
+    execFileSync(command, args, { stdio: 'pipe' });
   }
 }
