@@ -125,13 +125,15 @@ async function readText(file: string): Promise<string | null> {
 async function main(args: readonly string[]): Promise<void> {
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const force = args.includes('--force');
+  const sanitize = args.find((arg) => arg.startsWith('--sanitize='))?.slice('--sanitize='.length);
+  const variables: GypVariables = sanitize === undefined ? {} : { stator_sanitize: sanitize };
   const wanted = args.filter((arg) => !arg.startsWith('--'));
   const all = await findAddons();
   const unknown = wanted.find((name) => !all.includes(name));
   if (unknown !== undefined)
     throw new Error(`There is no native/${unknown}/binding.gyp; there are: ${all.join(', ')}.`);
   for (const name of wanted.length > 0 ? wanted : all) {
-    const result = await buildAddon(name, { force, variables: {}, say });
+    const result = await buildAddon(name, { force, variables, say });
     say(`native/${name}: ${result === 'built' ? 'built' : 'up to date'}`);
   }
 }

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { hashBlocks } from '../tokens/index.ts';
 import {
   engineClearCache,
   engineSnapshot,
@@ -278,6 +279,16 @@ describe(`llama.cpp addon: generation${skippedBecause}`, function () {
     const blocks = replay(engine.changes).size;
     expect(await engineClearCache(engine.handle)).to.equal(blocks);
     expect(replay(engine.changes).size).to.equal(0);
+  });
+
+  it('names blocks by the hashes that routing uses', async () => {
+    await using engine = await TestEngine.create(model);
+    const options = { cacheSalt: 'tenant', maxTokens: 1, ignoreEos: true };
+    await engine.generate(story, options);
+    const expected = hashBlocks(story, 16, { cacheSalt: 'tenant', adapter: '' });
+    expect([...replay(engine.changes)]).to.deep.equal(
+      [...expected.sequenceHashes].map((hash, index) => [hash, expected.localHashes[index]]),
+    );
   });
 
   it('preempts and recomputes when the cells run out', async () => {

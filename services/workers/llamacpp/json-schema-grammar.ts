@@ -92,7 +92,7 @@ class Converter {
 
   #typed(schema: Schema, at: string): string {
     const { type } = schema;
-    if (Array.isArray(type)) return group(type.map((one) => this.#typed({ ...schema, type: one }, at)));
+    if (Array.isArray(type)) return this.#anyType(schema, type.map(String), at);
     const implied =
       'properties' in schema ? 'object' : 'items' in schema || 'prefixItems' in schema ? 'array' : undefined;
     switch (type ?? implied) {
@@ -116,15 +116,26 @@ class Converter {
     }
   }
 
+  /** Each type takes the keywords that are about it; one that is about none of them is refused. */
+  #anyType(schema: Schema, types: readonly string[], at: string): string {
+    const about = (key: string, type: string): boolean => annotations.has(key) || keywordsOf(type).has(key);
+    const stray = Object.keys(schema).find((key) => !types.some((type) => about(key, type)));
+    if (stray !== undefined) throw this.#refused(stray, at);
+    const alternatives = types.map((type) => {
+      const own = Object.entries(schema).filter(([key]) => about(key, type));
+      return this.#typed({ ...Object.fromEntries(own), type }, at);
+    });
+    return group(alternatives);
+  }
+
   #known(schema: Schema, type: string, at: string): Schema {
-    const allowed = keywords[type] ?? new Set(['type']);
-    const anyType = Array.isArray(schema['type']);
-    for (const key of Object.keys(schema)) {
-      const elsewhere = anyType && Object.values(keywords).some((set) => set.has(key));
-      if (allowed.has(key) || annotations.has(key) || elsewhere) continue;
-      throw StatorError.unsupported(this.#field, `The keyword ${key} at ${at} is not supported.`);
-    }
+    const stray = Object.keys(schema).find((key) => !annotations.has(key) && !keywordsOf(type).has(key));
+    if (stray !== undefined) throw this.#refused(stray, at);
     return schema;
+  }
+
+  #refused(keyword: string, at: string): StatorError {
+    return StatorError.unsupported(this.#field, `The keyword ${keyword} at ${at} is not supported.`);
   }
 
   #object(schema: Schema, at: string): string {
@@ -254,6 +265,12 @@ class Converter {
     this.rules.push(`${name} ::= ${body}`);
     return name;
   }
+}
+
+const noKeywords: ReadonlySet<string> = new Set(['type']);
+
+function keywordsOf(type: string): ReadonlySet<string> {
+  return keywords[type] ?? noKeywords;
 }
 
 function isSchema(value: unknown): value is Schema {

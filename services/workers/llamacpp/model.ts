@@ -17,13 +17,13 @@ export interface LoadedModel {
   readonly vocab: VocabTable;
 }
 
-const warning = 3;
+const errorLevel = 4;
 
-/** Loads the weights, with llama.cpp's log in ours: what it says of its own at debug, its warnings and errors as such. */
+/** Loads the weights, with llama.cpp's log in ours: at debug, for much of what it warns of does not concern us; its errors as warnings. */
 export async function openModel(options: LlamacppOptions, log: Logger): Promise<LoadedModel> {
   const lines = log.child({ component: 'llama.cpp' });
   return native(async () => {
-    setLogger((level, line) => (level >= warning ? lines.warn(line) : lines.debug(line)));
+    setLogger((level, line) => (level === errorLevel ? lines.warn(line) : lines.debug(line)));
     const model = await modelLoad(options.modelPath, { gpuLayers: options.gpuLayers });
     return { model, info: modelInfo(model), vocab: vocabTokenBytes(model) };
   });
