@@ -20,6 +20,8 @@ export interface WorkerProcessOptions {
 }
 
 const LONGEST_BACKOFF_MS = 30_000;
+/** What a worker printed last is read for this long after its end. */
+const LAST_OUTPUT_MS = 500;
 /** A worker that lived this long was healthy: its next crash counts as the first. */
 const HEALTHY_MS = 60_000;
 
@@ -104,6 +106,8 @@ export class WorkerProcess {
         resolve({ code: null, signal: null });
       });
       child.on('close', (code, signal) => resolve({ code, signal }));
+      // A grandchild may hold the pipes open for long.
+      child.on('exit', (code, signal) => setTimeout(() => resolve({ code, signal }), LAST_OUTPUT_MS).unref());
     });
   }
 
