@@ -41,6 +41,17 @@ export class ModelSets {
     return this.#sets.get(name);
   }
 
+  /** The model that a name, an alias or an adapter's name means, and the adapter (empty: none). */
+  find(name: string): { readonly set: ModelSet; readonly adapter: string } | undefined {
+    const named = this.#sets.get(name);
+    if (named !== undefined) return { set: named, adapter: '' };
+    const sets = this.all();
+    const aliased = sets.find((set) => set.card.aliases.includes(name));
+    if (aliased !== undefined) return { set: aliased, adapter: '' };
+    const adapted = sets.find((set) => [...set.workers.values()].some((worker) => hasAdapter(worker, name)));
+    return adapted === undefined ? undefined : { set: adapted, adapter: name };
+  }
+
   upsert(instance: Instance): void {
     const named = new Set(instance.cards.map((card) => card.name));
     for (const name of [...this.#sets.keys()]) if (!named.has(name)) this.#leave(name, instance.instanceId);
@@ -61,6 +72,7 @@ export class ModelSets {
     } else if (set.digest === digest) {
       set.rejected.delete(instance.instanceId);
       set.workers.set(instance.instanceId, worker);
+      this.#succeed(set);
     } else {
       const known = set.rejected.has(instance.instanceId);
       set.workers.delete(instance.instanceId);
@@ -79,7 +91,12 @@ export class ModelSets {
   }
 
   #succeed(set: MutableSet): void {
-    if (set.workers.size > 0) return;
+    const first = set.workers.values().next().value;
+    if (first !== undefined) {
+      // Adapters may have changed, which the digest does not cover.
+      set.card = first.card;
+      return;
+    }
     const heir = set.rejected.values().next().value;
     if (heir === undefined) {
       this.#sets.delete(set.name);
@@ -109,6 +126,10 @@ export function takesWork({ state }: Instance): boolean {
 
 export function roleOf({ role }: ModelCard): WorkerRole {
   return role === WorkerRole.UNSPECIFIED ? WorkerRole.AGGREGATED : role;
+}
+
+function hasAdapter({ card }: ModelWorker, name: string): boolean {
+  return card.adapters.some((adapter) => adapter.name === name);
 }
 
 function digestOf(card: ModelCard): string {

@@ -40,8 +40,7 @@ export function exclusionOf(worker: ConstrainedWorker, constraints: RoutingConst
   const state = states[worker.state];
   if (state !== undefined) return { kind: 'state', reason: state };
   const roles = rolesFor[constraints?.role ?? WorkerRole.UNSPECIFIED] ?? [];
-  if (!roles.includes(worker.role))
-    return { kind: 'role', reason: 'it has another role' };
+  if (!roles.includes(worker.role)) return { kind: 'role', reason: 'it has another role' };
   if (constraints !== undefined) {
     const named = namedExclusion(worker, constraints);
     if (named !== null) return named;

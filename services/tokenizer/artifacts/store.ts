@@ -3,9 +3,9 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ModelSet } from '#core/models/model-sets.ts';
 import type { Artifact } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { CatalogModel } from '../models/catalog.ts';
 import type { FetchArtifact } from './fetch.ts';
 
 /** Most bytes of a file that is fetched whole: tokenizer files are far smaller, weights are never fetched here. */
@@ -24,7 +24,7 @@ export class ArtifactStore {
   }
 
   /** Path of a file with the artefact's content. Throws `not_ready` when no worker can give it. */
-  async locate(model: CatalogModel, artifact: Artifact, signal: AbortSignal): Promise<string> {
+  async locate(model: ModelSet, artifact: Artifact, signal: AbortSignal): Promise<string> {
     return (await this.local(artifact)) ?? (await this.#fromWorkers(model, artifact, signal));
   }
 
@@ -57,10 +57,10 @@ export class ArtifactStore {
   }
 
   /** Bytes of a part of a file from the first worker that gives them. */
-  async read(model: CatalogModel, artifact: Artifact, length: bigint, signal: AbortSignal): Promise<Uint8Array> {
+  async read(model: ModelSet, artifact: Artifact, length: bigint, signal: AbortSignal): Promise<Uint8Array> {
     const range = { model: model.name, name: artifact.name, offset: 0n, length };
     let failure: unknown;
-    for (const worker of model.workers.values()) {
+    for (const { instance: worker } of model.workers.values()) {
       try {
         return await collect(this.#fetch(worker, range, signal), Number(length === 0n ? maxFileBytes : length));
       } catch (error) {
@@ -72,7 +72,7 @@ export class ArtifactStore {
     throw new StatorError('not_ready', `No worker gives ${artifact.name} of ${model.name}.`, { cause: failure });
   }
 
-  async #fromWorkers(model: CatalogModel, artifact: Artifact, signal: AbortSignal): Promise<string> {
+  async #fromWorkers(model: ModelSet, artifact: Artifact, signal: AbortSignal): Promise<string> {
     if (artifact.sha256.length !== 32) throw notReady(model, artifact, 'its digest is not known yet');
     const name = hex(artifact.sha256);
     const cached = this.path(name);
@@ -94,7 +94,7 @@ export class ArtifactStore {
   }
 }
 
-function notReady(model: CatalogModel, artifact: Artifact, why: string): StatorError {
+function notReady(model: ModelSet, artifact: Artifact, why: string): StatorError {
   return new StatorError('not_ready', `${artifact.name} of ${model.name} cannot be used: ${why}.`);
 }
 

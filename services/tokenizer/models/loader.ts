@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import type { ModelSet } from '#core/models/model-sets.ts';
 import { type Artifact, Artifact_Kind, TokenizerSpec_Source } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { firstHeadBytes, ggufHeadLength, maxHeadBytes, writeSparse } from '../artifacts/gguf-head.ts';
@@ -7,11 +8,10 @@ import { bytesVocabulary } from '../vocabularies/bytes.ts';
 import { loadGguf } from '../vocabularies/gguf.ts';
 import { loadHuggingFace } from '../vocabularies/hugging-face.ts';
 import type { Vocabulary } from '../vocabulary.ts';
-import type { CatalogModel } from './catalog.ts';
 
 /** Loads the vocabulary that a card names. Throws `unsupported`, `not_ready` or `invalid_argument`. */
 export async function loadVocabulary(
-  model: CatalogModel,
+  model: ModelSet,
   artifacts: ArtifactStore,
   signal: AbortSignal,
 ): Promise<Vocabulary> {
@@ -28,11 +28,7 @@ export async function loadVocabulary(
   }
 }
 
-async function loadTokenizerJson(
-  model: CatalogModel,
-  artifacts: ArtifactStore,
-  signal: AbortSignal,
-): Promise<Vocabulary> {
+async function loadTokenizerJson(model: ModelSet, artifacts: ArtifactStore, signal: AbortSignal): Promise<Vocabulary> {
   const config = find(model, Artifact_Kind.TOKENIZER_CONFIG);
   const files = {
     tokenizerJson: await artifacts.locate(
@@ -46,7 +42,7 @@ async function loadTokenizerJson(
 }
 
 /** The GGUF file itself where this machine has it; else a file with its head, which is all that the vocabulary needs. */
-async function ggufPath(model: CatalogModel, artifacts: ArtifactStore, signal: AbortSignal): Promise<string> {
+async function ggufPath(model: ModelSet, artifacts: ArtifactStore, signal: AbortSignal): Promise<string> {
   const weights = required(model, Artifact_Kind.WEIGHTS, 'GGUF file');
   const local = await artifacts.local(weights);
   if (local !== null) return local;
@@ -59,7 +55,7 @@ async function ggufPath(model: CatalogModel, artifacts: ArtifactStore, signal: A
 }
 
 async function readHead(
-  model: CatalogModel,
+  model: ModelSet,
   weights: Artifact,
   artifacts: ArtifactStore,
   signal: AbortSignal,
@@ -84,11 +80,11 @@ function headLength(bytes: Uint8Array, name: string): number | null {
   }
 }
 
-function find(model: CatalogModel, kind: Artifact_Kind): Artifact | null {
+function find(model: ModelSet, kind: Artifact_Kind): Artifact | null {
   return model.card.artifacts.find((artifact) => artifact.kind === kind) ?? null;
 }
 
-function required(model: CatalogModel, kind: Artifact_Kind, what: string): Artifact {
+function required(model: ModelSet, kind: Artifact_Kind, what: string): Artifact {
   const artifact = find(model, kind);
   if (artifact === null) throw new StatorError('not_ready', `The card of \`${model.name}\` names no ${what}.`);
   return artifact;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { TemplateSources } from '#core/chat/render.ts';
+import { type ModelSet, ModelSets } from '#core/models/model-sets.ts';
 import { createTokenTable, type TokenTable } from '#core/tokens/token-table.ts';
 import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
@@ -9,7 +10,6 @@ import type { TokenizerMetrics } from '../metrics.ts';
 import type { SegmentCache } from '../segment-cache.ts';
 import { CachedEncoder } from '../text-encoder.ts';
 import type { Vocabulary } from '../vocabulary.ts';
-import { Catalog, type CatalogModel } from './catalog.ts';
 
 /** A vocabulary with what is made from it once. */
 export interface LoadedVocabulary {
@@ -30,7 +30,7 @@ export interface ServedModel extends LoadedVocabulary {
 
 export interface ModelsOptions {
   readonly discovery: Discovery;
-  readonly load: (model: CatalogModel, signal: AbortSignal) => Promise<Vocabulary>;
+  readonly load: (model: ModelSet, signal: AbortSignal) => Promise<Vocabulary>;
   readonly cache: SegmentCache | null;
   readonly metrics: TokenizerMetrics;
   readonly log: Logger;
@@ -40,7 +40,7 @@ export interface ModelsOptions {
 /** The models that discovery lists, their vocabularies loaded as soon as a worker announces them. */
 export class Models {
   readonly #options: ModelsOptions;
-  readonly #catalog: Catalog;
+  readonly #sets: ModelSets;
   readonly #watch: Watch;
   readonly #stop = new AbortController();
   /** By the digest of the tokenizer; a failed one is dropped, so that the next request tries again. */
@@ -49,16 +49,14 @@ export class Models {
   constructor(options: ModelsOptions) {
     this.#options = options;
     const { discovery, metrics, log } = options;
-    this.#catalog = new Catalog({
-      onConflict: ({ name, instance }) => {
-        metrics.digestConflicts.inc();
-        log.warn({ model: name, worker: instance.address }, 'card set aside: another digest holds this model name');
-      },
+    this.#sets = new ModelSets((instance, { name }) => {
+      metrics.digestConflicts.inc();
+      log.warn({ model: name, worker: instance.address }, 'card set aside: another digest holds this model name');
     });
     this.#watch = discovery.watch(ServiceKind.WORKER, {
-      onUp: (instance) => this.#changed(() => this.#catalog.up(instance)),
-      onChange: (instance) => this.#changed(() => this.#catalog.change(instance)),
-      onDown: (instance) => this.#changed(() => this.#catalog.down(instance)),
+      onUp: (instance) => this.#changed(() => this.#sets.upsert(instance)),
+      onChange: (instance) => this.#changed(() => this.#sets.upsert(instance)),
+      onDown: (instance) => this.#changed(() => this.#sets.remove(instance.instanceId)),
     });
     this.#watch.synced.catch(() => {});
   }
@@ -70,8 +68,8 @@ export class Models {
 
   /** Throws `model_not_found`, or whatever kept its vocabulary from loading. */
   async get(name: string): Promise<ServedModel> {
-    const model = this.#catalog.find(name);
-    if (model === null)
+    const model = this.#sets.find(name)?.set;
+    if (model === undefined)
       throw new StatorError('model_not_found', `The model \`${name}\` does not exist.`, { field: 'model' });
     return serve(model, await this.#vocabulary(model));
   }
@@ -84,15 +82,15 @@ export class Models {
 
   #changed(apply: () => void): void {
     apply();
-    this.#options.metrics.models.set(this.#catalog.size);
-    for (const model of this.#catalog.models()) {
+    this.#options.metrics.models.set(this.#sets.all().length);
+    for (const model of this.#sets.all()) {
       this.#vocabulary(model).catch((error: unknown) => {
         this.#options.log.warn({ err: error, model: model.name }, 'vocabulary cannot be loaded');
       });
     }
   }
 
-  #vocabulary(model: CatalogModel): Promise<LoadedVocabulary> {
+  #vocabulary(model: ModelSet): Promise<LoadedVocabulary> {
     const key = vocabularyKey(model.card);
     const known = this.#vocabularies.get(key);
     const loading = known ?? this.#load(model, key);
@@ -107,7 +105,7 @@ export class Models {
     return loading;
   }
 
-  async #load(model: CatalogModel, key: string): Promise<LoadedVocabulary> {
+  async #load(model: ModelSet, key: string): Promise<LoadedVocabulary> {
     const { log, metrics } = this.#options;
     const startMs = performance.now();
     const vocabulary = await this.#options.load(model, this.#stop.signal);
@@ -124,7 +122,7 @@ export class Models {
 
   /** Vocabularies of models that are gone leave first; those of listed models stay whatever the bound says. */
   #shrink(): void {
-    const wanted = new Set(this.#catalog.models().map((model) => vocabularyKey(model.card)));
+    const wanted = new Set(this.#sets.all().map((model) => vocabularyKey(model.card)));
     for (const key of [...this.#vocabularies.keys()]) {
       if (this.#vocabularies.size <= this.#options.maxVocabularies) break;
       if (!wanted.has(key)) this.#drop(key);
@@ -145,7 +143,7 @@ function vocabularyKey(card: ModelCard): string {
 }
 
 /** The card's word counts first; what it leaves out comes from the vocabulary. */
-function serve(model: CatalogModel, loaded: LoadedVocabulary): ServedModel {
+function serve(model: ModelSet, loaded: LoadedVocabulary): ServedModel {
   const { vocabulary } = loaded;
   const spec = model.card.tokenizer;
   const digest = spec?.digest ?? new Uint8Array(0);

@@ -1,0 +1,211 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { expect } from 'chai';
+import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
+import { ModelCardSchema } from '#gen/stator/model/v1/model_pb.ts';
+import {
+  RouterService as Contract,
+  type RouteRequest,
+  RouteRequestSchema,
+  RouterMode,
+  RoutingConstraintsSchema,
+  SessionRequestSchema,
+} from '#gen/stator/router/v1/router_pb.ts';
+import { defaultSettings } from '#lib/config/settings.ts';
+import { openDiscovery } from '#lib/discovery/open.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { createRpcClient } from '#lib/rpc/client.ts';
+import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
+import { quietTelemetry } from '#lib/telemetry/quiet.ts';
+import { routerSettings } from './config.ts';
+import { startRouter } from './service.ts';
+
+/** A port that answers as a worker does when it is asked for its load. */
+function loadServer(running: number): Promise<RpcServer> {
+  return startRpcServer({
+    listen: '127.0.0.1:0',
+    services: [EngineService],
+    routes: (router) =>
+      void router.service(EngineService, {
+        getLoad: () => ({ load: { ranks: [{ runningSequences: running, totalKvBlocks: 100n }] } }),
+      }),
+    telemetry: quietTelemetry(),
+  });
+}
+
+function workerInstance(instanceId: bigint, address: string, taints: string[] = []): Instance {
+  const card = create(ModelCardSchema, { name: 'm', digest: Uint8Array.of(1), taints, limits: { kvBlockSize: 16 } });
+  return create(InstanceSchema, {
+    instanceId,
+    kind: ServiceKind.WORKER,
+    address,
+    state: InstanceState.READY,
+    cards: [card],
+  });
+}
+
+let nextId = 0;
+function request(extra: MessageInitShape<typeof RouteRequestSchema> = {}): RouteRequest {
+  return create(RouteRequestSchema, { requestId: `r${nextId++}`, model: 'm', promptTokens: 40, ...extra });
+}
+
+async function eventually(what: string, check: () => Promise<boolean> | boolean): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (await check()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`timed out: ${what}`);
+}
+
+async function codeOf(run: Promise<unknown>): Promise<string> {
+  return run.then(
+    () => 'no error',
+    (thrown: unknown) => StatorError.from(thrown).code,
+  );
+}
+
+describe('router', () => {
+  const cleanups: (() => Promise<unknown> | unknown)[] = [];
+
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+
+  async function setUp(workers: readonly { id: bigint; running?: number; taints?: string[] }[]) {
+    const telemetry = quietTelemetry();
+    const discovery = await openDiscovery('memory:', { namespace: `router-${nextId++}`, ttlSeconds: 5, telemetry });
+    cleanups.push(() => discovery.close());
+    const registrations = new Map<bigint, Awaited<ReturnType<typeof discovery.register>>>();
+    for (const { id, running = 0, taints } of workers) {
+      const server = await loadServer(running);
+      cleanups.push(() => server.stop(0));
+      registrations.set(id, await discovery.register(workerInstance(id, server.address, taints)));
+    }
+    const config = defaultSettings(routerSettings, { shutdownGraceSeconds: 0, loadPollMs: 50 });
+    const shutdown = new AbortController();
+    const router = await startRouter(config, { telemetry, discovery, shutdown: shutdown.signal, instanceId: 99n });
+    cleanups.push(() => router.stop());
+    const { client, close } = createRpcClient(Contract, { address: router.address }, telemetry);
+    cleanups.push(close);
+    const activeRequests = async (): Promise<number> => {
+      const { loads } = await client.getLoads({});
+      return loads.reduce((sum, load) => sum + load.activeRequests, 0);
+    };
+    return { router, client, registrations, activeRequests };
+  }
+
+  it('spreads requests over workers by what is in flight', async () => {
+    const { client, activeRequests } = await setUp([{ id: 1n }, { id: 2n }]);
+    const counts = new Map<bigint, number>();
+    for (let i = 0; i < 10; i++) {
+      const { decision } = await client.route(request());
+      const worker = decision?.instanceId ?? 0n;
+      counts.set(worker, (counts.get(worker) ?? 0) + 1);
+    }
+    expect([counts.get(1n), counts.get(2n)]).to.deep.equal([5, 5]);
+    expect(await activeRequests()).to.equal(10);
+  });
+
+  it('frees everything of a session that ends', async () => {
+    const { client, activeRequests } = await setUp([{ id: 1n }]);
+    const cut = new AbortController();
+    async function* messages() {
+      yield create(SessionRequestSchema, { message: { case: 'hello', value: { gatewayId: 'g' } } });
+      for (let i = 0; i < 5; i++) yield create(SessionRequestSchema, { message: { case: 'route', value: request() } });
+      await new Promise((resolve) => cut.signal.addEventListener('abort', resolve, { once: true }));
+    }
+    const responses = client.session(messages(), { signal: cut.signal })[Symbol.asyncIterator]();
+    const welcome = await responses.next();
+    expect(welcome.value?.message.case).to.equal('welcome');
+    for (let i = 0; i < 5; i++) await responses.next();
+    expect(await activeRequests()).to.equal(5);
+    cut.abort();
+    await eventually('reservations are freed', async () => (await activeRequests()) === 0);
+  });
+
+  it('frees what was placed on a worker that withdraws', async () => {
+    const { client, registrations, activeRequests } = await setUp([{ id: 1n }]);
+    await client.route(request());
+    await registrations.get(1n)?.withdraw();
+    await eventually('the worker is gone', async () => (await client.listWorkers({})).workers.length === 0);
+    expect(await activeRequests()).to.equal(0);
+    expect(await codeOf(client.route(request()))).to.equal('model_not_found');
+  });
+
+  it('counts what workers report of themselves', async () => {
+    const { client } = await setUp([{ id: 1n, running: 50 }, { id: 2n }]);
+    await eventually('load is reported', async () => {
+      const { loads } = await client.getLoads({});
+      return loads.every(({ reported }) => reported !== undefined);
+    });
+    for (let i = 0; i < 5; i++) expect((await client.route(request())).decision?.instanceId).to.equal(2n);
+  });
+
+  it('honours pins, exclusions and taints, and says why none is left', async () => {
+    const { client } = await setUp([{ id: 1n, taints: ['zone=a'] }, { id: 2n }]);
+    const route = (constraints: MessageInitShape<typeof RoutingConstraintsSchema>) =>
+      client.route(request({ constraints: create(RoutingConstraintsSchema, constraints) }));
+    expect((await route({ instanceId: 2n })).decision?.instanceId).to.equal(2n);
+    expect((await route({ excludedInstanceIds: [1n] })).decision?.instanceId).to.equal(2n);
+    expect((await route({ requiredTaints: ['zone=a'] })).decision?.instanceId).to.equal(1n);
+    expect(await codeOf(route({ requiredTaints: ['zone=z'] }))).to.equal('worker_unavailable');
+    expect(await codeOf(route({ instanceId: 77n }))).to.equal('not_found');
+    expect(await codeOf(client.route(request({ mode: RouterMode.DIRECT })))).to.equal('invalid_argument');
+    expect(await codeOf(client.route(request({ mode: RouterMode.KV })))).to.equal('unsupported');
+    expect(await codeOf(client.route(request({ requestId: '' })))).to.equal('invalid_argument');
+    expect(await codeOf(client.route(request({ model: 'other' })))).to.equal('model_not_found');
+  });
+
+  it('explains without reserving', async () => {
+    const { client, activeRequests } = await setUp([{ id: 1n }, { id: 2n }]);
+    const constraints = create(RoutingConstraintsSchema, { excludedInstanceIds: [1n] });
+    const { decision, costs } = await client.explain({ route: request({ constraints }) });
+    expect(decision?.instanceId).to.equal(2n);
+    expect(costs.map(({ excludedBecause }) => excludedBecause)).to.deep.equal(['the request excludes it', '']);
+    expect(costs[1]?.terms).to.have.property('active_requests', 0);
+    expect(await activeRequests()).to.equal(0);
+  });
+
+  it('refuses as overloaded what thresholds forbid, and takes new thresholds at run time', async () => {
+    const { client } = await setUp([{ id: 1n }]);
+    await client.setThresholds({ model: 'm', thresholds: { activePrefillTokens: 50n } });
+    await client.route(request());
+    await client.route(request());
+    expect(await codeOf(client.route(request()))).to.equal('overloaded');
+    const bad = client.setThresholds({ model: 'm', thresholds: { activeDecodeBlocks: 7 } });
+    expect(await codeOf(bad)).to.equal('invalid_argument');
+    await client.setThresholds({ model: 'm', thresholds: {} });
+    expect(await codeOf(client.route(request()))).to.equal('no error');
+  });
+
+  it('avoids a worker that failed a request, for a while', async () => {
+    const { router, client } = await setUp([{ id: 1n }, { id: 2n }]);
+    const first = request({ constraints: create(RoutingConstraintsSchema, { instanceId: 1n }) });
+    await router.client.route(first, new AbortController().signal);
+    router.client.finish(first.requestId, { workerFailed: true });
+    for (let i = 0; i < 4; i++) expect((await client.route(request())).decision?.instanceId).to.equal(2n);
+  });
+
+  it('takes reservations back from a gateway that announces them again', async () => {
+    const { client, activeRequests } = await setUp([{ id: 1n }]);
+    const cut = new AbortController();
+    async function* messages() {
+      yield create(SessionRequestSchema, { message: { case: 'hello', value: { gatewayId: 'g' } } });
+      const value = { route: request(), instanceId: 1n, prefillDone: true, outputTokens: 40 };
+      yield create(SessionRequestSchema, { message: { case: 'reannounce', value } });
+      await new Promise((resolve) => cut.signal.addEventListener('abort', resolve, { once: true }));
+    }
+    const responses = client.session(messages(), { signal: cut.signal })[Symbol.asyncIterator]();
+    await responses.next();
+    await eventually('the reservation is back', async () => (await activeRequests()) === 1);
+    const { loads } = await client.getLoads({});
+    expect([loads[0]?.activePrefillTokens, loads[0]?.activeBlocks]).to.deep.equal([0n, 5n]);
+    cut.abort();
+  });
+
+  it('answers UNIMPLEMENTED where replicas would synchronise', async () => {
+    const { client } = await setUp([]);
+    const responses = client.syncPeers((async function* () {})());
+    expect(await codeOf(responses[Symbol.asyncIterator]().next())).to.equal('unimplemented');
+  });
+});
