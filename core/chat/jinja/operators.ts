@@ -3,8 +3,9 @@ import { fail, isDict, isInteger, isList, iterate, keyOf, lengthOf, Tuple, typeN
 
 type Number_ = number | bigint;
 
-/** Largest list or string that an operator may make. */
-export const maxSize = 16_000_000;
+/** Longest string and longest list that an operator may make. */
+const maxTextLength = 16_000_000;
+const maxListLength = 1_000_000;
 
 export function add(a: Value, b: Value): Value {
   if (typeof a === 'string' && typeof b === 'string') return sized(a + b);
@@ -17,7 +18,8 @@ export function multiply(a: Value, b: Value): Value {
   const [sequence, times] = repeats(a) ? [a, b] : [b, a];
   if (!repeats(sequence) || !(isInteger(times) || typeof times === 'boolean')) return arithmetic('*', a, b);
   const count = Math.max(0, Number(times));
-  if (lengthOf(sequence) * count > maxSize) throw fail('the result of * is too large');
+  const most = typeof sequence === 'string' ? maxTextLength : maxListLength;
+  if (lengthOf(sequence) * count > most) throw fail('the result of * is too large');
   if (typeof sequence === 'string') return sequence.repeat(count);
   const items = Array.from({ length: count }, () => iterate(sequence)).flat();
   return sequence instanceof Tuple ? new Tuple(items) : items;
@@ -28,7 +30,7 @@ function repeats(value: Value): boolean {
 }
 
 export function sized<T extends string | readonly Value[]>(value: T): T {
-  if (value.length > maxSize) throw fail('a value is too large');
+  if (value.length > (typeof value === 'string' ? maxTextLength : maxListLength)) throw fail('a value is too large');
   return value;
 }
 
