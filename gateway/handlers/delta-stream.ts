@@ -73,7 +73,8 @@ export async function* streamDeltas(
     if (ctx.draining.aborted) throw new StatorError('draining', 'The gateway is shutting down. Retry elsewhere.');
     const traced = { ...request, ...record.traceContext(request) };
     const { signal } = context;
-    const run = await runRequests(ctx.pipeline, [traced], waker, { receivedMs: record.receivedMs, signal });
+    const { receivedMs } = record;
+    const run = await record.within(() => runRequests(ctx.pipeline, [traced], waker, { receivedMs, signal }));
     cancel = run.cancel;
     record.running(run.generations);
     const [generation] = run.generations;

@@ -100,7 +100,7 @@ export class HttpEdge {
     try {
       this.#admit();
       const body = await readJsonBody(exchange, ctx.config.bodyLimitMib * 1024 * 1024);
-      await run(ctx, exchange, record, body);
+      await record.within(() => run(ctx, exchange, record, body));
     } catch (thrown) {
       // Whatever failed after the client left failed because it left.
       const error = exchange.signal.aborted ? StatorError.from(exchange.signal.reason) : StatorError.from(thrown);

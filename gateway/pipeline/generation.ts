@@ -187,6 +187,8 @@ export class Generation implements AttemptOwner {
       sessionId: routing.sessionId,
       adapter: request.model.adapter,
       sequences,
+      traceparent: request.traceparent,
+      tracestate: request.tracestate,
     });
     const { router, sessions } = this.#parts;
     const decision = await router.route(message, this.#abort.signal).catch((thrown: unknown) => {

@@ -70,6 +70,11 @@ export class RequestRecord {
     };
   }
 
+  /** Runs work in which calls to other services continue this span. */
+  within<T>(work: () => T): T {
+    return context.with(trace.setSpan(context.active(), this.#span), work);
+  }
+
   end(thrown: unknown): void {
     if (this.#ended) return;
     this.#ended = true;

@@ -1,8 +1,10 @@
+import type { Tracer } from '@opentelemetry/api';
 import type { ActiveRequests, Placement } from '#core/sequences/active-requests.ts';
 import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Placer } from './placement.ts';
+import { inRouteSpan } from './route-span.ts';
 import type { Workers } from './workers.ts';
 
 export interface ReservationsOptions {
@@ -11,6 +13,7 @@ export interface ReservationsOptions {
   readonly workers: Workers;
   readonly metrics: RouterMetrics;
   readonly maxReservations: number;
+  readonly tracer: Tracer;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
 }
@@ -25,6 +28,10 @@ export class Reservations {
 
   /** Places a request for an owner; throws StatorError when it cannot be placed. */
   route(owner: string, request: RouteRequest): RouteDecision {
+    return inRouteSpan(this.#options.tracer, request, () => this.#place(owner, request));
+  }
+
+  #place(owner: string, request: RouteRequest): RouteDecision {
     const { placer, metrics, nowMs } = this.#options;
     const begun = nowMs();
     const mode = String(request.mode);

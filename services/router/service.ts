@@ -96,7 +96,15 @@ function createContext(config: RouterConfig, parts: ServiceParts, stopping: Abor
     thresholds: (model) => thresholds.get(model) ?? defaults,
   });
   const { maxReservations, reservationTtlSeconds } = config;
-  const reservations: Reservations = new Reservations({ placer, active, workers, metrics, maxReservations, nowMs });
+  const reservations: Reservations = new Reservations({
+    placer,
+    active,
+    workers,
+    metrics,
+    maxReservations,
+    tracer: telemetry.tracer,
+    nowMs,
+  });
   metrics.reservationLimit.set(maxReservations);
   return {
     instanceId,
