@@ -79,22 +79,23 @@ export class SseAnswer implements GenerationObserver, Flushable {
   flush(): void {
     this.#queued = false;
     if (this.#over || this.#socket.blocked || this.#generations.length === 0) return;
-    const failed = this.#failure();
-    if (failed !== null) {
-      this.#fail(failed);
-      return;
-    }
     let out = '';
     let ascii = this.#ascii;
+    let done = true;
     for (const generation of this.#generations) {
+      done &&= generation.done;
       for (const choice of generation.choices) {
-        const { text } = choice;
-        if (text === '' && choice.finish === null && choice.logprobs.length === 0) continue;
+        const { text, finish } = choice;
+        if (text === '' && finish === null && choice.logprobs.length === 0) continue;
+        if (finish?.error) {
+          this.#fail(finish.error);
+          return;
+        }
         ascii &&= isPlainAscii(text);
         out += this.#render(generation, choice);
       }
     }
-    if (this.#isDone()) this.#finish(out);
+    if (done) this.#finish(out);
     else if (out !== '') this.#socket.write(out, ascii);
   }
 
@@ -144,17 +145,6 @@ export class SseAnswer implements GenerationObserver, Flushable {
 
   #usage(): string {
     return renderUsage(usageOf(this.#generations));
-  }
-
-  #isDone(): boolean {
-    return this.#generations.every((generation) => generation.done);
-  }
-
-  #failure(): StatorError | null {
-    for (const generation of this.#generations) {
-      for (const choice of generation.choices) if (choice.finish?.error) return choice.finish.error;
-    }
-    return null;
   }
 
   /** Before the head is sent an error is an HTTP status, which the caller writes; after it, an event. */
