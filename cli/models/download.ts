@@ -48,6 +48,7 @@ export async function download(request: DownloadRequest): Promise<{ sha256: stri
         return { sha256, bytes: partial.bytes };
       }
       await rm(part, { force: true });
+      await rm(`${part}.etag`, { force: true });
       partial = { hash: createHash('sha256'), bytes: 0 };
       // What was resumed may have been damaged; a whole download that differs is not what was asked for.
       if (!resumed) throw checksumError(request, sha256);
