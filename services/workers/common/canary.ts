@@ -49,9 +49,9 @@ export class Canary {
       const error = StatorError.from(thrown);
       // A full queue is a busy engine, not a sick one.
       if (error.code === 'overloaded') return;
-      this.#sick.add(host);
       host.metrics.canary('failed');
-      this.#o.telemetry.log.error({ err: error, model: host.card.name }, 'canary failed');
+      if (!this.#sick.has(host)) this.#o.telemetry.log.error({ err: error, model: host.card.name }, 'canary failed');
+      this.#sick.add(host);
     } finally {
       this.#testing.delete(host);
       await this.#o.state.setUnhealthy(this.#sick.size > 0);

@@ -157,7 +157,8 @@ class Worker implements WorkerService {
   }
 
   async #stop(): Promise<void> {
-    if (this.#context !== undefined) await this.#context.drainer.drain();
+    const failed = this.#models.hosts.some((host) => host.failed !== undefined);
+    if (this.#context !== undefined && !failed) await this.#context.drainer.drain();
     await this.#close();
   }
 
@@ -173,6 +174,7 @@ class Worker implements WorkerService {
   /** Its sequences have ended with `engine_failed`; nobody may send more. */
   async #fail(error: StatorError): Promise<void> {
     this.#o.parts.telemetry.log.fatal({ err: error }, 'engine failed');
+    this.#canary?.stop();
     this.#server?.setServing(false);
     await this.#state?.withdraw().catch(() => {});
     this.#fatal.reject(error);
