@@ -140,10 +140,7 @@ class LocalEtcd implements EtcdServer {
     await this.kill();
     this.#output = '';
     const child = spawn(this.#binary, this.#arguments, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.#directory });
-    // A test run that dies leaves no server behind.
-    const killWithUs = () => child.kill('SIGKILL');
-    process.once('exit', killWithUs);
-    child.once('exit', () => process.removeListener('exit', killWithUs));
+    if (child.pid !== undefined) killWithUs(child, child.pid);
     child.on('error', (error) => this.#collect(String(error)));
     child.stdout.on('data', (chunk) => this.#collect(String(chunk)));
     child.stderr.on('data', (chunk) => this.#collect(String(chunk)));
@@ -213,6 +210,17 @@ class LocalEtcd implements EtcdServer {
     await this.kill();
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** A test run that dies, of whatever cause, leaves no server behind: the end of our pipe is the end of it. */
+function killWithUs(child: ChildProcess, pid: number): void {
+  const guard = spawn('/bin/sh', ['-c', `cat >/dev/null; kill -9 ${pid}`], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  guard.on('error', () => undefined);
+  guard.unref();
+  child.once('exit', () => guard.kill('SIGKILL'));
 }
 
 /** Data that a test writes need not survive a power cut; older releases do not know the flag. */
