@@ -5,10 +5,10 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './run-command.ts';
 
-// node scripts/run.cjs native/asan.ts [ADDON]: builds an addon with AddressSanitizer in a copy, because a sanitised one
+// node scripts/run.cjs native/asan.ts [ADDON [TEST]]: builds an addon with AddressSanitizer in a copy, because a sanitised one
 // loads only under its preloaded library, and runs the addon's tests on it.
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const addon = process.argv[2] ?? 'llamacpp';
+const [addon = 'llamacpp', only = ''] = process.argv.slice(2);
 
 async function copySources(to: string): Promise<void> {
   for (const name of ['package.json', 'tsconfig.json', '.mocharc.json'])
@@ -43,7 +43,9 @@ try {
   await run(process.execPath, ['--conditions=source', ...build], folder);
   const library = (await run('g++', ['-print-file-name=libasan.so'], folder)).trim();
   const names = await readdir(path.join(folder, 'native', addon));
-  const tests = names.filter((name) => name.endsWith('.test.ts')).map((name) => `native/${addon}/${name}`);
+  const tests = names
+    .filter((name) => name.endsWith('.test.ts') && name.includes(only))
+    .map((name) => `native/${addon}/${name}`);
   process.exitCode = await runTests(folder, library, tests);
 } finally {
   await rm(folder, { recursive: true, force: true });
