@@ -1,0 +1,178 @@
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { expect } from 'chai';
+import {
+  RouteDecisionSchema,
+  RouteRequestSchema,
+  RouterService,
+  type SessionRequest,
+} from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { createLocalClient } from '#lib/rpc/local.ts';
+import { until } from '../testing/until.ts';
+import { RemoteRouter } from './remote-router.ts';
+import type { RouterClient } from './router-client.ts';
+import { RouterSwitch } from './router-switch.ts';
+
+type Message = SessionRequest['message'];
+
+/** A router for tests: answers every route with one worker, or refuses models called "none", and can break its sessions. */
+class TestRouter {
+  readonly received: Message[] = [];
+  sessions = 0;
+  instanceId = 1n;
+  answering = true;
+  #breakers: (() => void)[] = [];
+
+  breakSessions(): void {
+    for (const breakOne of this.#breakers.splice(0)) breakOne();
+  }
+
+  cases(): (string | undefined)[] {
+    return this.received.map((message) => message.case);
+  }
+
+  client(): ReturnType<typeof createLocalClient<typeof RouterService>> {
+    const router = this;
+    const session: ServiceImpl<typeof RouterService>['session'] = async function* (requests) {
+      router.sessions += 1;
+      const broken = new Promise<never>((_, reject) => {
+        router.#breakers.push(() => reject(new StatorError('stream_incomplete', 'router died')));
+      });
+      broken.catch(() => {});
+      const incoming = requests[Symbol.asyncIterator]();
+      for (;;) {
+        const next = await Promise.race([incoming.next(), broken]);
+        if (next.done === true) return;
+        const { message } = next.value;
+        router.received.push(message);
+        if (message.case === 'hello') yield { message: { case: 'welcome', value: { instanceId: router.instanceId } } };
+        if (message.case !== 'route' || !router.answering) continue;
+        const { requestId, model } = message.value;
+        if (model === 'none') {
+          const refused = { code: 'overloaded', message: 'full', retryAfterMs: 700 };
+          yield { message: { case: 'routed', value: { requestId, outcome: { case: 'refused', value: refused } } } };
+        } else {
+          const decision = { instanceId: 7n };
+          yield { message: { case: 'routed', value: { requestId, outcome: { case: 'decision', value: decision } } } };
+        }
+      }
+    };
+    const service = { session } as unknown as ServiceImpl<typeof RouterService>;
+    return createLocalClient(RouterService, service);
+  }
+}
+
+function open(router: TestRouter): RemoteRouter {
+  return new RemoteRouter({
+    gatewayId: 'g',
+    client: router.client(),
+    onClose: () => {},
+    maxOutbox: 100,
+    backoffMs: () => 1,
+    onStateChange: () => {},
+  });
+}
+
+const never = new AbortController().signal;
+const request = create(RouteRequestSchema, { requestId: 'r1', model: 'm' });
+
+describe('RemoteRouter', () => {
+  it('routes, reports progress and finishes, each exactly once', async () => {
+    const router = new TestRouter();
+    const remote = open(router);
+    await until(() => remote.connected);
+    expect((await remote.route(request, never)).instanceId).to.equal(7n);
+    remote.prefillDone('r1');
+    remote.outputBlock('r1', 16);
+    remote.finish('r1', { workerFailed: true });
+    remote.finish('r1', { workerFailed: true });
+    remote.outputBlock('r1', 32);
+    await until(() => router.received.length === 5);
+    expect(router.cases()).to.deep.equal(['hello', 'route', 'prefillDone', 'outputBlock', 'finish']);
+    expect(remote.reservations).to.equal(0);
+    remote.close();
+  });
+
+  it('throws what the router refused with', async () => {
+    const remote = open(new TestRouter());
+    await until(() => remote.connected);
+    const refused = create(RouteRequestSchema, { requestId: 'r2', model: 'none' });
+    const error = await remote.route(refused, never).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(StatorError).and.include({ code: 'overloaded', retryAfterMs: 700 });
+    remote.close();
+  });
+
+  it('announces what is alive again after the router restarted', async () => {
+    const router = new TestRouter();
+    const remote = open(router);
+    await until(() => remote.connected);
+    await remote.route(request, never);
+    remote.prefillDone('r1');
+    remote.outputBlock('r1', 48);
+    await until(() => router.received.length === 4);
+    router.instanceId = 2n;
+    router.breakSessions();
+    await until(() => router.sessions === 2 && router.received.at(-1)?.case === 'reannounce');
+    const last = router.received.at(-1);
+    expect(last?.value).to.deep.include({ instanceId: 7n, prefillDone: true, outputTokens: 48 });
+    remote.close();
+  });
+
+  it('gives a reservation back whose caller gave up', async () => {
+    const router = new TestRouter();
+    router.answering = false;
+    const remote = open(router);
+    await until(() => remote.connected);
+    const abort = new AbortController();
+    const pending = remote.route(request, abort.signal).catch((thrown: unknown) => thrown);
+    await until(() => router.cases().includes('route'));
+    abort.abort(new StatorError('cancelled', 'gone'));
+    expect(await pending).to.include({ code: 'cancelled' });
+    await until(() => router.cases().includes('finish'));
+    expect(remote.reservations).to.equal(0);
+    remote.close();
+  });
+});
+
+describe('RouterSwitch', () => {
+  const instance = { instanceId: 1n } as Parameters<RouterSwitch['up']>[0];
+
+  function localRouter(): RouterClient {
+    return {
+      route: async () => create(RouteDecisionSchema, { instanceId: 99n }),
+      prefillDone: () => {},
+      outputBlock: () => {},
+      finish: () => {},
+      close: () => {},
+    };
+  }
+
+  it('places requests itself while no router answers, and asks the router again when it is back', async () => {
+    const router = new TestRouter();
+    let fallbacks = 0;
+    let remote: RemoteRouter | null = null;
+    const routers = new RouterSwitch(
+      () => {
+        remote = open(router);
+        return remote;
+      },
+      localRouter(),
+      () => {
+        fallbacks += 1;
+      },
+    );
+    expect((await routers.route(request, never)).instanceId).to.equal(99n);
+    routers.up(instance);
+    await until(() => routers.connected);
+    expect((await routers.route(request, never)).instanceId).to.equal(7n);
+    routers.finish('r1', { workerFailed: false });
+    router.answering = false;
+    const pending = routers.route(create(RouteRequestSchema, { requestId: 'r3' }), never);
+    await until(() => router.cases().filter((kind) => kind === 'route').length === 2);
+    router.breakSessions();
+    expect((await pending).instanceId).to.equal(99n);
+    expect(fallbacks).to.equal(2);
+    routers.close();
+  });
+});
