@@ -13,10 +13,17 @@ export interface SessionMetrics {
 }
 
 export function sessionMetrics(registry: Registry, side: 'worker' | 'gateway'): SessionMetrics {
-  const counter = (name: string, help: string): Counter.Internal =>
-    counterOf(registry, `stator_session_${name}`, help, ['side']).labels(side);
-  const gauge = (name: string, help: string): Gauge.Internal<'side'> =>
-    gaugeOf(registry, `stator_session_${name}`, help, ['side']).labels(side);
+  // From the start with a zero, because a series that is missing until its first event hides that event from rates.
+  const counter = (name: string, help: string): Counter.Internal => {
+    const child = counterOf(registry, `stator_session_${name}`, help, ['side']).labels(side);
+    child.inc(0);
+    return child;
+  };
+  const gauge = (name: string, help: string): Gauge.Internal<'side'> => {
+    const child = gaugeOf(registry, `stator_session_${name}`, help, ['side']).labels(side);
+    child.inc(0);
+    return child;
+  };
   return {
     frames: counter('frames_total', 'Step frames sent by workers or processed by gateways.'),
     tokens: counter('tokens_total', 'Tokens in those frames.'),

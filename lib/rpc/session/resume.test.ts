@@ -53,7 +53,8 @@ class World {
   async run(next: Operation): Promise<void> {
     switch (next.kind) {
       case 'submit':
-        await this.session.ready(AbortSignal.timeout(10_000));
+        // In a loop, because a cut that is due may break the connection before this continues.
+        while (this.session.state !== 'ready') await this.session.ready(AbortSignal.timeout(10_000));
         this.#submit(next.length);
         return;
       case 'cancel': {

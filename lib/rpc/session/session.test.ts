@@ -1,6 +1,10 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
 import { expect } from 'chai';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
+import type { SessionRequestSchema } from '#gen/stator/engine/v1/session_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { type RpcServer, startRpcServer } from '../server.ts';
@@ -12,6 +16,7 @@ import { EngineSession, type EngineSessionOptions } from './client.ts';
 import { SessionServer, type SessionServerOptions } from './server.ts';
 
 describe('session over gRPC', () => {
+  let telemetry: ReturnType<typeof quietTelemetry>;
   let runner: ScriptRunner;
   let sessions: SessionServer;
   let server: RpcServer;
@@ -20,7 +25,7 @@ describe('session over gRPC', () => {
   const open: EngineSession[] = [];
 
   async function start(options: Partial<SessionServerOptions> = {}): Promise<void> {
-    const telemetry = quietTelemetry();
+    telemetry = quietTelemetry();
     runner = new ScriptRunner();
     sessions = new SessionServer({ instanceId: 7n, runner, telemetry, ...options });
     server = await startRpcServer({
@@ -173,6 +178,54 @@ describe('session over gRPC', () => {
     await Promise.all([short.ended, long.ended]);
     expect(short.tokens).to.deep.equal(scriptTokens(6, 50));
     expect(long.finished[0]?.reason).to.equal(FinishReason.CANCELLED);
+  });
+
+  it('speaks JSON to whoever asks for it', async () => {
+    await start();
+    const transport = createConnectTransport({
+      baseUrl: `http://${server.address}`,
+      httpVersion: '2',
+      useBinaryFormat: false,
+    });
+    const { promise: over, resolve: finish } = Promise.withResolvers<void>();
+    async function* requests(): AsyncGenerator<MessageInitShape<typeof SessionRequestSchema>> {
+      yield { message: { case: 'hello', value: { gatewayId: 'json', frameVersion: 1 } } };
+      yield { message: { case: 'submit', value: { slot: 4, request: scriptRequest(1, 3) } } };
+      await over;
+    }
+    const tokens: number[] = [];
+    for await (const { message } of createClient(EngineService, transport).session(requests())) {
+      if (message.case !== 'frame') continue;
+      tokens.push(...message.value.tokenIds);
+      if (message.value.finished.length > 0) finish();
+    }
+    expect(tokens).to.deep.equal(scriptTokens(1, 3));
+  });
+
+  it('counts on both sides, and its gauges return to zero', async () => {
+    await start();
+    const gateway = quietTelemetry();
+    const session = await connect({ telemetry: gateway });
+    const [done, cut] = [new Recorder(), new Recorder()];
+    session.submit(scriptRequest(1, 40), done);
+    session.submit(scriptRequest(2, 1_000_000), cut);
+    await until(() => done.tokens.length >= 5, 'tokens');
+    proxy.cut();
+    await done.ended;
+    session.close();
+    await until(() => sessions.sessions === 0, 'the worker ends the session');
+    const value = async (side: 'worker' | 'gateway', name: string): Promise<number> => {
+      const registry = side === 'worker' ? telemetry.metrics : gateway.metrics;
+      const metric = await registry.getSingleMetric(`stator_session_${name}`)?.get();
+      return metric?.values.find(({ labels }) => labels['side'] === side)?.value ?? Number.NaN;
+    };
+    for (const side of ['worker', 'gateway'] as const) {
+      expect(await value(side, 'tokens_total')).to.be.at.least(done.tokens.length + cut.tokens.length);
+      expect(await value(side, 'reconnects_total')).to.equal(1);
+      expect(await value(side, 'lost_sequences_total')).to.equal(1);
+      for (const gauge of ['slots', 'sessions', 'buffered_bytes']) expect(await value(side, gauge), gauge).to.equal(0);
+    }
+    expect(await value('gateway', 'tokens_total')).to.equal(done.tokens.length + cut.tokens.length);
   });
 
   it('refuses a worker that is not the expected instance', async () => {
