@@ -49,7 +49,16 @@ export function buildContext(
     limit: config.migrationLimit,
     maxSequenceTokens: config.migrationMaxTokens === 0 ? null : config.migrationMaxTokens,
   };
-  const pipeline = { tokenizer: links.tokenizer, tables, router, sessions: workers, metrics, migration };
+  const routeTimeoutMs = config.routeTimeoutSeconds * 1000;
+  const pipeline = {
+    tokenizer: links.tokenizer,
+    tables,
+    router,
+    sessions: workers,
+    metrics,
+    migration,
+    routeTimeoutMs,
+  };
   const flushQueue = new FlushQueue();
   return {
     config,

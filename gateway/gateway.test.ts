@@ -331,4 +331,15 @@ describe('gateway over REST', () => {
     const chunks: Chunk[] = await chunksOf(response);
     expect(chunks.map((chunk) => chunk.choices[0]?.delta?.content).filter(Boolean)).to.deep.equal(['abcdef']);
   });
+
+  it('gives up on a router that does not answer', async () => {
+    await using gateway = await startHarness({ routeTimeoutSeconds: 1 });
+    gateway.addWorker(1n, new ScriptedWorker(answering('ok')));
+    const { router } = gateway.context.pipeline;
+    router.route = (_request, signal) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    const response = await gateway.post('/v1/chat/completions', chat);
+    expect(response.status).to.equal(529);
+    expect(((await response.json()) as ErrorBody).error.code).to.equal('overloaded');
+  });
 });

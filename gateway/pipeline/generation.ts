@@ -186,16 +186,24 @@ export class Generation implements AttemptOwner {
       ...(routing.expectedOutputTokens === null ? {} : { expectedOutputTokens: routing.expectedOutputTokens }),
       sessionId: routing.sessionId,
       adapter: request.model.adapter,
+      queueTimeoutMs: this.#parts.routeTimeoutMs,
       sequences,
       traceparent: request.traceparent,
       tracestate: request.tracestate,
     });
-    const { router, sessions } = this.#parts;
-    const decision = await router.route(message, this.#abort.signal).catch((thrown: unknown) => {
-      const refused = StatorError.from(thrown);
-      // With every candidate excluded, why the last worker failed says more than that none is left.
-      throw refused.code === 'worker_unavailable' && this.#lastError !== null ? this.#lastError : refused;
-    });
+    const { router, sessions, routeTimeoutMs } = this.#parts;
+    // The router keeps the time by itself; this is for one that does not answer at all.
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(routeTimeout(routeTimeoutMs)), routeTimeoutMs + 1000);
+    const signal = AbortSignal.any([this.#abort.signal, patience.signal]);
+    const decision = await router
+      .route(message, signal)
+      .catch((thrown: unknown) => {
+        const refused = StatorError.from(patience.signal.aborted ? patience.signal.reason : thrown);
+        // With every candidate excluded, why the last worker failed says more than that none is left.
+        throw refused.code === 'worker_unavailable' && this.#lastError !== null ? this.#lastError : refused;
+      })
+      .finally(() => clearTimeout(timer));
     this.times.routedMs = performance.now();
     this.instanceId = decision.instanceId;
     this.dataParallelRank = decision.dataParallelRank;
@@ -315,6 +323,10 @@ export class Generation implements AttemptOwner {
     const seconds = this.request.timeoutMs / 1000;
     this.cancel(new StatorError('deadline_exceeded', `The request took longer than ${seconds} s.`));
   }
+}
+
+function routeTimeout(afterMs: number): StatorError {
+  return new StatorError('overloaded', `No worker was free within ${afterMs / 1000} s.`, { retryAfterMs: 1000 });
 }
 
 function isRetryable(error: StatorError): boolean {

@@ -28,4 +28,6 @@ export interface PipelineParts {
   readonly sessions: SessionLookup;
   readonly metrics: GenerationMetrics;
   readonly migration: MigrationPolicy;
+  /** Milliseconds that a request may wait for a worker. */
+  readonly routeTimeoutMs: number;
 }
