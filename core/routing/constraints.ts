@@ -9,6 +9,8 @@ export interface ConstrainedWorker {
   readonly state: InstanceState;
   readonly role: WorkerRole;
   readonly taints: readonly string[];
+  /** Whether the request needs an adapter that it has not loaded. */
+  readonly lacksAdapter: boolean;
   /** Whether it failed a request a moment ago. */
   readonly inhibited: boolean;
   /** Which busy threshold it exceeds; null: none. */
@@ -17,7 +19,7 @@ export interface ConstrainedWorker {
 
 /** Why a worker may not serve a request. `busy` and `inhibited` pass by themselves; the others hold as long as worker and request are what they are. */
 export type Exclusion = {
-  readonly kind: 'state' | 'role' | 'pin' | 'not_allowed' | 'failed' | 'taint' | 'inhibited' | 'busy';
+  readonly kind: 'state' | 'role' | 'pin' | 'not_allowed' | 'failed' | 'taint' | 'adapter' | 'inhibited' | 'busy';
   readonly reason: string;
 };
 
@@ -45,6 +47,7 @@ export function exclusionOf(worker: ConstrainedWorker, constraints: RoutingConst
     const named = namedExclusion(worker, constraints);
     if (named !== null) return named;
   }
+  if (worker.lacksAdapter) return { kind: 'adapter', reason: 'it has not loaded the adapter' };
   if (worker.busyBecause !== null) return { kind: 'busy', reason: worker.busyBecause };
   // A pinned request has no other worker to go to.
   if (worker.inhibited && constraints?.instanceId === undefined)

@@ -45,7 +45,7 @@ describe('ActiveRequests', () => {
 
   it('returns every count to zero whatever happens in between', () => {
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 1000 }), (events) => {
+      fc.property(fc.array(event, { minLength: 1000, maxLength: 1000 }), (events) => {
         const active = new ActiveRequests();
         for (const e of events) {
           if (e.do === 'place') active.place(e.owner, e.id, placement(e.worker, { dataParallelRank: e.rank }));
@@ -55,7 +55,7 @@ describe('ActiveRequests', () => {
           else if (e.do === 'endOwner') active.endOwner(e.owner);
           else active.endWorker(e.worker);
           for (const w of [1n, 2n, 3n, 4n])
-            for (const value of Object.values(active.totals(w, 0))) expect(value).to.be.at.least(0);
+            if (Object.values(active.totals(w, 0)).some((value) => value < 0)) expect.fail(`worker ${w} below zero`);
         }
         for (const o of ['a', 'b', 'c']) active.endOwner(o);
         expect([active.size, active.owners]).to.deep.equal([0, 0]);

@@ -26,3 +26,8 @@ export function policyFor(mode: RouterMode, fallback: PolicyName): PolicyName {
     throw StatorError.unsupported('mode', `This router has no mode ${RouterMode[mode as never] ?? mode}.`);
   return name;
 }
+
+/** A mode for metrics: `default` is the router's own, `unsupported` one that it lacks. */
+export function modeLabel(mode: RouterMode): string {
+  return mode === RouterMode.UNSPECIFIED ? 'default' : (policyOfMode[mode] ?? 'unsupported');
+}

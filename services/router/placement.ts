@@ -49,7 +49,7 @@ export class Placer {
   /** Throws StatorError when no worker can serve the request, saying whether it is a matter of time. */
   place(request: RouteRequest): Placed {
     const { name, policy, set, considered } = this.#consider(request);
-    const candidates = considered.filter(({ exclusion }) => exclusion === null).map(({ candidate }) => candidate);
+    const candidates = eligible(considered);
     if (candidates.length === 0) throw refusal(request, considered);
     const choice = policy.choose(candidates, this.#options.random);
     const chosen = candidates[choice.index];
@@ -66,7 +66,7 @@ export class Placer {
   /** What `place` would weigh; changes nothing. */
   explain(request: RouteRequest): { decision: RouteDecision | undefined; costs: WorkerCost[] } {
     const { name, policy, considered } = this.#consider(request);
-    const candidates = considered.filter(({ exclusion }) => exclusion === null).map(({ candidate }) => candidate);
+    const candidates = eligible(considered);
     const costs = policy.explain(candidates);
     const best = costs.reduce((least, { cost }, index) => (cost < (costs[least]?.cost ?? Infinity) ? index : least), 0);
     const chosen = candidates[best];
@@ -129,6 +129,7 @@ export class Placer {
             state,
             role: roleOf(card),
             taints: card.taints,
+            lacksAdapter: request.adapter !== '' && !card.adapters.some((adapter) => adapter.name === request.adapter),
             inhibited: workers.isInhibited(instanceId),
             busyBecause: busyReason({ activeBlocks, totalBlocks, activePrefillTokens, maxBatchedTokens }, limits),
           },
@@ -149,6 +150,13 @@ export class Placer {
   }
 }
 
+/** Who may serve the request. Workers that failed a moment ago are avoided, but better than none. */
+function eligible(considered: readonly Considered[]): Candidate[] {
+  const free = considered.filter(({ exclusion }) => exclusion === null);
+  const left = free.length > 0 ? free : considered.filter(({ exclusion }) => exclusion?.kind === 'inhibited');
+  return left.map(({ candidate }) => candidate);
+}
+
 /** Why none is left: busy workers first, since waiting helps; then what the request itself excludes. */
 function refusal(request: RouteRequest, considered: readonly Considered[]): StatorError {
   const kinds = new Set(considered.map(({ exclusion }) => exclusion?.kind));
@@ -157,7 +165,8 @@ function refusal(request: RouteRequest, considered: readonly Considered[]): Stat
     return new StatorError('overloaded', `Every worker of \`${request.model}\` is busy: ${reasons}.`, {
       retryAfterMs: 1000,
     });
-  if (request.constraints?.instanceId !== undefined && [...kinds].every((kind) => kind === 'pin'))
+  const pinned = request.constraints?.instanceId;
+  if (pinned !== undefined && considered.every(({ candidate }) => candidate.instanceId !== pinned))
     return new StatorError('not_found', `The worker that the request names does not serve \`${request.model}\`.`, {
       field: 'constraints.instance_id',
     });

@@ -3,6 +3,7 @@ import type { ActiveRequests, Placement } from '#core/sequences/active-requests.
 import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterMetrics } from './metrics.ts';
+import { modeLabel } from './modes.ts';
 import type { Placer } from './placement.ts';
 import { inRouteSpan } from './route-span.ts';
 import type { Workers } from './workers.ts';
@@ -34,12 +35,12 @@ export class Reservations {
   #place(owner: string, request: RouteRequest): RouteDecision {
     const { placer, metrics, nowMs } = this.#options;
     const begun = nowMs();
-    const mode = String(request.mode);
+    const mode = modeLabel(request.mode);
     try {
       this.#refuseDuplicate(owner, request.requestId);
       const { decision, placement } = placer.place(request);
       this.#hold(owner, request.requestId, placement);
-      metrics.requests.inc({ mode: String(decision.mode), outcome: 'placed' });
+      metrics.requests.inc({ mode: modeLabel(decision.mode), outcome: 'placed' });
       return decision;
     } catch (error) {
       metrics.requests.inc({ mode, outcome: StatorError.from(error).code });

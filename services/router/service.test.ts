@@ -186,6 +186,19 @@ describe('router', () => {
     for (let i = 0; i < 4; i++) expect((await client.route(request())).decision?.instanceId).to.equal(2n);
   });
 
+  it('takes a worker that failed a request rather than none', async () => {
+    const { router, client } = await setUp([{ id: 1n }]);
+    const first = request();
+    await router.client.route(first, new AbortController().signal);
+    router.client.finish(first.requestId, { workerFailed: true });
+    expect((await client.route(request())).decision?.instanceId).to.equal(1n);
+  });
+
+  it('does not send a request for an adapter to a worker without it', async () => {
+    const { client } = await setUp([{ id: 1n }]);
+    expect(await codeOf(client.route(request({ adapter: 'poet' })))).to.equal('worker_unavailable');
+  });
+
   it('takes reservations back from a gateway that announces them again', async () => {
     const { client, activeRequests } = await setUp([{ id: 1n }]);
     const cut = new AbortController();
