@@ -81,7 +81,13 @@ function reportFailure(name: string, thrown: unknown, telemetry: Telemetry | und
   const error = StatorError.from(thrown);
   process.exitCode = exitCodeOf(error);
   if (telemetry === undefined) process.stderr.write(`stator ${name}: ${error.message}\n`);
-  else telemetry.log.fatal({ err: error.cause ?? error, code: error.code }, `${name}: ${error.message}`);
+  else telemetry.log.fatal({ code: error.code, ...causeOf(error) }, `${name}: ${error.message}`);
+}
+
+/** An error of ours says enough by its message; a stack is for bugs and for what others threw. */
+function causeOf(error: StatorError): { err?: unknown } {
+  if (error.cause !== undefined) return { err: error.cause };
+  return error.code === 'internal' ? { err: error } : {};
 }
 
 /** What nobody caught leaves an unknown state behind: say so, flush, end with the code of a bug. */

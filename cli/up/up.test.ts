@@ -1,0 +1,140 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import { runStator, statorCommand } from '../stator.test-support.ts';
+
+class Up {
+  readonly child: ChildProcess;
+  readonly exit: Promise<number | null>;
+  output = '';
+
+  constructor(flags: readonly string[], cache: string) {
+    // biome-ignore lint/style/noProcessEnv: a child process needs the machine's environment.
+    const env = { ...process.env, XDG_CACHE_HOME: cache };
+    const args = [
+      ...statorCommand(),
+      'up',
+      '--engine',
+      'mocker',
+      '--port',
+      '0',
+      '--shutdown-grace-seconds',
+      '5',
+      ...flags,
+    ];
+    this.child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.output += chunk;
+      });
+    }
+    this.exit = new Promise((resolve) => this.child.on('close', (code) => resolve(code)));
+  }
+
+  async url(): Promise<string> {
+    for (;;) {
+      const url = /URL +(\S+)\/v1/.exec(this.output)?.[1];
+      if (url !== undefined && this.output.includes('Ctrl-C stops')) return url;
+      if (this.child.exitCode !== null) throw new Error(`it ended:\n${this.output}`);
+      await delay(20);
+    }
+  }
+}
+
+describe('stator up', function () {
+  this.timeout(90_000);
+  let cache: string;
+  let up: Up | undefined;
+  beforeEach(async () => {
+    cache = await mkdtemp(join(tmpdir(), 'stator-up-'));
+  });
+  afterEach(async () => {
+    up?.child.kill('SIGKILL');
+    await up?.exit;
+    up = undefined;
+    await rm(cache, { recursive: true, force: true });
+  });
+
+  it('serves, prints a curl line that works, and ends with 0 on Ctrl-C', async () => {
+    up = new Up(['--model-name', 'demo'], cache);
+    const url = await up.url();
+    const body = /-d '(\{.*\})'/.exec(up.output)?.[1] ?? '';
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body });
+    expect(JSON.parse(body)).to.include({ model: 'demo' });
+    expect(response.status).to.equal(200);
+    expect(await response.text()).to.include('data: [DONE]');
+    up.child.kill('SIGINT');
+    expect(await up.exit).to.equal(0);
+  });
+
+  it('serves again after its worker was killed', async () => {
+    up = new Up([], cache);
+    const url = await up.url();
+    const [run] = await readdir(join(cache, 'stator', 'run'));
+    expect(run).to.equal(String(up.child.pid));
+    const worker = await childOf(up.child.pid ?? -1);
+    process.kill(worker, 'SIGKILL');
+    while (!up.output.includes('worker crashed; restarting')) await delay(20);
+    for (;;) {
+      const next = await childOf(up.child.pid ?? -1).catch(() => worker);
+      if (next !== worker) break;
+      await delay(20);
+    }
+    const say = ['chat', '--url', url, '-m', 'hello', '--max-tokens', '4'];
+    for (;;) {
+      const { code } = await runStator(say);
+      if (code === 0) break;
+      await delay(100);
+    }
+  });
+
+  it('takes its worker along however it ends', async () => {
+    up = new Up([], cache);
+    await up.url();
+    const worker = await childOf(up.child.pid ?? -1);
+    up.child.kill('SIGKILL');
+    await up.exit;
+    while (isAlive(worker)) await delay(20);
+  });
+
+  it('names the busy port and the flag', async () => {
+    const holder = createServer();
+    await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
+    const { port } = holder.address() as AddressInfo;
+    const run = await runStator(['up', '--engine', 'mocker', '--port', String(port)], {
+      env: { XDG_CACHE_HOME: cache },
+    });
+    await new Promise((resolve) => holder.close(resolve));
+    expect(run.code).to.equal(1);
+    expect(run.stderr).to.include(`Port ${port}`).and.include('--port');
+  });
+
+  it('shows why the worker does not start', async () => {
+    const env = { XDG_CACHE_HOME: cache };
+    const run = await runStator(['up', '--engine', 'mocker', '--port', '0', '--', '--max-sequence', '1'], { env });
+    expect(run.code).to.equal(1);
+    expect(run.stderr).to.include('worker-0 ended with code 2').and.include('Did you mean --max-sequences?');
+  });
+});
+
+async function childOf(pid: number): Promise<number> {
+  const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ');
+  const [first] = children.filter((each) => each !== '');
+  if (first === undefined) throw new Error(`${pid} has no child`);
+  return Number(first);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
