@@ -32,6 +32,13 @@ export class Drainer {
     return this.#o.models.hosts.reduce((sum, host) => sum + host.running, 0);
   }
 
+  /** What sequences end with that are cancelled now; undefined before the grace is over. */
+  get cause(): StatorError | undefined {
+    // Timers may fire a little early.
+    if (performance.now() < this.#deadlineMs - 5) return undefined;
+    return new StatorError('draining', 'the worker stopped before the sequence ended', { retryable: true });
+  }
+
   /** Begins to drain; resolves when nothing runs any more. A later call may shorten the grace, never lengthen it. */
   drain(graceMs = this.#o.graceMs): Promise<void> {
     this.#deadlineMs = Math.min(this.#deadlineMs, performance.now() + graceMs);
@@ -50,8 +57,7 @@ export class Drainer {
     await this.#untilIdle(() => performance.now() >= this.#deadlineMs);
     if (this.remaining === 0) return;
     telemetry.log.warn({ remaining: this.remaining }, 'the grace is over: what still runs is aborted');
-    const error = new StatorError('draining', 'the worker stopped before the sequence ended', { retryable: true });
-    for (const host of this.#o.models.hosts) host.abortAll(error);
+    for (const host of this.#o.models.hosts) host.abortAll(this.cause);
     const giveUpMs = performance.now() + settleMs;
     await this.#untilIdle(() => performance.now() >= giveUpMs);
   }

@@ -103,7 +103,7 @@ class Worker implements WorkerService {
   }
 
   get #runner(): SessionRunner {
-    this.#sessionRunner ??= new SessionRunner(this.#models, this.context.state);
+    this.#sessionRunner ??= new SessionRunner(this.context);
     return this.#sessionRunner;
   }
   #sessionRunner: SessionRunner | undefined;

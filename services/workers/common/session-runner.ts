@@ -1,6 +1,7 @@
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { SequenceRunner, SessionSequence } from '#lib/rpc/session/server.ts';
+import type { Drainer } from './drain.ts';
 import type { EngineHost } from './host.ts';
 import type { WorkerModels } from './models.ts';
 import type { RunningSequence } from './sequence.ts';
@@ -10,11 +11,13 @@ import type { WorkerState } from './state.ts';
 export class SessionRunner implements SequenceRunner {
   readonly #models: WorkerModels;
   readonly #state: WorkerState;
+  readonly #drainer: Drainer;
   readonly #running = new WeakMap<SessionSequence, { readonly host: EngineHost; readonly sequence: RunningSequence }>();
 
-  constructor(models: WorkerModels, state: WorkerState) {
-    this.#models = models;
-    this.#state = state;
+  constructor(parts: { readonly models: WorkerModels; readonly state: WorkerState; readonly drainer: Drainer }) {
+    this.#models = parts.models;
+    this.#state = parts.state;
+    this.#drainer = parts.drainer;
   }
 
   submit(slot: SessionSequence, request: GenerateRequest): void {
@@ -27,6 +30,7 @@ export class SessionRunner implements SequenceRunner {
 
   cancel(slot: SessionSequence): void {
     const running = this.#running.get(slot);
-    running?.host.cancel(running.sequence);
+    // The session cancels by itself when a drain's grace is over; another worker may then continue.
+    running?.host.cancel(running.sequence, this.#drainer.cause);
   }
 }

@@ -1,6 +1,9 @@
+import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { GenerateRequestSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { Recorder } from '#lib/rpc/testing/recorder.ts';
 import { until } from '#lib/rpc/testing/wait.ts';
 import { MockerEngine } from './engine.ts';
 import { collect, rejection, startTestWorker, type TestWorker } from './testing.ts';
@@ -87,6 +90,21 @@ describe('worker: life', () => {
     await until(() => test.worker.context.drainer.remaining === 1, 'the sequence runs');
     await test.worker.stop();
     expect(await running).to.include({ code: 'draining', retryable: true });
+  });
+
+  it('aborts sequences of sessions in the same way', async () => {
+    await using test = await startTestWorker({ engine: { stepMs: 5 }, config: { shutdownGraceSeconds: 0 } });
+    const session = test.openSession();
+    await session.ready(AbortSignal.timeout(5000));
+    const recorder = new Recorder();
+    session.submit(
+      create(GenerateRequestSchema, { tokenIds: [50], stop: { maxTokens: 8000, ignoreEos: true } }),
+      recorder,
+    );
+    await until(() => test.worker.context.drainer.remaining === 1, 'the sequence runs');
+    await test.worker.stop();
+    await recorder.ended;
+    expect(recorder.finished[0]?.error).to.include({ code: 'draining', retryable: true });
   });
 
   it('ends with its engine: sequences fail retryably, the registration goes, the service rejects', async () => {
