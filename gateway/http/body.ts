@@ -24,7 +24,9 @@ async function readBytes(exchange: Exchange, limitBytes: number): Promise<Buffer
   }
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Giving up early must not destroy the connection: the answer goes over it.
+  const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+  for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > limitBytes) {
       if (request.httpVersionMajor < 2) response.setHeader('connection', 'close');

@@ -61,7 +61,7 @@ export async function preparePrompt(
     kvBlockSize: prepared.kvBlockSize,
     media: prepared.media,
     text: request.returnPromptText ? promptText(request, prepared.text, prepared.tokenIds, tokens) : '',
-    maxTokens: outputBudget(card, prepared.tokenIds.length, request.stop.maxTokens),
+    maxTokens: outputBudget(card, request, prepared.tokenIds.length),
     tokens,
     logprobs: null,
   };
@@ -83,7 +83,9 @@ function promptText(
 }
 
 /** Most output tokens: what was asked for, or what the context leaves. */
-export function outputBudget(card: ModelCard, promptTokens: number, asked: number | null): number {
+function outputBudget(card: ModelCard, request: GenerationRequest, promptTokens: number): number {
+  const asked = request.stop.maxTokens;
+  const field = request.prompt.case === 'chat' ? 'messages' : 'prompt';
   const context = card.limits?.contextLength ?? 0;
   const mostOutput = card.limits?.maxOutputTokens ?? 0;
   const wanted = asked ?? 0;
@@ -92,7 +94,7 @@ export function outputBudget(card: ModelCard, promptTokens: number, asked: numbe
     throw new StatorError(
       'context_length_exceeded',
       `This model's maximum context length is ${context} tokens. However, the request has ${promptTokens} tokens of prompt${outputs}.`,
-      { field: 'messages', facts: { limit: context, actual: promptTokens + wanted } },
+      { field, facts: { limit: context, actual: promptTokens + wanted } },
     );
   }
   if (mostOutput > 0 && wanted > mostOutput) {
