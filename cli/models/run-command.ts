@@ -24,7 +24,6 @@ export function runCommand(
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(signal === undefined ? {} : { signal }),
-      ...(timeoutMs === undefined ? {} : { timeout: timeoutMs, killSignal: 'SIGKILL' as const }),
     });
     let output = '';
     const take = (chunk: Buffer): void => {
@@ -32,7 +31,13 @@ export function runCommand(
     };
     child.stdout.on('data', take);
     child.stderr.on('data', take);
-    child.on('error', (error) => resolve({ status: undefined, output: `${output}${error.message}` }));
-    child.on('close', (status) => resolve({ status: status ?? undefined, output }));
+    // spawn's own timeout would keep this process alive after a command that does not exist.
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const end = (result: CommandResult): void => {
+      clearTimeout(timer);
+      resolve(result);
+    };
+    child.on('error', (error) => end({ status: undefined, output: `${output}${error.message}` }));
+    child.on('close', (status) => end({ status: status ?? undefined, output }));
   });
 }
