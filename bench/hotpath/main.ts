@@ -6,7 +6,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type BenchOptions, type BenchReport, type BenchRow, benchRow, median } from '#bench/report.ts';
+import { ANCHOR, CHOSEN } from '#bench/transport/variants.ts';
 import type { FromChild, ToChild } from './child.ts';
+import { type FrameCost, measureFrames } from './frames.ts';
 import type { Plan } from './plan.ts';
 
 const widths = [1, 64, 256];
@@ -22,7 +24,9 @@ interface Costs {
   readonly gateway: number;
   readonly worker: number;
   readonly receiver: number;
-  readonly receiverWorker: number;
+  /** The session by itself, and own framing on a bare TCP socket. */
+  readonly frames: FrameCost;
+  readonly rawFrames: FrameCost;
   readonly rawSse: number;
   /** Gateway and receiver where every step brings several tokens of each stream. */
   readonly burstGateway: number;
@@ -61,6 +65,14 @@ function rowsOf(width: number, rounds: readonly Costs[]): BenchRow[] {
       line: `${width} streams, session at the gateway`,
       unit,
       ours: cost((costs) => costs.receiver),
+      anchor: cost((costs) => costs.rawFrames.gateway),
+      ...target,
+    }),
+    benchRow({
+      line: `${width} streams, session at the worker`,
+      unit,
+      ours: cost((costs) => costs.frames.worker),
+      anchor: cost((costs) => costs.rawFrames.worker),
       ...target,
     }),
     benchRow({
@@ -90,15 +102,18 @@ async function measureAll(width: number, timing: Timing): Promise<Costs> {
   const receiver = await measureReceiver(width, 1, timing);
   const rawSse = await measureRawSse(width, timing);
   const several = await measureGateway(width, burst, timing);
-  const severalReceiver = await measureReceiver(width, burst, timing);
+  const burstReceiver = await measureReceiver(width, burst, timing);
+  const frames = await measureFrames(CHOSEN, { width, stepMs, ...timing });
+  const rawFrames = await measureFrames(ANCHOR, { width, stepMs, ...timing });
   return {
     gateway: one.gateway,
     worker: one.worker,
-    receiver: receiver.receiver,
-    receiverWorker: receiver.worker,
+    receiver,
+    frames,
+    rawFrames,
     rawSse,
     burstGateway: several.gateway,
-    burstReceiver: severalReceiver.receiver,
+    burstReceiver,
   };
 }
 
@@ -116,16 +131,12 @@ async function measureGateway(
   });
 }
 
-async function measureReceiver(
-  width: number,
-  tokens: number,
-  timing: Timing,
-): Promise<{ receiver: number; worker: number }> {
+async function measureReceiver(width: number, tokens: number, timing: Timing): Promise<number> {
   return withProcesses({ width, burst: tokens, stepMs }, async (start) => {
     const worker = await start('worker.ts');
     const receiver = await start('receiver.ts', worker.address);
-    const [receiverCost = 0, workerCost = 0] = await measure([receiver.child, worker.child], timing);
-    return { receiver: receiverCost, worker: workerCost };
+    const [cost = 0] = await measure([receiver.child], timing);
+    return cost;
   });
 }
 
