@@ -84,7 +84,7 @@ export class EngineHost {
   }
 
   /** Checks and takes a sequence; `sink.finished` follows exactly once. Throws StatorError to refuse it. */
-  submit(request: GenerateRequest, sink: SequenceSink): RunningSequence {
+  submit(request: GenerateRequest, sink: SequenceSink, o: { readonly selfTest?: boolean } = {}): RunningSequence {
     if (this.#failed !== undefined) throw this.#failed;
     checkGenerateRequest(request, this.card, Date.now());
     const handle = this.#takeHandle();
@@ -94,6 +94,7 @@ export class EngineHost {
       sink,
       span: startSequenceSpan(this.#o.telemetry.tracer, request, this.card.name),
       submittedMs: performance.now(),
+      selfTest: o.selfTest ?? false,
       outputTokens: 0,
       endsAs: undefined,
       deadline: undefined,
@@ -184,7 +185,7 @@ export class EngineHost {
     for (let i = 0; i < handles.length; i++) {
       const sequence = this.#running.get(handles[i] ?? 0);
       if (sequence === undefined) continue;
-      if (sequence.outputTokens === 0)
+      if (sequence.outputTokens === 0 && !sequence.selfTest)
         this.#metrics?.firstTokenSeconds.observe((performance.now() - sequence.submittedMs) / 1000);
       sequence.outputTokens++;
       const entry = sequence.sink.addToken(tokenIds[i] ?? 0);
@@ -220,7 +221,7 @@ export class EngineHost {
     this.#unindex(sequence);
     this.#lastActivityMs = performance.now();
     const outcome = outcomeOf(info);
-    this.#metrics?.requests(outcome);
+    if (!sequence.selfTest) this.#metrics?.requests(outcome);
     sequence.span.setAttributes({ 'stator.output_tokens': sequence.outputTokens, 'stator.outcome': outcome });
     if (info.error !== undefined)
       sequence.span.setStatus({ code: SpanStatusCode.ERROR, message: info.error.message ?? '' });
@@ -237,7 +238,7 @@ export class EngineHost {
   }
 
   #refused(sequence: RunningSequence, error: StatorError): void {
-    this.#metrics?.requests(error.code);
+    if (!sequence.selfTest) this.#metrics?.requests(error.code);
     sequence.span.setStatus({ code: SpanStatusCode.ERROR, message: error.message });
     sequence.span.end();
   }

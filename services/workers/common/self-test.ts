@@ -3,7 +3,7 @@ import { GenerateRequestSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { type ModelCard, Pooling, Task } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { EngineHost } from './host.ts';
-import { fromSequenceError } from './sequence.ts';
+import { fromSequenceError, type SequenceSink } from './sequence.ts';
 
 /** Has the engine really compute something: a few tokens, or a vector where it only embeds. Throws what it failed with. */
 export async function selfTest(
@@ -28,12 +28,13 @@ function generate(host: EngineHost, o: { readonly tokens: number; readonly timeo
     cache: { bypassPrefixCache: true, cacheSalt: 'stator-self-test' },
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const sequence = host.submit(request, {
+  const sink: SequenceSink = {
     addToken: () => 0,
     addLogprobs: () => {},
     prefilled: () => {},
     finished: ({ error }) => (error === undefined ? resolve() : reject(fromSequenceError(error))),
-  });
+  };
+  const sequence = host.submit(request, sink, { selfTest: true });
   const late = new StatorError('deadline_exceeded', `no token within ${o.timeoutMs} ms`);
   const timer = setTimeout(() => {
     host.cancel(sequence, late);

@@ -17,6 +17,8 @@ export interface RunningSequence {
   readonly sink: SequenceSink;
   readonly span: Span;
   readonly submittedMs: number;
+  /** The worker's own test, which is no request. */
+  readonly selfTest: boolean;
   outputTokens: number;
   /** What its end is called when the worker itself cancels it. */
   endsAs: StatorError | undefined;

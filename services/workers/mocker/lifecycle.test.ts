@@ -35,6 +35,7 @@ describe('worker: life', () => {
     const info = await test.client.getEngineInfo({});
     expect(info.instance?.instanceId).to.equal(77n);
     expect(info.frameVersion).to.equal(1);
+    await collect(test.client.generate({ prompt: 'one', stop: { maxTokens: 1, ignoreEos: true } }));
     const metrics = await test.telemetry.metrics.metrics();
     expect(metrics).to.match(/stator_worker_requests_total\{model="synthetic",outcome="length"\} 1/);
     expect(metrics).to.match(/stator_worker_running_sequences\{model="synthetic"\} 0/);
