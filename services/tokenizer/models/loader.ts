@@ -44,7 +44,7 @@ async function loadTokenizerJson(model: ModelSet, artifacts: ArtifactStore, sign
 /** The GGUF file itself where this machine has it; else a file with its head, which is all that the vocabulary needs. */
 async function ggufPath(model: ModelSet, artifacts: ArtifactStore, signal: AbortSignal): Promise<string> {
   const weights = required(model, Artifact_Kind.WEIGHTS, 'GGUF file');
-  const local = await artifacts.local(weights);
+  const local = await artifacts.localOfSize(weights);
   if (local !== null) return local;
   const name = `${Buffer.from(weights.sha256).toString('hex')}.head.gguf`;
   const cached = artifacts.path(name);
