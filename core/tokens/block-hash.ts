@@ -14,7 +14,7 @@ export type HashBlocks = (
 ) => BlockHashes;
 
 /** Seed of unsalted local hashes, and of every chain. */
-export const blockHashSeed = 1337n;
+const blockHashSeed = 1337n;
 
 /**
  * Block hashes in plain TypeScript, equal to the native ones (and to Dynamo's): the oracle of tests, and what runs where

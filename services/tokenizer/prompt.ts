@@ -75,7 +75,7 @@ async function encode(
   return { ids: whole, text, cachedTokens, encodeMs };
 }
 
-export function checkLength(context: TokenizerContext, text: string): void {
+function checkLength(context: TokenizerContext, text: string): void {
   if (text.length <= context.maxTextLength) return;
   throw new StatorError(
     'payload_too_large',

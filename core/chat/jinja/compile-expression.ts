@@ -175,7 +175,7 @@ function compileCall(callee: Expression, args: Arguments): Evaluate {
 }
 
 /** A filter on a value; without an operand it works on what it is given, for filter blocks. */
-export function compileFilter(name: string, operand: Expression | null, args: Arguments): Evaluate {
+function compileFilter(name: string, operand: Expression | null, args: Arguments): Evaluate {
   if (operand === null) throw fail('a filter needs an operand');
   const of = compileExpression(operand);
   const apply = compileFilterCall(name, args);

@@ -172,7 +172,7 @@ function orderText(a: string, b: string): number {
   return -1;
 }
 
-export function contains(container: Value, item: Value): boolean {
+function contains(container: Value, item: Value): boolean {
   if (typeof container === 'string') {
     if (typeof item === 'string') return container.includes(item);
     throw fail(`'in <string>' requires string as left operand, not ${typeName(item)}`);

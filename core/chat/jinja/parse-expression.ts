@@ -23,7 +23,7 @@ function endsTuple(stream: TokenStream): boolean {
   return stream.is('block-end') || stream.is('print-end') || stream.is('operator', ')') || stream.is('name', 'in');
 }
 
-export const noArguments: Arguments = { positional: [], named: [], spread: null, spreadNamed: null };
+const noArguments: Arguments = { positional: [], named: [], spread: null, spreadNamed: null };
 
 function parseCondition(stream: TokenStream): Expression {
   let yes = parseOr(stream);
@@ -229,7 +229,7 @@ function parseSubscript(stream: TokenStream, of: Expression): Expression {
   return { kind: 'item', of, key: pending };
 }
 
-export function parseArguments(stream: TokenStream): Arguments {
+function parseArguments(stream: TokenStream): Arguments {
   stream.expect('operator', '(');
   const positional: Expression[] = [];
   const named: (readonly [string, Expression])[] = [];
