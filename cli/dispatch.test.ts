@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { packageRoot } from '#lib/config/package.ts';
 import { commands } from './commands.ts';
-import { packageRoot } from './package.ts';
 import { settingTables } from './setting-tables.ts';
 import { runStator } from './stator.test-support.ts';
 

@@ -1,7 +1,7 @@
 import { closest } from '#lib/config/nearest.ts';
+import { packageVersion } from '#lib/config/package.ts';
 import { type Command, commands } from './commands.ts';
 import { commandsHelp } from './help.ts';
-import { packageVersion } from './package.ts';
 
 const USAGE_ERROR = 2;
 

@@ -7,6 +7,7 @@ import { createRpcClient } from '#lib/rpc/client.ts';
 import { EngineSession } from '#lib/rpc/session/client.ts';
 import type { RpcTarget } from '#lib/rpc/target.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
+import { targetOf } from '#lib/service/security.ts';
 import type { GatewayLinks } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
 import { RemoteRouter } from './routing/remote-router.ts';
@@ -20,12 +21,6 @@ import type { WorkerSession } from './workers/worker-session.ts';
 /** Messages to a router that may wait; far more than one request at a time each could cause. */
 const maxRouterOutbox = 65_536;
 const longestBackoffMs = 5000;
-
-export function tlsOf(config: GatewayConfig): { tls?: { cert: string; key: string; ca?: string } } {
-  const { tlsCert: cert, tlsKey: key, tlsCa: ca } = config;
-  if (cert === undefined || key === undefined) return {};
-  return { tls: ca === undefined ? { cert, key } : { cert, key, ca } };
-}
 
 /** How a gateway reaches the other services: over the network, or by the parts that its caller gave it. */
 export class ServiceLinks implements GatewayLinks, WorkerConnector {
@@ -97,13 +92,7 @@ export class ServiceLinks implements GatewayLinks, WorkerConnector {
   }
 
   #target(instance: Instance): RpcTarget {
-    const { tls } = tlsOf(this.#config);
-    const { internalToken } = this.#config;
-    return {
-      address: instance.address,
-      ...(instance.tls && tls !== undefined ? { tls } : {}),
-      ...(internalToken === undefined ? {} : { internalToken }),
-    };
+    return targetOf(instance, this.#config);
   }
 
   #gatewayId(): string {

@@ -1,20 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { hostname } from 'node:os';
-import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
-import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { Discovery, DownReason, Registration, Watch } from '#lib/discovery/discovery.ts';
 import { startRpcServer } from '#lib/rpc/server.ts';
+import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
+import { serverTls } from '#lib/service/security.ts';
 import { buildContext } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
 import { inferenceHandlers } from './handlers/inference.ts';
 import { HttpEdge } from './http/http-server.ts';
 import type { RouterClient } from './routing/router-client.ts';
-import { ServiceLinks, tlsOf } from './service-links.ts';
+import { ServiceLinks } from './service-links.ts';
 
 /** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
 export interface GatewayOverrides {
@@ -50,7 +50,7 @@ export async function startGateway(
     http: (request, response) => edge.handle(request as IncomingMessage, response as ServerResponse),
     requireAuth: false,
     maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
-    ...tlsOf(config),
+    ...serverTls(config),
   });
   let registration: Registration | null = null;
   let stopping: Promise<void> | null = null;
@@ -70,24 +70,19 @@ export async function startGateway(
   };
   try {
     const address = config.advertise ?? server.address;
-    registration = await parts.discovery.register(describe(config, parts, address));
+    registration = await parts.discovery.register(
+      describeInstance({
+        instanceId: parts.instanceId,
+        kind: ServiceKind.GATEWAY,
+        address,
+        tls: config.tlsCert !== undefined,
+      }),
+    );
   } catch (thrown) {
     await stopOnce();
     throw thrown;
   }
   return { address: server.address, context, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
-}
-
-function describe(config: GatewayConfig, parts: ServiceParts, address: string): Instance {
-  return create(InstanceSchema, {
-    instanceId: parts.instanceId,
-    kind: ServiceKind.GATEWAY,
-    address,
-    tls: config.tlsCert !== undefined,
-    state: InstanceState.READY,
-    startedUnixMs: BigInt(Date.now()),
-    host: hostname(),
-  });
 }
 
 function followDiscovery(discovery: Discovery, context: GatewayContext, links: ServiceLinks): Watch {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
+import { packageVersion } from '#lib/config/package.ts';
 import { runMain } from '#lib/service/run.ts';
-import { packageVersion } from '../package.ts';
 import { Progress } from '../ui/progress.ts';
 import { readyBanner } from './banner.ts';
 import { openRunDirectory, runDirectory } from './run-directory.ts';

@@ -1,15 +1,15 @@
-import { hostname } from 'node:os';
-import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Thresholds } from '#core/routing/thresholds.ts';
 import { ActiveRequests } from '#core/sequences/active-requests.ts';
-import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { RouterService as Contract, KvIndexService } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { createRpcClient } from '#lib/rpc/client.ts';
 import { startRpcServer } from '#lib/rpc/server.ts';
+import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
+import { serverSecurity, targetOf } from '#lib/service/security.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
 import { explain } from './handlers/explain.ts';
@@ -49,10 +49,17 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
       router.service(KvIndexService, {});
     },
     telemetry,
-    ...security(config),
+    ...serverSecurity(config),
   });
   const address = config.advertise ?? server.address;
-  const registration = await discovery.register(describe(instanceId, address, config));
+  const registration = await discovery.register(
+    describeInstance({
+      instanceId,
+      kind: ServiceKind.ROUTER,
+      address,
+      tls: config.tlsCert !== undefined,
+    }),
+  );
   await Promise.race([context.workers.synced, aborted(parts.shutdown)]);
   const client = createLocalRouter(context.reservations, 'local');
   let stopped: Promise<void> | undefined;
@@ -127,13 +134,7 @@ function pollOf(
   instance: Instance,
   listener: Parameters<ConstructorParameters<typeof Workers>[0]['startPoll']>[1],
 ): ReturnType<typeof startLoadPoll> {
-  const { tls, internalToken } = { tls: undefined, internalToken: undefined, ...security(config) };
-  const target = {
-    address: instance.address,
-    ...(instance.tls && tls !== undefined ? { tls } : {}),
-    ...(internalToken === undefined ? {} : { internalToken }),
-  };
-  const { client, close } = createRpcClient(EngineService, target, telemetry);
+  const { client, close } = createRpcClient(EngineService, targetOf(instance, config), telemetry);
   return startLoadPoll({ client, intervalMs: config.loadPollMs, onClose: close, ...listener });
 }
 
@@ -158,25 +159,6 @@ function defaultThresholds({
     ...(busyDecodeBlocks > 0 ? { activeDecodeBlocks: busyDecodeBlocks } : {}),
     ...(busyPrefillTokens > 0 ? { activePrefillTokens: busyPrefillTokens } : {}),
     ...(busyPrefillTokensFraction > 0 ? { activePrefillTokensFraction: busyPrefillTokensFraction } : {}),
-  };
-}
-
-function describe(instanceId: bigint, address: string, config: RouterConfig): Instance {
-  return create(InstanceSchema, {
-    instanceId,
-    kind: ServiceKind.ROUTER,
-    address,
-    tls: config.tlsCert !== undefined,
-    state: InstanceState.READY,
-    startedUnixMs: BigInt(Date.now()),
-    host: hostname(),
-  });
-}
-
-function security({ tlsCert: cert, tlsKey: key, tlsCa: ca, internalToken }: RouterConfig) {
-  return {
-    ...(cert === undefined || key === undefined ? {} : { tls: { cert, key, ...(ca === undefined ? {} : { ca }) } }),
-    ...(internalToken === undefined ? {} : { internalToken }),
   };
 }
 

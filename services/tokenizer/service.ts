@@ -1,12 +1,12 @@
-import { hostname } from 'node:os';
-import { create } from '@bufbuild/protobuf';
 import type { Client, ServiceImpl } from '@connectrpc/connect';
 import { TemplateCache } from '#core/chat/render.ts';
-import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { TokenizerService as Contract } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { createLocalClient } from '#lib/rpc/local.ts';
 import { startRpcServer } from '#lib/rpc/server.ts';
+import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
+import { serverSecurity, targetOf } from '#lib/service/security.ts';
 import { hashBlocks } from '#native/tokens/index.ts';
 import { rpcFetch } from './artifacts/fetch.ts';
 import { ArtifactStore } from './artifacts/store.ts';
@@ -47,11 +47,18 @@ export async function startTokenizer(config: TokenizerConfig, parts: ServicePart
     services: [Contract],
     routes: (router) => void router.service(Contract, implementation),
     telemetry,
-    ...security(config),
+    ...serverSecurity(config),
     maxRequestBytes: config.maxTextBytes * 4,
   });
   const address = config.advertise ?? server.address;
-  const registration = await discovery.register(describe(instanceId, address, config));
+  const registration = await discovery.register(
+    describeInstance({
+      instanceId,
+      kind: ServiceKind.TOKENIZER,
+      address,
+      tls: config.tlsCert !== undefined,
+    }),
+  );
   let stopped: Promise<void> | undefined;
   const shutDown = async (): Promise<void> => {
     server.setServing(false);
@@ -69,8 +76,10 @@ export async function startTokenizer(config: TokenizerConfig, parts: ServicePart
 
 function createModels(config: TokenizerConfig, parts: ServiceParts, metrics: TokenizerMetrics): Models {
   const { telemetry, discovery } = parts;
-  const target = (worker: Instance) => ({ address: worker.address, ...clientSecurity(config, worker.tls) });
-  const artifacts = new ArtifactStore({ folder: config.artifactCache, fetch: rpcFetch(target, telemetry) });
+  const artifacts = new ArtifactStore({
+    folder: config.artifactCache,
+    fetch: rpcFetch((worker) => targetOf(worker, config), telemetry),
+  });
   return new Models({
     discovery,
     load: (model, signal) => loadVocabulary(model, artifacts, signal),
@@ -109,33 +118,5 @@ function createImplementation(context: TokenizerContext): ServiceImpl<typeof Con
     ...decode(context),
     ...countTokens(context),
     ...getTokenizer(context),
-  };
-}
-
-function describe(instanceId: bigint, address: string, config: TokenizerConfig): Instance {
-  return create(InstanceSchema, {
-    instanceId,
-    kind: ServiceKind.TOKENIZER,
-    address,
-    tls: config.tlsCert !== undefined,
-    state: InstanceState.READY,
-    startedUnixMs: BigInt(Date.now()),
-    host: hostname(),
-  });
-}
-
-function security(config: TokenizerConfig) {
-  const { tlsCert: cert, tlsKey: key, tlsCa: ca, internalToken } = config;
-  return {
-    ...(cert === undefined || key === undefined ? {} : { tls: { cert, key, ...(ca === undefined ? {} : { ca }) } }),
-    ...(internalToken === undefined ? {} : { internalToken }),
-  };
-}
-
-function clientSecurity(config: TokenizerConfig, tls: boolean) {
-  const { tls: files, internalToken } = { tls: undefined, internalToken: undefined, ...security(config) };
-  return {
-    ...(tls && files !== undefined ? { tls: files } : {}),
-    ...(internalToken === undefined ? {} : { internalToken }),
   };
 }

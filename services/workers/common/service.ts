@@ -1,14 +1,13 @@
-import { hostname } from 'node:os';
-import { create } from '@bufbuild/protobuf';
-import { InstanceSchema, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { defaultSettings, type SettingsOf } from '#lib/config/settings.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
 import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { SessionServer } from '#lib/rpc/session/server.ts';
+import { describeInstance } from '#lib/service/instance.ts';
 import type { RunningService, ServiceParts } from '#lib/service/run.ts';
+import { serverSecurity } from '#lib/service/security.ts';
 import type { serviceSettings } from '#lib/service/settings.ts';
-import { bootId } from './boot-id.ts';
 import { Canary } from './canary.ts';
 import { type WorkerConfig, workerSettings } from './config.ts';
 import type { WorkerContext } from './context.ts';
@@ -123,7 +122,7 @@ class Worker implements WorkerService {
       services: [EngineService],
       routes: (router) => void router.service(EngineService, implementation),
       telemetry,
-      ...security(this.#config),
+      ...serverSecurity(this.#config),
     });
     this.#server.setServing(false);
     this.address = this.#config.advertise ?? this.#server.address;
@@ -190,14 +189,11 @@ class Worker implements WorkerService {
 
   #createContext(server: RpcServer, address: string): WorkerState {
     const { parts, kind, name } = this.#o;
-    const instance = create(InstanceSchema, {
+    const instance = describeInstance({
       instanceId: parts.instanceId,
       kind: ServiceKind.WORKER,
       address,
       tls: this.#config.tlsCert !== undefined,
-      startedUnixMs: BigInt(Date.now()),
-      host: hostname(),
-      bootId: bootId(),
       name: name ?? `${kind}-${parts.instanceId.toString(16).slice(0, 8)}`,
     });
     const state = new WorkerState(instance, this.#models, parts.telemetry, (serving) => server.setServing(serving));
@@ -221,12 +217,4 @@ class Worker implements WorkerService {
     };
     return state;
   }
-}
-
-function security(config: WorkerConfig) {
-  const { tlsCert: cert, tlsKey: key, tlsCa: ca, internalToken } = config;
-  return {
-    ...(cert !== undefined && key !== undefined && { tls: { cert, key, ...(ca !== undefined && { ca }) } }),
-    ...(internalToken !== undefined && { internalToken }),
-  };
 }
