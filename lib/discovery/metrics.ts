@@ -1,5 +1,6 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Counter, Gauge, Registry } from 'prom-client';
 import { type ServiceKind, ServiceKindSchema } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
 
 export interface DiscoveryMetrics {
   readonly instances: Gauge<'kind'>;
@@ -33,23 +34,31 @@ export class ConnectedState {
 /** The discovery metrics of a registry; two discoveries of one process share them. */
 export function discoveryMetrics(registry: Registry): DiscoveryMetrics {
   return {
-    instances: gauge(registry, 'stator_discovery_instances', 'Instances that are up, by kind.', ['kind']),
-    events: counter(registry, 'stator_discovery_events_total', 'Changes seen, by type: up, change, down.', ['type']),
-    leaseLosses: counter(registry, 'stator_discovery_lease_losses_total', 'Own registrations found lost and renewed.'),
-    reconnects: counter(
+    instances: gaugeOf(registry, 'stator_discovery_instances', 'Instances that are up, by kind.', ['kind']),
+    events: counterOf(registry, 'stator_discovery_events_total', 'Changes seen, by type: up, change, down.', ['type']),
+    leaseLosses: counterOf(
+      registry,
+      'stator_discovery_lease_losses_total',
+      'Own registrations found lost and renewed.',
+    ),
+    reconnects: counterOf(
       registry,
       'stator_discovery_reconnects_total',
       'Times that the back end was listed again after a fault.',
     ),
     connected: new ConnectedState(
-      gauge(registry, 'stator_discovery_connected', 'Whether the back end answers: 1, or 0 while the view may be old.'),
+      gaugeOf(
+        registry,
+        'stator_discovery_connected',
+        'Whether the back end answers: 1, or 0 while the view may be old.',
+      ),
     ),
-    invalidEntries: counter(
+    invalidEntries: counterOf(
       registry,
       'stator_discovery_invalid_entries_total',
       'Entries of the back end that were ignored as unreadable.',
     ),
-    listenerErrors: counter(registry, 'stator_discovery_listener_errors_total', 'Callbacks of watches that threw.'),
+    listenerErrors: counterOf(registry, 'stator_discovery_listener_errors_total', 'Callbacks of watches that threw.'),
   };
 }
 
@@ -57,26 +66,4 @@ export function discoveryMetrics(registry: Registry): DiscoveryMetrics {
 export function kindLabel(kind: ServiceKind): string {
   const value = ServiceKindSchema.value[kind];
   return value === undefined ? 'unknown' : value.localName.toLowerCase();
-}
-
-function gauge<L extends string = string>(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: L[] = [],
-): Gauge<L> {
-  const known = registry.getSingleMetric(name);
-  if (known instanceof Gauge) return known;
-  return new Gauge({ name, help, labelNames, registers: [registry] });
-}
-
-function counter<L extends string = string>(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: L[] = [],
-): Counter<L> {
-  const known = registry.getSingleMetric(name);
-  if (known instanceof Counter) return known;
-  return new Counter({ name, help, labelNames, registers: [registry] });
 }

@@ -1,5 +1,5 @@
 import type { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { counterOf, gaugeOf, histogramOf } from '#lib/rpc/metric-registry.ts';
+import { counterOf, gaugeOf, histogramOf } from '#lib/telemetry/metrics.ts';
 
 export interface TokenizerMetrics {
   readonly requests: Counter<'method' | 'result'>;

@@ -1,7 +1,7 @@
 import { Code, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import type { Registry } from 'prom-client';
+import { counterOf, histogramOf } from '#lib/telemetry/metrics.ts';
 import { toConnectError } from '../errors.ts';
-import { counterOf, histogramOf } from '../metric-registry.ts';
 import { observeStream } from '../streams.ts';
 
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];

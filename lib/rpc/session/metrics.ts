@@ -1,5 +1,5 @@
 import type { Counter, Gauge, Registry } from 'prom-client';
-import { counterOf, gaugeOf } from '../metric-registry.ts';
+import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
 
 /** What one side of sessions counts; `side` is `worker` or `gateway`. */
 export interface SessionMetrics {

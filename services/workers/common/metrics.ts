@@ -1,6 +1,6 @@
 import { type Counter, Gauge, type Histogram, type Registry } from 'prom-client';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
-import { counterOf, histogramOf } from '#lib/rpc/metric-registry.ts';
+import { counterOf, histogramOf } from '#lib/telemetry/metrics.ts';
 
 const longSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const stepSeconds = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1];
