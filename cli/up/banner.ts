@@ -9,7 +9,8 @@ export interface ReadyReport {
 export function readyBanner({ url, models, discovery, elapsed }: ReadyReport): string {
   const body = {
     model: models[0],
-    messages: [{ role: 'user', content: 'What is the capital of France?' }],
+    messages: [{ role: 'user', content: 'Why is the sky blue?' }],
+    temperature: 0,
     stream: true,
   };
   return `
