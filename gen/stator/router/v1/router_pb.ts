@@ -716,7 +716,7 @@ export const RoutedSchema: GenMessage<Routed> = /*@__PURE__*/
  */
 export type RouteRefused = Message<"stator.router.v1.RouteRefused"> & {
   /**
-   * Stable code of the error table: "worker_unavailable", "overloaded", "not_found", "deadline_exceeded", "invalid_argument".
+   * Stable code of the error table (docs/errors.md), for example "worker_unavailable", "overloaded", "not_ready", "model_not_found", "not_found", "unsupported" or "invalid_argument".
    *
    * @generated from field: string code = 1;
    */
