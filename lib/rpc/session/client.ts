@@ -54,7 +54,8 @@ const ACK_BYTES = 64 * 1024;
 
 /**
  * Gateway side of EngineService.Session: one stream to one worker, for many sequences. It connects at once and again whenever
- * the connection breaks; within the worker's grace period the session resumes and no sequence notices.
+ * the connection breaks; within the worker's grace period the session resumes and no sequence notices. Sequences are lost
+ * sooner where that is out of question: the address refuses connections, or what answers does not know the session.
  */
 export class EngineSession {
   readonly #o: EngineSessionOptions;
@@ -259,16 +260,17 @@ export class EngineSession {
     this.#link = undefined;
     this.#lastError = error;
     clearTimeout(this.#connectTimer);
-    if (final && this.#sessionId !== '') this.#forget(lostError('worker ended the session', error));
     if (this.#state === 'ready') {
       this.#log.warn({ err: error, inFlight: this.inFlight }, 'connection to the worker broke');
-      if (this.#sessionId !== '')
+      if (!final)
         this.#graceTimer = setTimeout(
           () => this.#forget(lostError('session could not be resumed in time', this.#lastError)),
           this.#graceMs,
         );
       this.#setState('reconnecting');
     }
+    // After the state, so that whoever hears of the loss cannot submit to the connection that is gone.
+    if (final && this.#sessionId !== '') this.#forget(lostError('session cannot be resumed', error));
     if (this.#state !== 'closed') this.#retryTimer = setTimeout(() => this.#connect(), this.#backoff.next());
   }
 

@@ -33,6 +33,8 @@ type SessionCall = ClientDuplexStream<SessionRequest, Uint8Array>;
 const METHOD = `/${EngineService.typeName}/${EngineService.method.session.name}`;
 /** How long a session that ends in good order may take before its connection is dropped. */
 const END_TIMEOUT_MS = 2000;
+/** How grpc-js words a channel whose address refused the connection; it passes the system's error on in no other form. */
+const REFUSED = /^No connection established\. Last error: Error: connect ECONNREFUSED\b/;
 
 /** Connections of a session by grpc-js, one channel each, so that no connection outlives its session (docs/decisions/0002). */
 export function grpcLink(options: GrpcLinkOptions): OpenLink {
@@ -63,7 +65,7 @@ function open(options: GrpcLinkOptions, events: LinkEvents): SessionLink {
   call.on('error', () => {});
   call.on('status', (ended: StatusObject | ServiceError) => {
     client.close();
-    events.onEnd(...endOf(ended));
+    events.onEnd(...endOf(ended, target.address));
   });
   return {
     send: (request) => void call.write(request),
@@ -103,8 +105,11 @@ function endInOrder(call: SessionCall): void {
   setTimeout(() => call.cancel(), END_TIMEOUT_MS).unref();
 }
 
-function endOf(ended: StatusObject): [StatorError, boolean] {
+/** Why a call ended, and whether its session is over with it. */
+function endOf(ended: StatusObject, address: string): [StatorError, boolean] {
   if (ended.code === status.OK) return [new StatorError('worker_unavailable', 'worker ended the session'), true];
+  if (ended.code === status.UNAVAILABLE && REFUSED.test(ended.details))
+    return [new StatorError('worker_unavailable', `nothing listens at ${address} (ECONNREFUSED)`), true];
   const trailer = new Headers({ 'grpc-status': String(ended.code), 'grpc-message': encodeURIComponent(ended.details) });
   const [encoded] = ended.metadata.get('grpc-status-details-bin');
   if (Buffer.isBuffer(encoded)) trailer.set('grpc-status-details-bin', encoded.toString('base64'));

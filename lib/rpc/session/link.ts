@@ -14,7 +14,10 @@ export interface SessionLink {
 export interface LinkEvents {
   /** Bytes of a SessionResponse, valid during the call. */
   onMessage(bytes: Uint8Array): void;
-  /** The connection is gone, once. `final`: the worker ended the session itself, so that it cannot be resumed. */
+  /**
+   * The connection is gone, once. `final`: the session cannot be resumed, because the worker ended it or because nobody
+   * listens at the worker's address any more.
+   */
   onEnd(error: StatorError, final: boolean): void;
 }
 
