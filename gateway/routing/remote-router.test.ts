@@ -175,4 +175,53 @@ describe('RouterSwitch', () => {
     expect(fallbacks).to.equal(2);
     routers.close();
   });
+
+  it('tells the next router of requests that run, whether it comes before or after the old one is gone', async () => {
+    const tests = [new TestRouter(), new TestRouter(), new TestRouter()];
+    const at = (index: number): TestRouter => tests[index] ?? new TestRouter();
+    const named = (instanceId: bigint) => ({ instanceId }) as Parameters<RouterSwitch['up']>[0];
+    const routers = new RouterSwitch(
+      ({ instanceId }) => open(at(Number(instanceId))),
+      localRouter(),
+      () => {},
+    );
+    routers.up(named(0n));
+    await until(() => routers.connected);
+    await routers.route(request, never);
+    routers.down(named(0n));
+    routers.prefillDone('r1');
+    routers.outputBlock('r1', 32);
+    routers.up(named(1n));
+    await until(() => at(1).received.at(-1)?.case === 'reannounce');
+    expect(at(1).received.at(-1)?.value).to.deep.include({ instanceId: 7n, prefillDone: true, outputTokens: 32 });
+    routers.up(named(2n));
+    await until(() => at(2).cases().includes('hello'));
+    routers.down(named(1n));
+    await until(() => at(2).received.at(-1)?.case === 'reannounce');
+    routers.finish('r1', { workerFailed: false });
+    await until(() => at(2).received.at(-1)?.case === 'finish');
+    routers.close();
+  });
+
+  it('forgets a request that ends while no router is known', async () => {
+    const tests = [new TestRouter(), new TestRouter()];
+    const at = (index: number): TestRouter => tests[index] ?? new TestRouter();
+    const named = (instanceId: bigint) => ({ instanceId }) as Parameters<RouterSwitch['up']>[0];
+    const routers = new RouterSwitch(
+      ({ instanceId }) => open(at(Number(instanceId))),
+      localRouter(),
+      () => {},
+    );
+    routers.up(named(0n));
+    await until(() => routers.connected);
+    await routers.route(request, never);
+    routers.down(named(0n));
+    routers.finish('r1', { workerFailed: false });
+    routers.up(named(1n));
+    await until(() => routers.connected);
+    await routers.route(create(RouteRequestSchema, { requestId: 'r2', model: 'm' }), never);
+    await until(() => at(1).cases().includes('route'));
+    expect(at(1).cases()).to.deep.equal(['hello', 'route']);
+    routers.close();
+  });
 });

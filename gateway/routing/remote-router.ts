@@ -19,7 +19,7 @@ interface Waiting {
 }
 
 /** A reservation that the router must hear of again if it restarts. */
-interface Reserved {
+export interface Reserved {
   readonly route: RouteRequest;
   readonly decision: RouteDecision;
   prefillDone: boolean;
@@ -54,7 +54,6 @@ export class RemoteRouter implements RouterClient {
   readonly #reserved = new Map<string, Reserved>();
   readonly #stop = new AbortController();
   #outbox: Outbox<SessionRequest> | null = null;
-  #routerInstance = 0n;
   #connected = false;
 
   constructor(options: RemoteRouterOptions) {
@@ -125,6 +124,21 @@ export class RemoteRouter implements RouterClient {
     this.#send({ case: 'finish', value: { requestId, workerFailed: o.workerFailed } });
   }
 
+  /** Takes over reservations of a router that is gone, and announces them. */
+  adopt(reservations: Iterable<Reserved>): void {
+    for (const reserved of reservations) {
+      this.#reserved.set(reserved.route.requestId, reserved);
+      if (this.#connected) this.#reannounce(reserved);
+    }
+  }
+
+  /** Gives up the reservations that are alive, for another router to adopt. */
+  release(): Reserved[] {
+    const reservations = [...this.#reserved.values()];
+    this.#reserved.clear();
+    return reservations;
+  }
+
   close(): void {
     this.#stop.abort();
     this.#outbox?.close();
@@ -152,25 +166,21 @@ export class RemoteRouter implements RouterClient {
     this.#send({ case: 'hello', value: { gatewayId: this.#options.gatewayId } });
     const responses = this.#options.client.session(outbox, { signal: this.#stop.signal });
     for await (const { message } of responses) {
-      if (message.case === 'welcome') this.#welcomed(message.value.instanceId);
+      if (message.case === 'welcome') this.#welcomed();
       else if (message.case === 'routed') this.#routed(message.value);
     }
   }
 
-  #welcomed(instanceId: bigint): void {
+  #welcomed(): void {
     // Every session that ends takes its reservations along, so any new one needs them again.
-    if (this.#routerInstance !== 0n) {
-      for (const { route, decision, prefillDone, outputTokens } of this.#reserved.values()) {
-        const { instanceId: worker, dataParallelRank } = decision;
-        this.#send({
-          case: 'reannounce',
-          value: { route, instanceId: worker, dataParallelRank, prefillDone, outputTokens },
-        });
-      }
-    }
-    this.#routerInstance = instanceId;
+    for (const reserved of this.#reserved.values()) this.#reannounce(reserved);
     this.#connected = true;
     this.#options.onStateChange(true);
+  }
+
+  #reannounce({ route, decision, prefillDone, outputTokens }: Reserved): void {
+    const { instanceId, dataParallelRank } = decision;
+    this.#send({ case: 'reannounce', value: { route, instanceId, dataParallelRank, prefillDone, outputTokens } });
   }
 
   #routed(routed: Routed): void {

@@ -1,7 +1,8 @@
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { RemoteRouter } from './remote-router.ts';
+import { Orphans } from './orphans.ts';
+import type { RemoteRouter, Reserved } from './remote-router.ts';
 import type { RouterClient } from './router-client.ts';
 
 /**
@@ -13,7 +14,8 @@ export class RouterSwitch implements RouterClient {
   readonly #fallback: RouterClient;
   readonly #onFallback: () => void;
   readonly #routers = new Map<bigint, RemoteRouter>();
-  readonly #owners = new Map<string, RouterClient>();
+  readonly #owners = new Map<string, Pick<RouterClient, 'prefillDone' | 'outputBlock' | 'finish'>>();
+  readonly #orphans = new Orphans();
 
   constructor(open: (instance: Instance) => RemoteRouter, fallback: RouterClient, onFallback: () => void) {
     this.#open = open;
@@ -28,13 +30,25 @@ export class RouterSwitch implements RouterClient {
 
   up(instance: Instance): void {
     if (this.#routers.has(instance.instanceId)) return;
-    this.#routers.set(instance.instanceId, this.#open(instance));
+    const router = this.#open(instance);
+    this.#routers.set(instance.instanceId, router);
+    this.#adopt(router, this.#orphans.take());
   }
 
-  /** A router that left discovery is let go; reservations it has are its session's and end with it. */
+  /** A router that left discovery is let go; another one, now or later, hears of the reservations it had. */
   down(instance: Instance): void {
-    this.#routers.get(instance.instanceId)?.close();
+    const router = this.#routers.get(instance.instanceId);
+    if (router === undefined) return;
     this.#routers.delete(instance.instanceId);
+    const reservations = router.release();
+    router.close();
+    const heir = this.#routers.values().next().value;
+    if (heir !== undefined) {
+      this.#adopt(heir, reservations);
+      return;
+    }
+    this.#orphans.add(reservations);
+    for (const { route } of reservations) this.#owners.set(route.requestId, this.#orphans);
   }
 
   async route(request: RouteRequest, signal: AbortSignal): Promise<RouteDecision> {
@@ -72,5 +86,10 @@ export class RouterSwitch implements RouterClient {
     for (const router of this.#routers.values()) router.close();
     this.#routers.clear();
     this.#fallback.close();
+  }
+
+  #adopt(router: RemoteRouter, reservations: readonly Reserved[]): void {
+    router.adopt(reservations);
+    for (const { route } of reservations) this.#owners.set(route.requestId, router);
   }
 }
