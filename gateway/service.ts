@@ -94,7 +94,7 @@ function followDiscovery(discovery: Discovery, context: GatewayContext, links: S
   const down = (instance: Instance, reason: DownReason): void => {
     if (instance.kind === ServiceKind.WORKER) context.workers.down(instance, reason);
     else if (instance.kind === ServiceKind.TOKENIZER) links.tokenizers.down(instance);
-    else if (instance.kind === ServiceKind.ROUTER) links.routers?.down(instance);
+    else if (instance.kind === ServiceKind.ROUTER) links.routers?.down(instance, reason);
   };
   return discovery.watch(undefined, { onUp: up, onChange: up, onDown: down });
 }

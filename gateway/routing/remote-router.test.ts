@@ -63,13 +63,13 @@ class TestRouter {
   }
 }
 
-function open(router: TestRouter): RemoteRouter {
+function open(router: TestRouter, backoffMs = 1): RemoteRouter {
   return new RemoteRouter({
     gatewayId: 'g',
     client: router.client(),
     onClose: () => {},
     maxOutbox: 100,
-    backoffMs: () => 1,
+    backoffMs: () => backoffMs,
     onStateChange: () => {},
   });
 }
@@ -188,7 +188,7 @@ describe('RouterSwitch', () => {
     routers.up(named(0n));
     await until(() => routers.connected);
     await routers.route(request, never);
-    routers.down(named(0n));
+    routers.down(named(0n), 'withdrawn');
     routers.prefillDone('r1');
     routers.outputBlock('r1', 32);
     routers.up(named(1n));
@@ -196,7 +196,7 @@ describe('RouterSwitch', () => {
     expect(at(1).received.at(-1)?.value).to.deep.include({ instanceId: 7n, prefillDone: true, outputTokens: 32 });
     routers.up(named(2n));
     await until(() => at(2).cases().includes('hello'));
-    routers.down(named(1n));
+    routers.down(named(1n), 'withdrawn');
     await until(() => at(2).received.at(-1)?.case === 'reannounce');
     routers.finish('r1', { workerFailed: false });
     await until(() => at(2).received.at(-1)?.case === 'finish');
@@ -215,13 +215,32 @@ describe('RouterSwitch', () => {
     routers.up(named(0n));
     await until(() => routers.connected);
     await routers.route(request, never);
-    routers.down(named(0n));
+    routers.down(named(0n), 'withdrawn');
     routers.finish('r1', { workerFailed: false });
     routers.up(named(1n));
     await until(() => routers.connected);
     await routers.route(create(RouteRequestSchema, { requestId: 'r2', model: 'm' }), never);
     await until(() => at(1).cases().includes('route'));
     expect(at(1).cases()).to.deep.equal(['hello', 'route']);
+    routers.close();
+  });
+
+  it('keeps a router that discovery lost for as long as its session lives', async () => {
+    const router = new TestRouter();
+    const routers = new RouterSwitch(
+      () => open(router, 60_000),
+      localRouter(),
+      () => {},
+    );
+    routers.up(instance);
+    await until(() => routers.connected);
+    routers.down(instance, 'expired');
+    expect((await routers.route(request, never)).instanceId).to.equal(7n);
+    router.breakSessions();
+    await until(() => !routers.connected);
+    const second = create(RouteRequestSchema, { requestId: 'r2', model: 'm' });
+    expect((await routers.route(second, never)).instanceId).to.equal(99n);
+    expect(router.sessions).to.equal(1);
     routers.close();
   });
 });

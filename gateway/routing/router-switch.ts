@@ -1,5 +1,6 @@
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import type { DownReason } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Orphans } from './orphans.ts';
 import type { RemoteRouter, Reserved } from './remote-router.ts';
@@ -16,6 +17,8 @@ export class RouterSwitch implements RouterClient {
   readonly #routers = new Map<bigint, RemoteRouter>();
   readonly #owners = new Map<string, Pick<RouterClient, 'prefillDone' | 'outputBlock' | 'finish'>>();
   readonly #orphans = new Orphans();
+  /** Routers that discovery lost while their session lives. */
+  readonly #lost = new Set<bigint>();
 
   constructor(open: (instance: Instance) => RemoteRouter, fallback: RouterClient, onFallback: () => void) {
     this.#open = open;
@@ -29,29 +32,26 @@ export class RouterSwitch implements RouterClient {
   }
 
   up(instance: Instance): void {
+    this.#lost.delete(instance.instanceId);
     if (this.#routers.has(instance.instanceId)) return;
     const router = this.#open(instance);
     this.#routers.set(instance.instanceId, router);
     this.#adopt(router, this.#orphans.take());
+    this.#dropLost();
   }
 
-  /** A router that left discovery is let go; another one, now or later, hears of the reservations it had. */
-  down(instance: Instance): void {
-    const router = this.#routers.get(instance.instanceId);
-    if (router === undefined) return;
-    this.#routers.delete(instance.instanceId);
-    const reservations = router.release();
-    router.close();
-    const heir = this.#routers.values().next().value;
-    if (heir !== undefined) {
-      this.#adopt(heir, reservations);
-      return;
-    }
-    this.#orphans.add(reservations);
-    for (const { route } of reservations) this.#owners.set(route.requestId, this.#orphans);
+  /**
+   * A router that withdrew is let go, and another one, now or later, hears of the reservations it had. One that discovery
+   * merely lost stays for as long as its session lives: that is better evidence than a lease.
+   */
+  down(instance: Instance, reason: DownReason): void {
+    this.#lost.add(instance.instanceId);
+    if (reason === 'withdrawn') this.#drop(instance.instanceId);
+    this.#dropLost();
   }
 
   async route(request: RouteRequest, signal: AbortSignal): Promise<RouteDecision> {
+    this.#dropLost();
     for (const router of this.#routers.values()) {
       if (!router.connected) continue;
       try {
@@ -86,6 +86,26 @@ export class RouterSwitch implements RouterClient {
     for (const router of this.#routers.values()) router.close();
     this.#routers.clear();
     this.#fallback.close();
+  }
+
+  #dropLost(): void {
+    for (const instanceId of this.#lost) if (this.#routers.get(instanceId)?.connected !== true) this.#drop(instanceId);
+  }
+
+  #drop(instanceId: bigint): void {
+    this.#lost.delete(instanceId);
+    const router = this.#routers.get(instanceId);
+    if (router === undefined) return;
+    this.#routers.delete(instanceId);
+    const reservations = router.release();
+    router.close();
+    const heir = this.#routers.values().next().value;
+    if (heir !== undefined) {
+      this.#adopt(heir, reservations);
+      return;
+    }
+    this.#orphans.add(reservations);
+    for (const { route } of reservations) this.#owners.set(route.requestId, this.#orphans);
   }
 
   #adopt(router: RemoteRouter, reservations: readonly Reserved[]): void {
