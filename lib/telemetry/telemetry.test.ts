@@ -5,6 +5,7 @@ import { context, isSpanContextValid, SpanKind, trace } from '@opentelemetry/api
 import { expect } from 'chai';
 import { StatorError } from '#lib/errors/errors.ts';
 import { createLogger } from './logger.ts';
+import { gaugeOf } from './metrics.ts';
 import { extractTrace, injectTrace } from './propagation.ts';
 import { createTelemetry } from './telemetry.ts';
 
@@ -92,6 +93,12 @@ describe('telemetry', () => {
     expect(await one.metrics.metrics())
       .to.include('stator_nodejs_eventloop_lag_seconds')
       .and.include('stator_process_cpu_seconds_total');
+  });
+
+  it('writes a value that is no number as the format has it', async () => {
+    const { metrics } = createTelemetry({ service: 'a', ...quiet });
+    gaugeOf(metrics, 'stator_probe', 'A probe.').set(Number.NaN);
+    expect(await metrics.metrics()).to.match(/^stator_probe NaN$/m);
   });
 });
 

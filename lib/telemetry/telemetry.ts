@@ -1,7 +1,8 @@
 import type { Tracer } from '@opentelemetry/api';
 import type { Logger } from 'pino';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, type Registry } from 'prom-client';
 import { createLogger, type LogFormat } from './logger.ts';
+import { MetricsRegistry } from './registry.ts';
 import { createTracing } from './tracing.ts';
 
 /** What every part of a service logs, counts and traces with. */
@@ -29,7 +30,7 @@ const FLUSH_TIMEOUT_MS = 3000;
 export function createTelemetry(options: TelemetryOptions): Telemetry {
   const { service, instanceId, otlpEndpoint: endpoint } = options;
   const log = createLogger(options);
-  const metrics = new Registry();
+  const metrics = new MetricsRegistry();
   collectDefaultMetrics({ register: metrics, prefix: 'stator_' });
   const tracing = createTracing({ service, instanceId, endpoint, log, metrics });
   let ending: Promise<void> | undefined;
