@@ -171,7 +171,6 @@ export class Generation implements AttemptOwner {
       requestId: routeId,
       model: request.model.entry.name,
       promptTokens: prompt.tokenIds.length,
-      localHashes: prompt.localHashes,
       sequenceHashes: prompt.sequenceHashes,
       kvBlockSize: prompt.kvBlockSize,
       constraints: {

@@ -20,8 +20,9 @@ import type { GenerationRequest } from './request.ts';
 /** A prompt as engines take it. */
 export interface PreparedPrompt {
   readonly tokenIds: readonly number[];
-  readonly localHashes: bigint[];
-  readonly sequenceHashes: bigint[];
+  /** Packed, see core/tokens/packed-hashes.ts. */
+  readonly localHashes: Uint8Array;
+  readonly sequenceHashes: Uint8Array;
   readonly kvBlockSize: number;
   readonly media: MediaSlot[];
   /** Rendered text, where it was asked for. */

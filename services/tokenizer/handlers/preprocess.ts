@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { packHashes } from '#core/tokens/packed-hashes.ts';
 import {
   type PreprocessRequest,
   type PreprocessResponse,
@@ -65,8 +66,9 @@ function respond(
   const hashes = kvBlockSize === 0 ? null : context.hashBlocks(ids, kvBlockSize, { cacheSalt, adapter });
   return create(PreprocessResponseSchema, {
     tokenIds: Array.from(ids),
-    localHashes: hashes === null ? [] : Array.from(hashes.localHashes),
-    sequenceHashes: hashes === null ? [] : Array.from(hashes.sequenceHashes),
+    ...(hashes === null
+      ? {}
+      : { localHashes: packHashes(hashes.localHashes), sequenceHashes: packHashes(hashes.sequenceHashes) }),
     kvBlockSize,
     text: request.returnText ? prompt.text : '',
     renderUs: Math.round(prompt.renderMs * 1000),

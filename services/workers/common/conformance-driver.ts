@@ -1,4 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { type FinishReason, GenerateRequestSchema, type PositionLogprobs } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { FinishedInfo, PrefilledInfo } from '#lib/rpc/session/server.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
@@ -96,13 +97,13 @@ export class EngineDriver {
   #apply(change: KvEventChange['change']): void {
     if (change.case === 'cleared') this.mirror.clear();
     if (change.case === 'removed') {
-      for (const hash of change.value.sequenceHashes)
+      for (const hash of unpackHashes(change.value.sequenceHashes))
         if (!this.mirror.delete(hash)) this.faults.push(`removed ${hash}, which was not stored`);
     }
     if (change.case !== 'stored') return;
     let parent = change.value.parentSequenceHash ?? null;
     if (parent !== null && !this.mirror.has(parent)) this.faults.push(`stored after ${parent}, which is not there`);
-    for (const hash of change.value.sequenceHashes) {
+    for (const hash of unpackHashes(change.value.sequenceHashes)) {
       if (this.mirror.has(hash)) this.faults.push(`stored ${hash} twice`);
       this.mirror.set(hash, parent);
       parent = hash;
@@ -114,7 +115,7 @@ export class EngineDriver {
     const snapshot = new Set<bigint>();
     for (const { change } of this.host.engine.kvSnapshot()) {
       if (change.case !== 'stored') this.faults.push(`a snapshot holds ${change.case}`);
-      else for (const hash of change.value.sequenceHashes) snapshot.add(hash);
+      else for (const hash of unpackHashes(change.value.sequenceHashes)) snapshot.add(hash);
     }
     const missing = [...this.mirror.keys()].filter((hash) => !snapshot.has(hash));
     if (missing.length > 0) this.faults.push(`events stored ${missing[0]}, the snapshot lacks it`);

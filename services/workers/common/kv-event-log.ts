@@ -123,7 +123,7 @@ function message(o: {
   readonly end?: boolean;
 }): SubscribeKvEventsResponse {
   return create(SubscribeKvEventsResponseSchema, {
-    events: o.events,
+    batch: { events: o.events },
     newestSequenceNumber: BigInt(o.newest),
     snapshot: o.snapshot ?? false,
     snapshotEnd: o.end ?? false,

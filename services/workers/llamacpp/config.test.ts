@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { Pooling } from '#gen/stator/model/v1/model_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
 import { defaultName } from './card.ts';
@@ -57,7 +58,12 @@ describe('llamacpp worker: configuration', () => {
       .snapshot()
       .map(({ change }) => (change.case === 'stored' ? change.value : expect.fail('not stored')));
     expect(
-      values.map((value) => [value.parentSequenceHash, value.startBlock, value.sequenceHashes, value.localHashes]),
+      values.map((value) => [
+        value.parentSequenceHash,
+        value.startBlock,
+        [...unpackHashes(value.sequenceHashes)],
+        [...unpackHashes(value.localHashes)],
+      ]),
     ).to.deep.equal([
       [undefined, 0, [1n, 2n], [10n, 20n]],
       [2n, 2, [5n], [50n]],

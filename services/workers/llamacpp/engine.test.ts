@@ -4,6 +4,7 @@ import path from 'node:path';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { pino } from 'pino';
+import { unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { FinishReason, GenerateRequestSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { GuidedMode, Pooling, Task } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -129,12 +130,12 @@ describe(`llamacpp worker: engine${skippedBecause}`, function () {
     await runner.run({ tokenIds: [...prompt, ...prompt, ...prompt], stop: { maxTokens: 5 } });
     const held = new Set<bigint>();
     for (const { change } of runner.steps.flatMap((step) => step.kvEvents)) {
-      if (change.case === 'stored') for (const hash of change.value.sequenceHashes) held.add(hash);
-      if (change.case === 'removed') for (const hash of change.value.sequenceHashes) held.delete(hash);
+      if (change.case === 'stored') for (const hash of unpackHashes(change.value.sequenceHashes)) held.add(hash);
+      if (change.case === 'removed') for (const hash of unpackHashes(change.value.sequenceHashes)) held.delete(hash);
     }
     const snapshot = runner.engine
       .kvSnapshot()
-      .flatMap(({ change }) => (change.case === 'stored' ? change.value.sequenceHashes : []));
+      .flatMap(({ change }) => (change.case === 'stored' ? [...unpackHashes(change.value.sequenceHashes)] : []));
     expect(new Set(snapshot)).to.deep.equal(held);
     expect(held.size).to.be.greaterThan(2);
     const [load] = runner.engine.load();

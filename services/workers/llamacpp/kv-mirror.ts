@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { packHashes } from '#core/tokens/packed-hashes.ts';
 import { KvBlocksRemovedSchema, KvBlocksStoredSchema, Tier } from '#gen/stator/events/v1/events_pb.ts';
 import type { NativeKvChange } from '#native/llamacpp/index.ts';
 import type { KvEventChange } from '../common/engine.ts';
@@ -60,29 +61,29 @@ export class KvMirror {
     const [first] = blocks;
     return storedChange(
       first?.parent ?? null,
-      run,
-      blocks.map((block) => block.localHash),
+      BigUint64Array.from(run),
+      BigUint64Array.from(blocks, (block) => block.localHash),
       first?.block ?? 0,
     );
   }
 }
 
 export function toKvEventChange(change: NativeKvChange): KvEventChange {
-  const sequenceHashes = [...change.sequenceHashes];
-  if (change.stored) return storedChange(change.parent, sequenceHashes, [...change.localHashes], change.startBlock);
-  const value = create(KvBlocksRemovedSchema, { sequenceHashes, tier: Tier.DEVICE });
+  const { sequenceHashes, localHashes } = change;
+  if (change.stored) return storedChange(change.parent, sequenceHashes, localHashes, change.startBlock);
+  const value = create(KvBlocksRemovedSchema, { sequenceHashes: packHashes(sequenceHashes), tier: Tier.DEVICE });
   return { dataParallelRank: 0, change: { case: 'removed', value } };
 }
 
 function storedChange(
   parent: bigint | null,
-  sequenceHashes: readonly bigint[],
-  localHashes: readonly bigint[],
+  sequenceHashes: BigUint64Array,
+  localHashes: BigUint64Array,
   startBlock: number,
 ): KvEventChange {
   const value = create(KvBlocksStoredSchema, {
-    sequenceHashes: [...sequenceHashes],
-    localHashes: [...localHashes],
+    sequenceHashes: packHashes(sequenceHashes),
+    localHashes: packHashes(localHashes),
     tier: Tier.DEVICE,
     startBlock,
     ...(parent === null ? {} : { parentSequenceHash: parent }),

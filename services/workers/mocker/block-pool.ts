@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { packHashes } from '#core/tokens/packed-hashes.ts';
 import { KvBlocksRemovedSchema, KvBlocksStoredSchema, Tier } from '#gen/stator/events/v1/events_pb.ts';
 import type { KvEventChange } from '../common/engine.ts';
 import type { BlockHash } from './block-hasher.ts';
@@ -139,8 +140,8 @@ export class BlockPool {
 
 function storedChange(parent: bigint | null, blocks: readonly BlockHash[], startBlock: number): KvEventChange {
   const value = create(KvBlocksStoredSchema, {
-    sequenceHashes: blocks.map((block) => block.sequence),
-    localHashes: blocks.map((block) => block.local),
+    sequenceHashes: packHashes(BigUint64Array.from(blocks, (block) => block.sequence)),
+    localHashes: packHashes(BigUint64Array.from(blocks, (block) => block.local)),
     tier: Tier.DEVICE,
     startBlock,
     ...(parent !== null && { parentSequenceHash: parent }),
@@ -149,6 +150,9 @@ function storedChange(parent: bigint | null, blocks: readonly BlockHash[], start
 }
 
 function removedChange(sequenceHashes: bigint[]): KvEventChange {
-  const value = create(KvBlocksRemovedSchema, { sequenceHashes, tier: Tier.DEVICE });
+  const value = create(KvBlocksRemovedSchema, {
+    sequenceHashes: packHashes(BigUint64Array.from(sequenceHashes)),
+    tier: Tier.DEVICE,
+  });
   return { dataParallelRank: 0, change: { case: 'removed', value } };
 }

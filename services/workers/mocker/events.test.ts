@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { unpackHashes } from '#core/tokens/packed-hashes.ts';
 import type { KvEvent } from '#gen/stator/events/v1/events_pb.ts';
 import { until } from '#lib/rpc/testing/wait.ts';
 import { collect, rejection, startTestWorker, type TestWorker } from './testing.ts';
@@ -32,7 +33,7 @@ class Follower {
         this.snapshots++;
         this.last = message.newestSequenceNumber;
       }
-      for (const event of message.events) this.#apply(event, message.snapshot);
+      for (const event of message.batch?.events ?? []) this.#apply(event, message.snapshot);
     }
   }
 
@@ -43,15 +44,16 @@ class Follower {
       this.last = event.sequenceNumber;
     }
     const { change } = event;
-    if (change.case === 'stored') for (const hash of change.value.sequenceHashes) this.blocks.add(hash);
-    if (change.case === 'removed') for (const hash of change.value.sequenceHashes) this.blocks.delete(hash);
+    if (change.case === 'stored') for (const hash of unpackHashes(change.value.sequenceHashes)) this.blocks.add(hash);
+    if (change.case === 'removed')
+      for (const hash of unpackHashes(change.value.sequenceHashes)) this.blocks.delete(hash);
   }
 }
 
 function cached(test: TestWorker): Set<bigint> {
   const [host] = test.worker.context.models.hosts;
   const hashes = (host?.engine.kvSnapshot() ?? []).flatMap(({ change }) =>
-    change.case === 'stored' ? change.value.sequenceHashes : [],
+    change.case === 'stored' ? [...unpackHashes(change.value.sequenceHashes)] : [],
   );
   return new Set(hashes);
 }

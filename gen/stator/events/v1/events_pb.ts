@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file stator/events/v1/events.proto.
  */
 export const file_stator_events_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zdGF0b3IvZXZlbnRzL3YxL2V2ZW50cy5wcm90bxIQc3RhdG9yLmV2ZW50cy52MSK2AQoOS3ZCbG9ja3NTdG9yZWQSIQoUcGFyZW50X3NlcXVlbmNlX2hhc2gYASABKAZIAIgBARIXCg9zZXF1ZW5jZV9oYXNoZXMYAiADKAYSFAoMbG9jYWxfaGFzaGVzGAMgAygGEiQKBHRpZXIYBCABKA4yFi5zdGF0b3IuZXZlbnRzLnYxLlRpZXISEwoLc3RhcnRfYmxvY2sYBSABKA1CFwoVX3BhcmVudF9zZXF1ZW5jZV9oYXNoIlAKD0t2QmxvY2tzUmVtb3ZlZBIXCg9zZXF1ZW5jZV9oYXNoZXMYASADKAYSJAoEdGllchgCIAEoDjIWLnN0YXRvci5ldmVudHMudjEuVGllciILCglLdkNsZWFyZWQi4gEKB0t2RXZlbnQSFwoPc2VxdWVuY2VfbnVtYmVyGAEgASgEEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIyCgZzdG9yZWQYAyABKAsyIC5zdGF0b3IuZXZlbnRzLnYxLkt2QmxvY2tzU3RvcmVkSAASNAoHcmVtb3ZlZBgEIAEoCzIhLnN0YXRvci5ldmVudHMudjEuS3ZCbG9ja3NSZW1vdmVkSAASLgoHY2xlYXJlZBgFIAEoCzIbLnN0YXRvci5ldmVudHMudjEuS3ZDbGVhcmVkSABCCAoGY2hhbmdlIsgBCghSYW5rTG9hZBIaChJkYXRhX3BhcmFsbGVsX3JhbmsYASABKA0SGQoRcnVubmluZ19zZXF1ZW5jZXMYAiABKA0SGAoQcXVldWVkX3NlcXVlbmNlcxgDIAEoDRIYChBhY3RpdmVfa3ZfYmxvY2tzGAQgASgEEhgKEGNhY2hlZF9rdl9ibG9ja3MYBSABKAQSFwoPdG90YWxfa3ZfYmxvY2tzGAYgASgEEh4KFnBlbmRpbmdfcHJlZmlsbF90b2tlbnMYByABKAQiYgoKTG9hZFJlcG9ydBITCgtpbnN0YW5jZV9pZBgBIAEoBhIUCgx0aW1lX3VuaXhfbXMYAiABKAMSKQoFcmFua3MYAyADKAsyGi5zdGF0b3IuZXZlbnRzLnYxLlJhbmtMb2FkIqUCCgtGb3J3YXJkUGFzcxIXCg9zZXF1ZW5jZV9udW1iZXIYASABKAQSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEhUKDXN0YXJ0X3VuaXhfdXMYAyABKAMSEwoLZHVyYXRpb25fdXMYBCABKA0SGQoRcHJlZmlsbF9zZXF1ZW5jZXMYBSABKA0SFgoOcHJlZmlsbF90b2tlbnMYBiABKA0SGAoQZGVjb2RlX3NlcXVlbmNlcxgHIAEoDRIdChVkZWNvZGVfY29udGV4dF90b2tlbnMYCCABKAQSGAoQcXVldWVkX3NlcXVlbmNlcxgJIAEoDRIVCg1xdWV1ZWRfdG9rZW5zGAogASgEEhgKEGFjdGl2ZV9rdl9ibG9ja3MYCyABKAQizwIKDFJlcXVlc3RUcmFjZRISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhcKD2Fycml2YWxfdW5peF9tcxgDIAEoAxIVCg1wcm9tcHRfdG9rZW5zGAQgASgNEhUKDW91dHB1dF90b2tlbnMYBSABKA0SFQoNY2FjaGVkX3Rva2VucxgGIAEoDRIXCg9zZXF1ZW5jZV9oYXNoZXMYByADKAYSFQoNa3ZfYmxvY2tfc2l6ZRgIIAEoDRIjChZ0aW1lX3RvX2ZpcnN0X3Rva2VuX21zGAkgASgBSACIAQESEwoLZHVyYXRpb25fbXMYCiABKAESFAoMaW5zdGFuY2VfaWRzGAsgAygGEg8KB291dGNvbWUYDCABKAkSEgoKc2Vzc2lvbl9pZBgNIAEoCUIZChdfdGltZV90b19maXJzdF90b2tlbl9tcypeCgRUaWVyEhQKEFRJRVJfVU5TUEVDSUZJRUQQABIPCgtUSUVSX0RFVklDRRABEg0KCVRJRVJfSE9TVBACEg0KCVRJRVJfRElTSxADEhEKDVRJRVJfRVhURVJOQUwQBGIGcHJvdG8z");
+  fileDesc("Ch1zdGF0b3IvZXZlbnRzL3YxL2V2ZW50cy5wcm90bxIQc3RhdG9yLmV2ZW50cy52MSK2AQoOS3ZCbG9ja3NTdG9yZWQSIQoUcGFyZW50X3NlcXVlbmNlX2hhc2gYASABKAZIAIgBARIXCg9zZXF1ZW5jZV9oYXNoZXMYAiABKAwSFAoMbG9jYWxfaGFzaGVzGAMgASgMEiQKBHRpZXIYBCABKA4yFi5zdGF0b3IuZXZlbnRzLnYxLlRpZXISEwoLc3RhcnRfYmxvY2sYBSABKA1CFwoVX3BhcmVudF9zZXF1ZW5jZV9oYXNoIlAKD0t2QmxvY2tzUmVtb3ZlZBIXCg9zZXF1ZW5jZV9oYXNoZXMYASABKAwSJAoEdGllchgCIAEoDjIWLnN0YXRvci5ldmVudHMudjEuVGllciILCglLdkNsZWFyZWQi4gEKB0t2RXZlbnQSFwoPc2VxdWVuY2VfbnVtYmVyGAEgASgEEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIyCgZzdG9yZWQYAyABKAsyIC5zdGF0b3IuZXZlbnRzLnYxLkt2QmxvY2tzU3RvcmVkSAASNAoHcmVtb3ZlZBgEIAEoCzIhLnN0YXRvci5ldmVudHMudjEuS3ZCbG9ja3NSZW1vdmVkSAASLgoHY2xlYXJlZBgFIAEoCzIbLnN0YXRvci5ldmVudHMudjEuS3ZDbGVhcmVkSABCCAoGY2hhbmdlIjkKDEt2RXZlbnRCYXRjaBIpCgZldmVudHMYASADKAsyGS5zdGF0b3IuZXZlbnRzLnYxLkt2RXZlbnQiyAEKCFJhbmtMb2FkEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgBIAEoDRIZChFydW5uaW5nX3NlcXVlbmNlcxgCIAEoDRIYChBxdWV1ZWRfc2VxdWVuY2VzGAMgASgNEhgKEGFjdGl2ZV9rdl9ibG9ja3MYBCABKAQSGAoQY2FjaGVkX2t2X2Jsb2NrcxgFIAEoBBIXCg90b3RhbF9rdl9ibG9ja3MYBiABKAQSHgoWcGVuZGluZ19wcmVmaWxsX3Rva2VucxgHIAEoBCJiCgpMb2FkUmVwb3J0EhMKC2luc3RhbmNlX2lkGAEgASgGEhQKDHRpbWVfdW5peF9tcxgCIAEoAxIpCgVyYW5rcxgDIAMoCzIaLnN0YXRvci5ldmVudHMudjEuUmFua0xvYWQipQIKC0ZvcndhcmRQYXNzEhcKD3NlcXVlbmNlX251bWJlchgBIAEoBBIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAiABKA0SFQoNc3RhcnRfdW5peF91cxgDIAEoAxITCgtkdXJhdGlvbl91cxgEIAEoDRIZChFwcmVmaWxsX3NlcXVlbmNlcxgFIAEoDRIWCg5wcmVmaWxsX3Rva2VucxgGIAEoDRIYChBkZWNvZGVfc2VxdWVuY2VzGAcgASgNEh0KFWRlY29kZV9jb250ZXh0X3Rva2VucxgIIAEoBBIYChBxdWV1ZWRfc2VxdWVuY2VzGAkgASgNEhUKDXF1ZXVlZF90b2tlbnMYCiABKAQSGAoQYWN0aXZlX2t2X2Jsb2NrcxgLIAEoBCLPAgoMUmVxdWVzdFRyYWNlEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSFwoPYXJyaXZhbF91bml4X21zGAMgASgDEhUKDXByb21wdF90b2tlbnMYBCABKA0SFQoNb3V0cHV0X3Rva2VucxgFIAEoDRIVCg1jYWNoZWRfdG9rZW5zGAYgASgNEhcKD3NlcXVlbmNlX2hhc2hlcxgHIAEoDBIVCg1rdl9ibG9ja19zaXplGAggASgNEiMKFnRpbWVfdG9fZmlyc3RfdG9rZW5fbXMYCSABKAFIAIgBARITCgtkdXJhdGlvbl9tcxgKIAEoARIUCgxpbnN0YW5jZV9pZHMYCyADKAYSDwoHb3V0Y29tZRgMIAEoCRISCgpzZXNzaW9uX2lkGA0gASgJQhkKF190aW1lX3RvX2ZpcnN0X3Rva2VuX21zKl4KBFRpZXISFAoQVElFUl9VTlNQRUNJRklFRBAAEg8KC1RJRVJfREVWSUNFEAESDQoJVElFUl9IT1NUEAISDQoJVElFUl9ESVNLEAMSEQoNVElFUl9FWFRFUk5BTBAEYgZwcm90bzM");
 
 /**
  * Blocks entered a tier, in prefix order.
@@ -28,18 +28,18 @@ export type KvBlocksStored = Message<"stator.events.v1.KvBlocksStored"> & {
   parentSequenceHash?: bigint | undefined;
 
   /**
-   * Sequence hash of each block.
+   * Sequence hash of each block. Packed: 8 bytes each, little-endian, first block first (on the wire the same as a packed `repeated fixed64`).
    *
-   * @generated from field: repeated fixed64 sequence_hashes = 2;
+   * @generated from field: bytes sequence_hashes = 2;
    */
-  sequenceHashes: bigint[];
+  sequenceHashes: Uint8Array;
 
   /**
-   * Local hash of each block, same length.
+   * Local hash of each block, packed alike. Empty: not told.
    *
-   * @generated from field: repeated fixed64 local_hashes = 3;
+   * @generated from field: bytes local_hashes = 3;
    */
-  localHashes: bigint[];
+  localHashes: Uint8Array;
 
   /**
    * Tier they entered.
@@ -70,11 +70,11 @@ export const KvBlocksStoredSchema: GenMessage<KvBlocksStored> = /*@__PURE__*/
  */
 export type KvBlocksRemoved = Message<"stator.events.v1.KvBlocksRemoved"> & {
   /**
-   * Sequence hash of each block.
+   * Sequence hash of each block. Packed: 8 bytes each, little-endian, first block first (on the wire the same as a packed `repeated fixed64`).
    *
-   * @generated from field: repeated fixed64 sequence_hashes = 1;
+   * @generated from field: bytes sequence_hashes = 1;
    */
-  sequenceHashes: bigint[];
+  sequenceHashes: Uint8Array;
 
   /**
    * Tier they left.
@@ -166,6 +166,27 @@ export const KvEventSchema: GenMessage<KvEvent> = /*@__PURE__*/
   messageDesc(file_stator_events_v1_events, 3);
 
 /**
+ * Several changes in order.
+ *
+ * @generated from message stator.events.v1.KvEventBatch
+ */
+export type KvEventBatch = Message<"stator.events.v1.KvEventBatch"> & {
+  /**
+   * They.
+   *
+   * @generated from field: repeated stator.events.v1.KvEvent events = 1;
+   */
+  events: KvEvent[];
+};
+
+/**
+ * Describes the message stator.events.v1.KvEventBatch.
+ * Use `create(KvEventBatchSchema)` to create a new message.
+ */
+export const KvEventBatchSchema: GenMessage<KvEventBatch> = /*@__PURE__*/
+  messageDesc(file_stator_events_v1_events, 4);
+
+/**
  * How busy one data parallel rank is.
  *
  * @generated from message stator.events.v1.RankLoad
@@ -226,7 +247,7 @@ export type RankLoad = Message<"stator.events.v1.RankLoad"> & {
  * Use `create(RankLoadSchema)` to create a new message.
  */
 export const RankLoadSchema: GenMessage<RankLoad> = /*@__PURE__*/
-  messageDesc(file_stator_events_v1_events, 4);
+  messageDesc(file_stator_events_v1_events, 5);
 
 /**
  * How busy a worker is.
@@ -261,7 +282,7 @@ export type LoadReport = Message<"stator.events.v1.LoadReport"> & {
  * Use `create(LoadReportSchema)` to create a new message.
  */
 export const LoadReportSchema: GenMessage<LoadReport> = /*@__PURE__*/
-  messageDesc(file_stator_events_v1_events, 5);
+  messageDesc(file_stator_events_v1_events, 6);
 
 /**
  * What one step of an engine computed.
@@ -352,7 +373,7 @@ export type ForwardPass = Message<"stator.events.v1.ForwardPass"> & {
  * Use `create(ForwardPassSchema)` to create a new message.
  */
 export const ForwardPassSchema: GenMessage<ForwardPass> = /*@__PURE__*/
-  messageDesc(file_stator_events_v1_events, 6);
+  messageDesc(file_stator_events_v1_events, 7);
 
 /**
  * One finished request, as replay can read it back.
@@ -403,11 +424,11 @@ export type RequestTrace = Message<"stator.events.v1.RequestTrace"> & {
   cachedTokens: number;
 
   /**
-   * Sequence hashes of the prompt's full blocks.
+   * Sequence hashes of the prompt's full blocks. Packed: 8 bytes each, little-endian, first block first (on the wire the same as a packed `repeated fixed64`).
    *
-   * @generated from field: repeated fixed64 sequence_hashes = 7;
+   * @generated from field: bytes sequence_hashes = 7;
    */
-  sequenceHashes: bigint[];
+  sequenceHashes: Uint8Array;
 
   /**
    * Tokens in a block of sequence_hashes.
@@ -457,7 +478,7 @@ export type RequestTrace = Message<"stator.events.v1.RequestTrace"> & {
  * Use `create(RequestTraceSchema)` to create a new message.
  */
 export const RequestTraceSchema: GenMessage<RequestTrace> = /*@__PURE__*/
-  messageDesc(file_stator_events_v1_events, 7);
+  messageDesc(file_stator_events_v1_events, 8);
 
 /**
  * Where a KV block lies.

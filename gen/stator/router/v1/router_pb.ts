@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file stator/router/v1/router.proto.
  */
 export const file_stator_router_v1_router: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zdGF0b3Ivcm91dGVyL3YxL3JvdXRlci5wcm90bxIQc3RhdG9yLnJvdXRlci52MSKEAwoSUm91dGluZ0NvbnN0cmFpbnRzEhgKC2luc3RhbmNlX2lkGAEgASgGSACIAQESHwoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNSAGIAQESHAoUYWxsb3dlZF9pbnN0YW5jZV9pZHMYAyADKAYSHQoVZXhjbHVkZWRfaW5zdGFuY2VfaWRzGAQgAygGEhcKD3JlcXVpcmVkX3RhaW50cxgFIAMoCRJTChBwcmVmZXJyZWRfdGFpbnRzGAYgAygLMjkuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMuUHJlZmVycmVkVGFpbnRzRW50cnkSKQoEcm9sZRgHIAEoDjIbLnN0YXRvci5tb2RlbC52MS5Xb3JrZXJSb2xlGjYKFFByZWZlcnJlZFRhaW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCDgoMX2luc3RhbmNlX2lkQhUKE19kYXRhX3BhcmFsbGVsX3JhbmsiggQKDFJvdXRlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhUKDXByb21wdF90b2tlbnMYAyABKA0SFAoMbG9jYWxfaGFzaGVzGAQgAygGEhcKD3NlcXVlbmNlX2hhc2hlcxgFIAMoBhIVCg1rdl9ibG9ja19zaXplGAYgASgNEjkKC2NvbnN0cmFpbnRzGAcgASgLMiQuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMSKgoEbW9kZRgIIAEoDjIcLnN0YXRvci5yb3V0ZXIudjEuUm91dGVyTW9kZRIjChZleHBlY3RlZF9vdXRwdXRfdG9rZW5zGAkgASgNSACIAQESEAoIcHJpb3JpdHkYCiABKAESFwoPc3RyaWN0X3ByaW9yaXR5GAsgASgNEhgKEHF1ZXVlX3RpbWVvdXRfbXMYDCABKA0SEgoKc2Vzc2lvbl9pZBgNIAEoCRIPCgdhZGFwdGVyGA4gASgJEhQKDHBvbGljeV9jbGFzcxgPIAEoCRIRCglzZXF1ZW5jZXMYECABKA0SDwoHZXhwbGFpbhgRIAEoCBITCgt0cmFjZXBhcmVudBgSIAEoCRISCgp0cmFjZXN0YXRlGBMgASgJQhkKF19leHBlY3RlZF9vdXRwdXRfdG9rZW5zIqUCCgpXb3JrZXJDb3N0EhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIMCgRjb3N0GAMgASgBEjYKBXRlcm1zGAQgAygLMicuc3RhdG9yLnJvdXRlci52MS5Xb3JrZXJDb3N0LlRlcm1zRW50cnkSFQoNZGV2aWNlX2Jsb2NrcxgFIAEoDRITCgtob3N0X2Jsb2NrcxgGIAEoDRITCgtkaXNrX2Jsb2NrcxgHIAEoDRIXCg9leHRlcm5hbF9ibG9ja3MYCCABKA0SGAoQZXhjbHVkZWRfYmVjYXVzZRgJIAEoCRosCgpUZXJtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEiwwEKDVJvdXRlRGVjaXNpb24SEwoLaW5zdGFuY2VfaWQYASABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEhYKDm92ZXJsYXBfdG9rZW5zGAMgASgNEioKBG1vZGUYBCABKA4yHC5zdGF0b3Iucm91dGVyLnYxLlJvdXRlck1vZGUSEAoIcXVldWVfdXMYBSABKA0SKwoFY29zdHMYBiADKAsyHC5zdGF0b3Iucm91dGVyLnYxLldvcmtlckNvc3QiXgoNUm91dGVSZXNwb25zZRIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIaChJyZXNlcnZhdGlvbl90dGxfbXMYAiABKA0iywIKDlNlc3Npb25SZXF1ZXN0Ei8KBWhlbGxvGAEgASgLMh4uc3RhdG9yLnJvdXRlci52MS5TZXNzaW9uSGVsbG9IABIvCgVyb3V0ZRgCIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0SAASNQoMcHJlZmlsbF9kb25lGAMgASgLMh0uc3RhdG9yLnJvdXRlci52MS5QcmVmaWxsRG9uZUgAEjUKDG91dHB1dF9ibG9jaxgEIAEoCzIdLnN0YXRvci5yb3V0ZXIudjEuT3V0cHV0QmxvY2tIABIqCgZmaW5pc2gYBSABKAsyGC5zdGF0b3Iucm91dGVyLnYxLkZpbmlzaEgAEjIKCnJlYW5ub3VuY2UYBiABKAsyHC5zdGF0b3Iucm91dGVyLnYxLlJlYW5ub3VuY2VIAEIJCgdtZXNzYWdlIiIKDFNlc3Npb25IZWxsbxISCgpnYXRld2F5X2lkGAEgASgJIiEKC1ByZWZpbGxEb25lEhIKCnJlcXVlc3RfaWQYASABKAkiOAoLT3V0cHV0QmxvY2sSEgoKcmVxdWVzdF9pZBgBIAEoCRIVCg1vdXRwdXRfdG9rZW5zGAIgASgNIjMKBkZpbmlzaBISCgpyZXF1ZXN0X2lkGAEgASgJEhUKDXdvcmtlcl9mYWlsZWQYAiABKAgimQEKClJlYW5ub3VuY2USLQoFcm91dGUYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVxdWVzdBITCgtpbnN0YW5jZV9pZBgCIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAyABKA0SFAoMcHJlZmlsbF9kb25lGAQgASgIEhUKDW91dHB1dF90b2tlbnMYBSABKA0ifQoPU2Vzc2lvblJlc3BvbnNlEjMKB3dlbGNvbWUYASABKAsyIC5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25XZWxjb21lSAASKgoGcm91dGVkGAIgASgLMhguc3RhdG9yLnJvdXRlci52MS5Sb3V0ZWRIAEIJCgdtZXNzYWdlIiUKDlNlc3Npb25XZWxjb21lEhMKC2luc3RhbmNlX2lkGAEgASgGIo8BCgZSb3V0ZWQSEgoKcmVxdWVzdF9pZBgBIAEoCRIzCghkZWNpc2lvbhgCIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbkgAEjEKB3JlZnVzZWQYAyABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVmdXNlZEgAQgkKB291dGNvbWUiVAoMUm91dGVSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoDRINCgVmaWVsZBgEIAEoCSI/Cg5FeHBsYWluUmVxdWVzdBItCgVyb3V0ZRgBIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0InEKD0V4cGxhaW5SZXNwb25zZRIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIrCgVjb3N0cxgCIAMoCzIcLnN0YXRvci5yb3V0ZXIudjEuV29ya2VyQ29zdCIjChJMaXN0V29ya2Vyc1JlcXVlc3QSDQoFbW9kZWwYASABKAkiRQoTTGlzdFdvcmtlcnNSZXNwb25zZRIuCgd3b3JrZXJzGAEgAygLMh0uc3RhdG9yLmRpc2NvdmVyeS52MS5JbnN0YW5jZSIgCg9HZXRMb2Fkc1JlcXVlc3QSDQoFbW9kZWwYASABKAkiugEKCldvcmtlckxvYWQSEwoLaW5zdGFuY2VfaWQYASABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEhcKD2FjdGl2ZV9yZXF1ZXN0cxgDIAEoDRIdChVhY3RpdmVfcHJlZmlsbF90b2tlbnMYBCABKAQSFQoNYWN0aXZlX2Jsb2NrcxgFIAEoBBIsCghyZXBvcnRlZBgGIAEoCzIaLnN0YXRvci5ldmVudHMudjEuUmFua0xvYWQiWAoQR2V0TG9hZHNSZXNwb25zZRIrCgVsb2FkcxgBIAMoCzIcLnN0YXRvci5yb3V0ZXIudjEuV29ya2VyTG9hZBIXCg9xdWV1ZWRfcmVxdWVzdHMYAiABKA0i2gEKDkJ1c3lUaHJlc2hvbGRzEiEKFGFjdGl2ZV9kZWNvZGVfYmxvY2tzGAEgASgBSACIAQESIgoVYWN0aXZlX3ByZWZpbGxfdG9rZW5zGAIgASgESAGIAQESKwoeYWN0aXZlX3ByZWZpbGxfdG9rZW5zX2ZyYWN0aW9uGAMgASgBSAKIAQFCFwoVX2FjdGl2ZV9kZWNvZGVfYmxvY2tzQhgKFl9hY3RpdmVfcHJlZmlsbF90b2tlbnNCIQofX2FjdGl2ZV9wcmVmaWxsX3Rva2Vuc19mcmFjdGlvbiJbChRTZXRUaHJlc2hvbGRzUmVxdWVzdBINCgVtb2RlbBgBIAEoCRI0Cgp0aHJlc2hvbGRzGAIgASgLMiAuc3RhdG9yLnJvdXRlci52MS5CdXN5VGhyZXNob2xkcyJNChVTZXRUaHJlc2hvbGRzUmVzcG9uc2USNAoKdGhyZXNob2xkcxgBIAEoCzIgLnN0YXRvci5yb3V0ZXIudjEuQnVzeVRocmVzaG9sZHMinQEKEFN5bmNQZWVyc1JlcXVlc3QSGgoScm91dGVyX2luc3RhbmNlX2lkGAEgASgGEhcKD3NlcXVlbmNlX251bWJlchgCIAEoBBIsCgZwbGFjZWQYAyADKAsyHC5zdGF0b3Iucm91dGVyLnYxLlJlYW5ub3VuY2USFAoMcHJlZmlsbF9kb25lGAQgAygJEhAKCGZpbmlzaGVkGAUgAygJIkcKEVN5bmNQZWVyc1Jlc3BvbnNlEjIKBmNoYW5nZRgBIAEoCzIiLnN0YXRvci5yb3V0ZXIudjEuU3luY1BlZXJzUmVxdWVzdCIzCgxNYXRjaFJlcXVlc3QSDQoFbW9kZWwYASABKAkSFAoMbG9jYWxfaGFzaGVzGAIgAygGIpoBCg1NYXRjaGVkV29ya2VyEhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIVCg1kZXZpY2VfYmxvY2tzGAMgASgNEhMKC2hvc3RfYmxvY2tzGAQgASgNEhMKC2Rpc2tfYmxvY2tzGAUgASgNEhcKD2V4dGVybmFsX2Jsb2NrcxgGIAEoDSJBCg1NYXRjaFJlc3BvbnNlEjAKB3dvcmtlcnMYASADKAsyHy5zdGF0b3Iucm91dGVyLnYxLk1hdGNoZWRXb3JrZXIiXQoMQXBwbHlSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhMKC2luc3RhbmNlX2lkGAIgASgGEikKBmV2ZW50cxgDIAMoCzIZLnN0YXRvci5ldmVudHMudjEuS3ZFdmVudCIzCg1BcHBseVJlc3BvbnNlEg8KB2FwcGxpZWQYASABKAQSEQoJdW5tYXRjaGVkGAIgASgEIhwKC0R1bXBSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIj4KDER1bXBSZXNwb25zZRIuCgZldmVudHMYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLkFwcGx5UmVxdWVzdCrGAQoKUm91dGVyTW9kZRIbChdST1VURVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF1JPVVRFUl9NT0RFX1JPVU5EX1JPQklOEAESFgoSUk9VVEVSX01PREVfUkFORE9NEAISHAoYUk9VVEVSX01PREVfUE9XRVJfT0ZfVFdPEAMSHAoYUk9VVEVSX01PREVfTEVBU1RfTE9BREVEEAQSFgoSUk9VVEVSX01PREVfRElSRUNUEAUSEgoOUk9VVEVSX01PREVfS1YQBjLoBAoNUm91dGVyU2VydmljZRJICgVSb3V0ZRIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0Gh8uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZVJlc3BvbnNlElIKB1Nlc3Npb24SIC5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25SZXF1ZXN0GiEuc3RhdG9yLnJvdXRlci52MS5TZXNzaW9uUmVzcG9uc2UoATABEk4KB0V4cGxhaW4SIC5zdGF0b3Iucm91dGVyLnYxLkV4cGxhaW5SZXF1ZXN0GiEuc3RhdG9yLnJvdXRlci52MS5FeHBsYWluUmVzcG9uc2USWgoLTGlzdFdvcmtlcnMSJC5zdGF0b3Iucm91dGVyLnYxLkxpc3RXb3JrZXJzUmVxdWVzdBolLnN0YXRvci5yb3V0ZXIudjEuTGlzdFdvcmtlcnNSZXNwb25zZRJRCghHZXRMb2FkcxIhLnN0YXRvci5yb3V0ZXIudjEuR2V0TG9hZHNSZXF1ZXN0GiIuc3RhdG9yLnJvdXRlci52MS5HZXRMb2Fkc1Jlc3BvbnNlEmAKDVNldFRocmVzaG9sZHMSJi5zdGF0b3Iucm91dGVyLnYxLlNldFRocmVzaG9sZHNSZXF1ZXN0Gicuc3RhdG9yLnJvdXRlci52MS5TZXRUaHJlc2hvbGRzUmVzcG9uc2USWAoJU3luY1BlZXJzEiIuc3RhdG9yLnJvdXRlci52MS5TeW5jUGVlcnNSZXF1ZXN0GiMuc3RhdG9yLnJvdXRlci52MS5TeW5jUGVlcnNSZXNwb25zZSgBMAEy7QEKDkt2SW5kZXhTZXJ2aWNlEkgKBU1hdGNoEh4uc3RhdG9yLnJvdXRlci52MS5NYXRjaFJlcXVlc3QaHy5zdGF0b3Iucm91dGVyLnYxLk1hdGNoUmVzcG9uc2USSAoFQXBwbHkSHi5zdGF0b3Iucm91dGVyLnYxLkFwcGx5UmVxdWVzdBofLnN0YXRvci5yb3V0ZXIudjEuQXBwbHlSZXNwb25zZRJHCgREdW1wEh0uc3RhdG9yLnJvdXRlci52MS5EdW1wUmVxdWVzdBoeLnN0YXRvci5yb3V0ZXIudjEuRHVtcFJlc3BvbnNlMAFiBnByb3RvMw", [file_stator_discovery_v1_discovery, file_stator_events_v1_events, file_stator_model_v1_model]);
+  fileDesc("Ch1zdGF0b3Ivcm91dGVyL3YxL3JvdXRlci5wcm90bxIQc3RhdG9yLnJvdXRlci52MSKEAwoSUm91dGluZ0NvbnN0cmFpbnRzEhgKC2luc3RhbmNlX2lkGAEgASgGSACIAQESHwoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNSAGIAQESHAoUYWxsb3dlZF9pbnN0YW5jZV9pZHMYAyADKAYSHQoVZXhjbHVkZWRfaW5zdGFuY2VfaWRzGAQgAygGEhcKD3JlcXVpcmVkX3RhaW50cxgFIAMoCRJTChBwcmVmZXJyZWRfdGFpbnRzGAYgAygLMjkuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMuUHJlZmVycmVkVGFpbnRzRW50cnkSKQoEcm9sZRgHIAEoDjIbLnN0YXRvci5tb2RlbC52MS5Xb3JrZXJSb2xlGjYKFFByZWZlcnJlZFRhaW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCDgoMX2luc3RhbmNlX2lkQhUKE19kYXRhX3BhcmFsbGVsX3Jhbmsi1gQKDFJvdXRlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhUKDXByb21wdF90b2tlbnMYAyABKA0SFwoPc2VxdWVuY2VfaGFzaGVzGAQgASgMEjUKCW92ZXJyaWRlcxgFIAEoCzIiLnN0YXRvci5yb3V0ZXIudjEuUm91dGluZ092ZXJyaWRlcxIVCg1rdl9ibG9ja19zaXplGAYgASgNEjkKC2NvbnN0cmFpbnRzGAcgASgLMiQuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMSKgoEbW9kZRgIIAEoDjIcLnN0YXRvci5yb3V0ZXIudjEuUm91dGVyTW9kZRIjChZleHBlY3RlZF9vdXRwdXRfdG9rZW5zGAkgASgNSACIAQESEAoIcHJpb3JpdHkYCiABKAESFwoPc3RyaWN0X3ByaW9yaXR5GAsgASgNEhgKEHF1ZXVlX3RpbWVvdXRfbXMYDCABKA0SEgoKc2Vzc2lvbl9pZBgNIAEoCRIPCgdhZGFwdGVyGA4gASgJEhQKDHBvbGljeV9jbGFzcxgPIAEoCRIRCglzZXF1ZW5jZXMYECABKA0SDwoHZXhwbGFpbhgRIAEoCBITCgt0cmFjZXBhcmVudBgSIAEoCRISCgp0cmFjZXN0YXRlGBMgASgJEhgKEGRlYWRsaW5lX3VuaXhfbXMYFCABKAMSFwoPYXJyaXZhbF91bml4X21zGBUgASgDQhkKF19leHBlY3RlZF9vdXRwdXRfdG9rZW5zIpICChBSb3V0aW5nT3ZlcnJpZGVzEhsKDm92ZXJsYXBfY3JlZGl0GAEgASgBSACIAQESHwoScHJlZmlsbF9sb2FkX3NjYWxlGAIgASgBSAGIAQESGAoLdGVtcGVyYXR1cmUYAyABKAFIAogBARIcCg9hc3N1bWVfa3ZfcmV1c2UYBCABKAhIA4gBARIhChR0cmFja19wcmVmaWxsX3Rva2VucxgFIAEoCEgEiAEBQhEKD19vdmVybGFwX2NyZWRpdEIVChNfcHJlZmlsbF9sb2FkX3NjYWxlQg4KDF90ZW1wZXJhdHVyZUISChBfYXNzdW1lX2t2X3JldXNlQhcKFV90cmFja19wcmVmaWxsX3Rva2VucyK9AgoKV29ya2VyQ29zdBITCgtpbnN0YW5jZV9pZBgBIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAiABKA0SDAoEY29zdBgDIAEoARI2CgV0ZXJtcxgEIAMoCzInLnN0YXRvci5yb3V0ZXIudjEuV29ya2VyQ29zdC5UZXJtc0VudHJ5EhUKDWRldmljZV9ibG9ja3MYBSABKA0SEwoLaG9zdF9ibG9ja3MYBiABKA0SEwoLZGlza19ibG9ja3MYByABKA0SFwoPZXh0ZXJuYWxfYmxvY2tzGAggASgNEhgKEGV4Y2x1ZGVkX2JlY2F1c2UYCSABKAkSFgoOcHJlZmlsbF90b2tlbnMYCiABKA0aLAoKVGVybXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIt0CCg1Sb3V0ZURlY2lzaW9uEhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIWCg5vdmVybGFwX3Rva2VucxgDIAEoDRIqCgRtb2RlGAQgASgOMhwuc3RhdG9yLnJvdXRlci52MS5Sb3V0ZXJNb2RlEhAKCHF1ZXVlX3VzGAUgASgNEisKBWNvc3RzGAYgAygLMhwuc3RhdG9yLnJvdXRlci52MS5Xb3JrZXJDb3N0EhUKDXByb21wdF9ibG9ja3MYByABKA0SFQoNZGV2aWNlX2Jsb2NrcxgIIAEoDRITCgtob3N0X2Jsb2NrcxgJIAEoDRITCgtkaXNrX2Jsb2NrcxgKIAEoDRIXCg9leHRlcm5hbF9ibG9ja3MYCyABKA0SEwoLcXVldWVfZGVwdGgYDCABKA0SEgoKYnlfc2Vzc2lvbhgNIAEoCCJeCg1Sb3V0ZVJlc3BvbnNlEjEKCGRlY2lzaW9uGAEgASgLMh8uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZURlY2lzaW9uEhoKEnJlc2VydmF0aW9uX3R0bF9tcxgCIAEoDSLLAgoOU2Vzc2lvblJlcXVlc3QSLwoFaGVsbG8YASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25IZWxsb0gAEi8KBXJvdXRlGAIgASgLMh4uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZVJlcXVlc3RIABI1CgxwcmVmaWxsX2RvbmUYAyABKAsyHS5zdGF0b3Iucm91dGVyLnYxLlByZWZpbGxEb25lSAASNQoMb3V0cHV0X2Jsb2NrGAQgASgLMh0uc3RhdG9yLnJvdXRlci52MS5PdXRwdXRCbG9ja0gAEioKBmZpbmlzaBgFIAEoCzIYLnN0YXRvci5yb3V0ZXIudjEuRmluaXNoSAASMgoKcmVhbm5vdW5jZRgGIAEoCzIcLnN0YXRvci5yb3V0ZXIudjEuUmVhbm5vdW5jZUgAQgkKB21lc3NhZ2UiIgoMU2Vzc2lvbkhlbGxvEhIKCmdhdGV3YXlfaWQYASABKAkiIQoLUHJlZmlsbERvbmUSEgoKcmVxdWVzdF9pZBgBIAEoCSI4CgtPdXRwdXRCbG9jaxISCgpyZXF1ZXN0X2lkGAEgASgJEhUKDW91dHB1dF90b2tlbnMYAiABKA0iMwoGRmluaXNoEhIKCnJlcXVlc3RfaWQYASABKAkSFQoNd29ya2VyX2ZhaWxlZBgCIAEoCCKZAQoKUmVhbm5vdW5jZRItCgVyb3V0ZRgBIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0EhMKC2luc3RhbmNlX2lkGAIgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgDIAEoDRIUCgxwcmVmaWxsX2RvbmUYBCABKAgSFQoNb3V0cHV0X3Rva2VucxgFIAEoDSJ9Cg9TZXNzaW9uUmVzcG9uc2USMwoHd2VsY29tZRgBIAEoCzIgLnN0YXRvci5yb3V0ZXIudjEuU2Vzc2lvbldlbGNvbWVIABIqCgZyb3V0ZWQYAiABKAsyGC5zdGF0b3Iucm91dGVyLnYxLlJvdXRlZEgAQgkKB21lc3NhZ2UiJQoOU2Vzc2lvbldlbGNvbWUSEwoLaW5zdGFuY2VfaWQYASABKAYijwEKBlJvdXRlZBISCgpyZXF1ZXN0X2lkGAEgASgJEjMKCGRlY2lzaW9uGAIgASgLMh8uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZURlY2lzaW9uSAASMQoHcmVmdXNlZBgDIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZWZ1c2VkSABCCQoHb3V0Y29tZSJUCgxSb3V0ZVJlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhYKDnJldHJ5X2FmdGVyX21zGAMgASgNEg0KBWZpZWxkGAQgASgJItIBChhVcGRhdGVSZXNlcnZhdGlvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRI1CgxwcmVmaWxsX2RvbmUYAiABKAsyHS5zdGF0b3Iucm91dGVyLnYxLlByZWZpbGxEb25lSAASNQoMb3V0cHV0X2Jsb2NrGAMgASgLMh0uc3RhdG9yLnJvdXRlci52MS5PdXRwdXRCbG9ja0gAEioKBmZpbmlzaBgEIAEoCzIYLnN0YXRvci5yb3V0ZXIudjEuRmluaXNoSABCCAoGdXBkYXRlIioKGVVwZGF0ZVJlc2VydmF0aW9uUmVzcG9uc2USDQoFZm91bmQYASABKAgiRAoTVXBzZXJ0V29ya2VyUmVxdWVzdBItCgZ3b3JrZXIYASABKAsyHS5zdGF0b3IuZGlzY292ZXJ5LnYxLkluc3RhbmNlIhYKFFVwc2VydFdvcmtlclJlc3BvbnNlIioKE1JlbW92ZVdvcmtlclJlcXVlc3QSEwoLaW5zdGFuY2VfaWQYASABKAYiJQoUUmVtb3ZlV29ya2VyUmVzcG9uc2USDQoFZm91bmQYASABKAgiPwoORXhwbGFpblJlcXVlc3QSLQoFcm91dGUYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVxdWVzdCJxCg9FeHBsYWluUmVzcG9uc2USMQoIZGVjaXNpb24YASABKAsyHy5zdGF0b3Iucm91dGVyLnYxLlJvdXRlRGVjaXNpb24SKwoFY29zdHMYAiADKAsyHC5zdGF0b3Iucm91dGVyLnYxLldvcmtlckNvc3QiIwoSTGlzdFdvcmtlcnNSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIkUKE0xpc3RXb3JrZXJzUmVzcG9uc2USLgoHd29ya2VycxgBIAMoCzIdLnN0YXRvci5kaXNjb3ZlcnkudjEuSW5zdGFuY2UiUwoPR2V0TG9hZHNSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEjEKCXBvdGVudGlhbBgCIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0IrICCgpXb3JrZXJMb2FkEhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIXCg9hY3RpdmVfcmVxdWVzdHMYAyABKA0SHQoVYWN0aXZlX3ByZWZpbGxfdG9rZW5zGAQgASgEEhUKDWFjdGl2ZV9ibG9ja3MYBSABKAQSLAoIcmVwb3J0ZWQYBiABKAsyGi5zdGF0b3IuZXZlbnRzLnYxLlJhbmtMb2FkEiUKGHBvdGVudGlhbF9wcmVmaWxsX3Rva2VucxgHIAEoBEgAiAEBEh0KEHBvdGVudGlhbF9ibG9ja3MYCCABKARIAYgBAUIbChlfcG90ZW50aWFsX3ByZWZpbGxfdG9rZW5zQhMKEV9wb3RlbnRpYWxfYmxvY2tzInYKEEdldExvYWRzUmVzcG9uc2USKwoFbG9hZHMYASADKAsyHC5zdGF0b3Iucm91dGVyLnYxLldvcmtlckxvYWQSFwoPcXVldWVkX3JlcXVlc3RzGAIgASgNEhwKFHF1ZXVlZF9wcm9tcHRfdG9rZW5zGAMgASgEItoBCg5CdXN5VGhyZXNob2xkcxIhChRhY3RpdmVfZGVjb2RlX2Jsb2NrcxgBIAEoAUgAiAEBEiIKFWFjdGl2ZV9wcmVmaWxsX3Rva2VucxgCIAEoBEgBiAEBEisKHmFjdGl2ZV9wcmVmaWxsX3Rva2Vuc19mcmFjdGlvbhgDIAEoAUgCiAEBQhcKFV9hY3RpdmVfZGVjb2RlX2Jsb2Nrc0IYChZfYWN0aXZlX3ByZWZpbGxfdG9rZW5zQiEKH19hY3RpdmVfcHJlZmlsbF90b2tlbnNfZnJhY3Rpb24iWwoUU2V0VGhyZXNob2xkc1JlcXVlc3QSDQoFbW9kZWwYASABKAkSNAoKdGhyZXNob2xkcxgCIAEoCzIgLnN0YXRvci5yb3V0ZXIudjEuQnVzeVRocmVzaG9sZHMiTQoVU2V0VGhyZXNob2xkc1Jlc3BvbnNlEjQKCnRocmVzaG9sZHMYASABKAsyIC5zdGF0b3Iucm91dGVyLnYxLkJ1c3lUaHJlc2hvbGRzIuMBChBTeW5jUGVlcnNSZXF1ZXN0EhoKEnJvdXRlcl9pbnN0YW5jZV9pZBgBIAEoBhIXCg9zZXF1ZW5jZV9udW1iZXIYAiABKAQSLAoGcGxhY2VkGAMgAygLMhwuc3RhdG9yLnJvdXRlci52MS5SZWFubm91bmNlEhQKDHByZWZpbGxfZG9uZRgEIAMoCRIQCghmaW5pc2hlZBgFIAMoCRIQCghzbmFwc2hvdBgGIAEoCBIyCghzZXNzaW9ucxgHIAMoCzIgLnN0YXRvci5yb3V0ZXIudjEuU2Vzc2lvbkJpbmRpbmcidQoOU2Vzc2lvbkJpbmRpbmcSDQoFbW9kZWwYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRITCgtpbnN0YW5jZV9pZBgDIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYBCABKA0SDwoHaWRsZV9tcxgFIAEoBCJHChFTeW5jUGVlcnNSZXNwb25zZRIyCgZjaGFuZ2UYASABKAsyIi5zdGF0b3Iucm91dGVyLnYxLlN5bmNQZWVyc1JlcXVlc3QimQEKDUZvbGxvd1JlcXVlc3QSDQoFbW9kZWwYASABKAkSEwoLaW5zdGFuY2VfaWQYAiABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAMgASgNEhUKDWt2X2Jsb2NrX3NpemUYBCABKA0SFAoMem1xX2VuZHBvaW50GAUgASgJEhsKE3ptcV9yZXBsYXlfZW5kcG9pbnQYBiABKAkiEAoORm9sbG93UmVzcG9uc2UibQoPVW5mb2xsb3dSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhMKC2luc3RhbmNlX2lkGAIgASgGEh8KEmRhdGFfcGFyYWxsZWxfcmFuaxgDIAEoDUgAiAEBQhUKE19kYXRhX3BhcmFsbGVsX3JhbmsiIQoQVW5mb2xsb3dSZXNwb25zZRINCgVmb3VuZBgBIAEoCCJuCgxNYXRjaFJlcXVlc3QSDQoFbW9kZWwYASABKAkSFwoPc2VxdWVuY2VfaGFzaGVzGAIgASgMEhEKCXRva2VuX2lkcxgDIAMoDRIPCgdhZGFwdGVyGAQgASgJEhIKCmNhY2hlX3NhbHQYBSABKAkimgEKDU1hdGNoZWRXb3JrZXISEwoLaW5zdGFuY2VfaWQYASABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEhUKDWRldmljZV9ibG9ja3MYAyABKA0SEwoLaG9zdF9ibG9ja3MYBCABKA0SEwoLZGlza19ibG9ja3MYBSABKA0SFwoPZXh0ZXJuYWxfYmxvY2tzGAYgASgNIm8KDU1hdGNoUmVzcG9uc2USMAoHd29ya2VycxgBIAMoCzIfLnN0YXRvci5yb3V0ZXIudjEuTWF0Y2hlZFdvcmtlchIVCg1wcm9tcHRfYmxvY2tzGAIgASgNEhUKDWt2X2Jsb2NrX3NpemUYAyABKA0iXQoMQXBwbHlSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhMKC2luc3RhbmNlX2lkGAIgASgGEikKBmV2ZW50cxgDIAMoCzIZLnN0YXRvci5ldmVudHMudjEuS3ZFdmVudCIzCg1BcHBseVJlc3BvbnNlEg8KB2FwcGxpZWQYASABKAQSEQoJdW5tYXRjaGVkGAIgASgEIhwKC0R1bXBSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIj4KDER1bXBSZXNwb25zZRIuCgZldmVudHMYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLkFwcGx5UmVxdWVzdCrGAQoKUm91dGVyTW9kZRIbChdST1VURVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF1JPVVRFUl9NT0RFX1JPVU5EX1JPQklOEAESFgoSUk9VVEVSX01PREVfUkFORE9NEAISHAoYUk9VVEVSX01PREVfUE9XRVJfT0ZfVFdPEAMSHAoYUk9VVEVSX01PREVfTEVBU1RfTE9BREVEEAQSFgoSUk9VVEVSX01PREVfRElSRUNUEAUSEgoOUk9VVEVSX01PREVfS1YQBjKUBwoNUm91dGVyU2VydmljZRJICgVSb3V0ZRIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0Gh8uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZVJlc3BvbnNlElIKB1Nlc3Npb24SIC5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25SZXF1ZXN0GiEuc3RhdG9yLnJvdXRlci52MS5TZXNzaW9uUmVzcG9uc2UoATABEmwKEVVwZGF0ZVJlc2VydmF0aW9uEiouc3RhdG9yLnJvdXRlci52MS5VcGRhdGVSZXNlcnZhdGlvblJlcXVlc3QaKy5zdGF0b3Iucm91dGVyLnYxLlVwZGF0ZVJlc2VydmF0aW9uUmVzcG9uc2USTgoHRXhwbGFpbhIgLnN0YXRvci5yb3V0ZXIudjEuRXhwbGFpblJlcXVlc3QaIS5zdGF0b3Iucm91dGVyLnYxLkV4cGxhaW5SZXNwb25zZRJaCgtMaXN0V29ya2VycxIkLnN0YXRvci5yb3V0ZXIudjEuTGlzdFdvcmtlcnNSZXF1ZXN0GiUuc3RhdG9yLnJvdXRlci52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlEl0KDFVwc2VydFdvcmtlchIlLnN0YXRvci5yb3V0ZXIudjEuVXBzZXJ0V29ya2VyUmVxdWVzdBomLnN0YXRvci5yb3V0ZXIudjEuVXBzZXJ0V29ya2VyUmVzcG9uc2USXQoMUmVtb3ZlV29ya2VyEiUuc3RhdG9yLnJvdXRlci52MS5SZW1vdmVXb3JrZXJSZXF1ZXN0GiYuc3RhdG9yLnJvdXRlci52MS5SZW1vdmVXb3JrZXJSZXNwb25zZRJRCghHZXRMb2FkcxIhLnN0YXRvci5yb3V0ZXIudjEuR2V0TG9hZHNSZXF1ZXN0GiIuc3RhdG9yLnJvdXRlci52MS5HZXRMb2Fkc1Jlc3BvbnNlEmAKDVNldFRocmVzaG9sZHMSJi5zdGF0b3Iucm91dGVyLnYxLlNldFRocmVzaG9sZHNSZXF1ZXN0Gicuc3RhdG9yLnJvdXRlci52MS5TZXRUaHJlc2hvbGRzUmVzcG9uc2USWAoJU3luY1BlZXJzEiIuc3RhdG9yLnJvdXRlci52MS5TeW5jUGVlcnNSZXF1ZXN0GiMuc3RhdG9yLnJvdXRlci52MS5TeW5jUGVlcnNSZXNwb25zZSgBMAEyjQMKDkt2SW5kZXhTZXJ2aWNlEksKBkZvbGxvdxIfLnN0YXRvci5yb3V0ZXIudjEuRm9sbG93UmVxdWVzdBogLnN0YXRvci5yb3V0ZXIudjEuRm9sbG93UmVzcG9uc2USUQoIVW5mb2xsb3cSIS5zdGF0b3Iucm91dGVyLnYxLlVuZm9sbG93UmVxdWVzdBoiLnN0YXRvci5yb3V0ZXIudjEuVW5mb2xsb3dSZXNwb25zZRJICgVNYXRjaBIeLnN0YXRvci5yb3V0ZXIudjEuTWF0Y2hSZXF1ZXN0Gh8uc3RhdG9yLnJvdXRlci52MS5NYXRjaFJlc3BvbnNlEkgKBUFwcGx5Eh4uc3RhdG9yLnJvdXRlci52MS5BcHBseVJlcXVlc3QaHy5zdGF0b3Iucm91dGVyLnYxLkFwcGx5UmVzcG9uc2USRwoERHVtcBIdLnN0YXRvci5yb3V0ZXIudjEuRHVtcFJlcXVlc3QaHi5zdGF0b3Iucm91dGVyLnYxLkR1bXBSZXNwb25zZTABYgZwcm90bzM", [file_stator_discovery_v1_discovery, file_stator_events_v1_events, file_stator_model_v1_model]);
 
 /**
  * Which workers may serve a request.
@@ -111,18 +111,18 @@ export type RouteRequest = Message<"stator.router.v1.RouteRequest"> & {
   promptTokens: number;
 
   /**
-   * Local hashes of the prompt's full blocks.
+   * Sequence hashes of the prompt's full blocks. Packed: 8 bytes each, little-endian, first block first (on the wire the same as a packed `repeated fixed64`).
    *
-   * @generated from field: repeated fixed64 local_hashes = 4;
+   * @generated from field: bytes sequence_hashes = 4;
    */
-  localHashes: bigint[];
+  sequenceHashes: Uint8Array;
 
   /**
-   * Sequence hashes of the prompt's full blocks.
+   * Settings of the router that this request overrides.
    *
-   * @generated from field: repeated fixed64 sequence_hashes = 5;
+   * @generated from field: stator.router.v1.RoutingOverrides overrides = 5;
    */
-  sequenceHashes: bigint[];
+  overrides?: RoutingOverrides | undefined;
 
   /**
    * Tokens in a block of these hashes.
@@ -174,7 +174,7 @@ export type RouteRequest = Message<"stator.router.v1.RouteRequest"> & {
   queueTimeoutMs: number;
 
   /**
-   * Session for affinity. Empty: none.
+   * Session for affinity, at most 256 bytes. Empty: none.
    *
    * @generated from field: string session_id = 13;
    */
@@ -221,6 +221,20 @@ export type RouteRequest = Message<"stator.router.v1.RouteRequest"> & {
    * @generated from field: string tracestate = 19;
    */
   tracestate: string;
+
+  /**
+   * Unix time in milliseconds after which placing it makes no sense; waiting requests with one go earliest deadline first. 0: none.
+   *
+   * @generated from field: int64 deadline_unix_ms = 20;
+   */
+  deadlineUnixMs: bigint;
+
+  /**
+   * Unix time in milliseconds at which it arrived, for the order of the queue. 0: now.
+   *
+   * @generated from field: int64 arrival_unix_ms = 21;
+   */
+  arrivalUnixMs: bigint;
 };
 
 /**
@@ -229,6 +243,55 @@ export type RouteRequest = Message<"stator.router.v1.RouteRequest"> & {
  */
 export const RouteRequestSchema: GenMessage<RouteRequest> = /*@__PURE__*/
   messageDesc(file_stator_router_v1_router, 1);
+
+/**
+ * Settings of the router for one request. Unset fields: the router's own.
+ *
+ * @generated from message stator.router.v1.RoutingOverrides
+ */
+export type RoutingOverrides = Message<"stator.router.v1.RoutingOverrides"> & {
+  /**
+   * Weight of cached device blocks in the cost.
+   *
+   * @generated from field: optional double overlap_credit = 1;
+   */
+  overlapCredit?: number | undefined;
+
+  /**
+   * Weight of the work that waits to be prefilled.
+   *
+   * @generated from field: optional double prefill_load_scale = 2;
+   */
+  prefillLoadScale?: number | undefined;
+
+  /**
+   * Temperature of the choice; 0: always the cheapest.
+   *
+   * @generated from field: optional double temperature = 3;
+   */
+  temperature?: number | undefined;
+
+  /**
+   * Whether its blocks may be shared with those of other requests.
+   *
+   * @generated from field: optional bool assume_kv_reuse = 4;
+   */
+  assumeKvReuse?: boolean | undefined;
+
+  /**
+   * Whether its prompt counts as work to prefill (not so for the decode stage of a disaggregated request).
+   *
+   * @generated from field: optional bool track_prefill_tokens = 5;
+   */
+  trackPrefillTokens?: boolean | undefined;
+};
+
+/**
+ * Describes the message stator.router.v1.RoutingOverrides.
+ * Use `create(RoutingOverridesSchema)` to create a new message.
+ */
+export const RoutingOverridesSchema: GenMessage<RoutingOverrides> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 2);
 
 /**
  * What a worker would cost, term by term.
@@ -298,6 +361,13 @@ export type WorkerCost = Message<"stator.router.v1.WorkerCost"> & {
    * @generated from field: string excluded_because = 9;
    */
   excludedBecause: string;
+
+  /**
+   * Prompt tokens that it would have to compute.
+   *
+   * @generated from field: uint32 prefill_tokens = 10;
+   */
+  prefillTokens: number;
 };
 
 /**
@@ -305,7 +375,7 @@ export type WorkerCost = Message<"stator.router.v1.WorkerCost"> & {
  * Use `create(WorkerCostSchema)` to create a new message.
  */
 export const WorkerCostSchema: GenMessage<WorkerCost> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 2);
+  messageDesc(file_stator_router_v1_router, 3);
 
 /**
  * Where a request goes.
@@ -354,6 +424,55 @@ export type RouteDecision = Message<"stator.router.v1.RouteDecision"> & {
    * @generated from field: repeated stator.router.v1.WorkerCost costs = 6;
    */
   costs: WorkerCost[];
+
+  /**
+   * Full blocks of the prompt.
+   *
+   * @generated from field: uint32 prompt_blocks = 7;
+   */
+  promptBlocks: number;
+
+  /**
+   * Blocks of the prompt that the worker has on its device.
+   *
+   * @generated from field: uint32 device_blocks = 8;
+   */
+  deviceBlocks: number;
+
+  /**
+   * The same in host memory, beyond the device's.
+   *
+   * @generated from field: uint32 host_blocks = 9;
+   */
+  hostBlocks: number;
+
+  /**
+   * The same on disk, beyond those.
+   *
+   * @generated from field: uint32 disk_blocks = 10;
+   */
+  diskBlocks: number;
+
+  /**
+   * The same elsewhere, beyond those.
+   *
+   * @generated from field: uint32 external_blocks = 11;
+   */
+  externalBlocks: number;
+
+  /**
+   * Requests that waited in the router's queue when this one came.
+   *
+   * @generated from field: uint32 queue_depth = 12;
+   */
+  queueDepth: number;
+
+  /**
+   * Whether the session's binding decided.
+   *
+   * @generated from field: bool by_session = 13;
+   */
+  bySession: boolean;
 };
 
 /**
@@ -361,7 +480,7 @@ export type RouteDecision = Message<"stator.router.v1.RouteDecision"> & {
  * Use `create(RouteDecisionSchema)` to create a new message.
  */
 export const RouteDecisionSchema: GenMessage<RouteDecision> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 3);
+  messageDesc(file_stator_router_v1_router, 4);
 
 /**
  * Answer to Route.
@@ -389,7 +508,7 @@ export type RouteResponse = Message<"stator.router.v1.RouteResponse"> & {
  * Use `create(RouteResponseSchema)` to create a new message.
  */
 export const RouteResponseSchema: GenMessage<RouteResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 4);
+  messageDesc(file_stator_router_v1_router, 5);
 
 /**
  * From gateway to router.
@@ -458,7 +577,7 @@ export type SessionRequest = Message<"stator.router.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 5);
+  messageDesc(file_stator_router_v1_router, 6);
 
 /**
  * Opens a session.
@@ -479,7 +598,7 @@ export type SessionHello = Message<"stator.router.v1.SessionHello"> & {
  * Use `create(SessionHelloSchema)` to create a new message.
  */
 export const SessionHelloSchema: GenMessage<SessionHello> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 6);
+  messageDesc(file_stator_router_v1_router, 7);
 
 /**
  * A request's prompt is computed.
@@ -500,7 +619,7 @@ export type PrefillDone = Message<"stator.router.v1.PrefillDone"> & {
  * Use `create(PrefillDoneSchema)` to create a new message.
  */
 export const PrefillDoneSchema: GenMessage<PrefillDone> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 7);
+  messageDesc(file_stator_router_v1_router, 8);
 
 /**
  * A request's output filled blocks.
@@ -528,7 +647,7 @@ export type OutputBlock = Message<"stator.router.v1.OutputBlock"> & {
  * Use `create(OutputBlockSchema)` to create a new message.
  */
 export const OutputBlockSchema: GenMessage<OutputBlock> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 8);
+  messageDesc(file_stator_router_v1_router, 9);
 
 /**
  * A request ended, whatever its outcome.
@@ -556,7 +675,7 @@ export type Finish = Message<"stator.router.v1.Finish"> & {
  * Use `create(FinishSchema)` to create a new message.
  */
 export const FinishSchema: GenMessage<Finish> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 9);
+  messageDesc(file_stator_router_v1_router, 10);
 
 /**
  * Restores a reservation.
@@ -605,7 +724,7 @@ export type Reannounce = Message<"stator.router.v1.Reannounce"> & {
  * Use `create(ReannounceSchema)` to create a new message.
  */
 export const ReannounceSchema: GenMessage<Reannounce> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 10);
+  messageDesc(file_stator_router_v1_router, 11);
 
 /**
  * From router to gateway.
@@ -642,7 +761,7 @@ export type SessionResponse = Message<"stator.router.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 11);
+  messageDesc(file_stator_router_v1_router, 12);
 
 /**
  * Accepts a session.
@@ -663,7 +782,7 @@ export type SessionWelcome = Message<"stator.router.v1.SessionWelcome"> & {
  * Use `create(SessionWelcomeSchema)` to create a new message.
  */
 export const SessionWelcomeSchema: GenMessage<SessionWelcome> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 12);
+  messageDesc(file_stator_router_v1_router, 13);
 
 /**
  * A request is placed or refused.
@@ -707,7 +826,7 @@ export type Routed = Message<"stator.router.v1.Routed"> & {
  * Use `create(RoutedSchema)` to create a new message.
  */
 export const RoutedSchema: GenMessage<Routed> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 13);
+  messageDesc(file_stator_router_v1_router, 14);
 
 /**
  * Why a request was not placed.
@@ -749,7 +868,158 @@ export type RouteRefused = Message<"stator.router.v1.RouteRefused"> & {
  * Use `create(RouteRefusedSchema)` to create a new message.
  */
 export const RouteRefusedSchema: GenMessage<RouteRefused> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 14);
+  messageDesc(file_stator_router_v1_router, 15);
+
+/**
+ * Progress or the end of a reservation.
+ *
+ * @generated from message stator.router.v1.UpdateReservationRequest
+ */
+export type UpdateReservationRequest = Message<"stator.router.v1.UpdateReservationRequest"> & {
+  /**
+   * Request.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * What happened.
+   *
+   * @generated from oneof stator.router.v1.UpdateReservationRequest.update
+   */
+  update: {
+    /**
+     * Its prompt is computed.
+     *
+     * @generated from field: stator.router.v1.PrefillDone prefill_done = 2;
+     */
+    value: PrefillDone;
+    case: "prefillDone";
+  } | {
+    /**
+     * Its output filled blocks.
+     *
+     * @generated from field: stator.router.v1.OutputBlock output_block = 3;
+     */
+    value: OutputBlock;
+    case: "outputBlock";
+  } | {
+    /**
+     * It ended.
+     *
+     * @generated from field: stator.router.v1.Finish finish = 4;
+     */
+    value: Finish;
+    case: "finish";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message stator.router.v1.UpdateReservationRequest.
+ * Use `create(UpdateReservationRequestSchema)` to create a new message.
+ */
+export const UpdateReservationRequestSchema: GenMessage<UpdateReservationRequest> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 16);
+
+/**
+ * The reservation is updated.
+ *
+ * @generated from message stator.router.v1.UpdateReservationResponse
+ */
+export type UpdateReservationResponse = Message<"stator.router.v1.UpdateReservationResponse"> & {
+  /**
+   * Whether the request holds a reservation.
+   *
+   * @generated from field: bool found = 1;
+   */
+  found: boolean;
+};
+
+/**
+ * Describes the message stator.router.v1.UpdateReservationResponse.
+ * Use `create(UpdateReservationResponseSchema)` to create a new message.
+ */
+export const UpdateReservationResponseSchema: GenMessage<UpdateReservationResponse> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 17);
+
+/**
+ * Makes a worker known.
+ *
+ * @generated from message stator.router.v1.UpsertWorkerRequest
+ */
+export type UpsertWorkerRequest = Message<"stator.router.v1.UpsertWorkerRequest"> & {
+  /**
+   * Its registration: identifier, address, model cards.
+   *
+   * @generated from field: stator.discovery.v1.Instance worker = 1;
+   */
+  worker?: Instance | undefined;
+};
+
+/**
+ * Describes the message stator.router.v1.UpsertWorkerRequest.
+ * Use `create(UpsertWorkerRequestSchema)` to create a new message.
+ */
+export const UpsertWorkerRequestSchema: GenMessage<UpsertWorkerRequest> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 18);
+
+/**
+ * The worker is known.
+ *
+ * @generated from message stator.router.v1.UpsertWorkerResponse
+ */
+export type UpsertWorkerResponse = Message<"stator.router.v1.UpsertWorkerResponse"> & {
+};
+
+/**
+ * Describes the message stator.router.v1.UpsertWorkerResponse.
+ * Use `create(UpsertWorkerResponseSchema)` to create a new message.
+ */
+export const UpsertWorkerResponseSchema: GenMessage<UpsertWorkerResponse> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 19);
+
+/**
+ * Forgets a worker.
+ *
+ * @generated from message stator.router.v1.RemoveWorkerRequest
+ */
+export type RemoveWorkerRequest = Message<"stator.router.v1.RemoveWorkerRequest"> & {
+  /**
+   * Worker.
+   *
+   * @generated from field: fixed64 instance_id = 1;
+   */
+  instanceId: bigint;
+};
+
+/**
+ * Describes the message stator.router.v1.RemoveWorkerRequest.
+ * Use `create(RemoveWorkerRequestSchema)` to create a new message.
+ */
+export const RemoveWorkerRequestSchema: GenMessage<RemoveWorkerRequest> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 20);
+
+/**
+ * The worker is forgotten.
+ *
+ * @generated from message stator.router.v1.RemoveWorkerResponse
+ */
+export type RemoveWorkerResponse = Message<"stator.router.v1.RemoveWorkerResponse"> & {
+  /**
+   * Whether it was known.
+   *
+   * @generated from field: bool found = 1;
+   */
+  found: boolean;
+};
+
+/**
+ * Describes the message stator.router.v1.RemoveWorkerResponse.
+ * Use `create(RemoveWorkerResponseSchema)` to create a new message.
+ */
+export const RemoveWorkerResponseSchema: GenMessage<RemoveWorkerResponse> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 21);
 
 /**
  * Asks for costs.
@@ -770,7 +1040,7 @@ export type ExplainRequest = Message<"stator.router.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 15);
+  messageDesc(file_stator_router_v1_router, 22);
 
 /**
  * Costs.
@@ -798,7 +1068,7 @@ export type ExplainResponse = Message<"stator.router.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 16);
+  messageDesc(file_stator_router_v1_router, 23);
 
 /**
  * Asks for workers.
@@ -819,7 +1089,7 @@ export type ListWorkersRequest = Message<"stator.router.v1.ListWorkersRequest"> 
  * Use `create(ListWorkersRequestSchema)` to create a new message.
  */
 export const ListWorkersRequestSchema: GenMessage<ListWorkersRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 17);
+  messageDesc(file_stator_router_v1_router, 24);
 
 /**
  * Workers.
@@ -840,7 +1110,7 @@ export type ListWorkersResponse = Message<"stator.router.v1.ListWorkersResponse"
  * Use `create(ListWorkersResponseSchema)` to create a new message.
  */
 export const ListWorkersResponseSchema: GenMessage<ListWorkersResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 18);
+  messageDesc(file_stator_router_v1_router, 25);
 
 /**
  * Asks for loads.
@@ -854,6 +1124,13 @@ export type GetLoadsRequest = Message<"stator.router.v1.GetLoadsRequest"> & {
    * @generated from field: string model = 1;
    */
   model: string;
+
+  /**
+   * A prompt of which the answer tells what each worker's load would be with it. Unset: none.
+   *
+   * @generated from field: stator.router.v1.RouteRequest potential = 2;
+   */
+  potential?: RouteRequest | undefined;
 };
 
 /**
@@ -861,7 +1138,7 @@ export type GetLoadsRequest = Message<"stator.router.v1.GetLoadsRequest"> & {
  * Use `create(GetLoadsRequestSchema)` to create a new message.
  */
 export const GetLoadsRequestSchema: GenMessage<GetLoadsRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 19);
+  messageDesc(file_stator_router_v1_router, 26);
 
 /**
  * What is in flight on one worker.
@@ -910,6 +1187,20 @@ export type WorkerLoad = Message<"stator.router.v1.WorkerLoad"> & {
    * @generated from field: stator.events.v1.RankLoad reported = 6;
    */
   reported?: RankLoad | undefined;
+
+  /**
+   * Prompt tokens to compute if the potential request were placed there.
+   *
+   * @generated from field: optional uint64 potential_prefill_tokens = 7;
+   */
+  potentialPrefillTokens?: bigint | undefined;
+
+  /**
+   * KV blocks held if it were.
+   *
+   * @generated from field: optional uint64 potential_blocks = 8;
+   */
+  potentialBlocks?: bigint | undefined;
 };
 
 /**
@@ -917,7 +1208,7 @@ export type WorkerLoad = Message<"stator.router.v1.WorkerLoad"> & {
  * Use `create(WorkerLoadSchema)` to create a new message.
  */
 export const WorkerLoadSchema: GenMessage<WorkerLoad> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 20);
+  messageDesc(file_stator_router_v1_router, 27);
 
 /**
  * Loads.
@@ -938,6 +1229,13 @@ export type GetLoadsResponse = Message<"stator.router.v1.GetLoadsResponse"> & {
    * @generated from field: uint32 queued_requests = 2;
    */
   queuedRequests: number;
+
+  /**
+   * Their prompt tokens.
+   *
+   * @generated from field: uint64 queued_prompt_tokens = 3;
+   */
+  queuedPromptTokens: bigint;
 };
 
 /**
@@ -945,7 +1243,7 @@ export type GetLoadsResponse = Message<"stator.router.v1.GetLoadsResponse"> & {
  * Use `create(GetLoadsResponseSchema)` to create a new message.
  */
 export const GetLoadsResponseSchema: GenMessage<GetLoadsResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 21);
+  messageDesc(file_stator_router_v1_router, 28);
 
 /**
  * When a worker counts as busy. Unset fields are off.
@@ -980,7 +1278,7 @@ export type BusyThresholds = Message<"stator.router.v1.BusyThresholds"> & {
  * Use `create(BusyThresholdsSchema)` to create a new message.
  */
 export const BusyThresholdsSchema: GenMessage<BusyThresholds> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 22);
+  messageDesc(file_stator_router_v1_router, 29);
 
 /**
  * Sets or reads thresholds.
@@ -1008,7 +1306,7 @@ export type SetThresholdsRequest = Message<"stator.router.v1.SetThresholdsReques
  * Use `create(SetThresholdsRequestSchema)` to create a new message.
  */
 export const SetThresholdsRequestSchema: GenMessage<SetThresholdsRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 23);
+  messageDesc(file_stator_router_v1_router, 30);
 
 /**
  * Thresholds in force.
@@ -1029,7 +1327,7 @@ export type SetThresholdsResponse = Message<"stator.router.v1.SetThresholdsRespo
  * Use `create(SetThresholdsResponseSchema)` to create a new message.
  */
 export const SetThresholdsResponseSchema: GenMessage<SetThresholdsResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 24);
+  messageDesc(file_stator_router_v1_router, 31);
 
 /**
  * A change of a replica's reservations.
@@ -1071,6 +1369,20 @@ export type SyncPeersRequest = Message<"stator.router.v1.SyncPeersRequest"> & {
    * @generated from field: repeated string finished = 5;
    */
   finished: string[];
+
+  /**
+   * Whether `placed` is everything that the replica holds: the receiver drops what it had of it before.
+   *
+   * @generated from field: bool snapshot = 6;
+   */
+  snapshot: boolean;
+
+  /**
+   * Session bindings made or used since the last message. Advisory.
+   *
+   * @generated from field: repeated stator.router.v1.SessionBinding sessions = 7;
+   */
+  sessions: SessionBinding[];
 };
 
 /**
@@ -1078,7 +1390,56 @@ export type SyncPeersRequest = Message<"stator.router.v1.SyncPeersRequest"> & {
  * Use `create(SyncPeersRequestSchema)` to create a new message.
  */
 export const SyncPeersRequestSchema: GenMessage<SyncPeersRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 25);
+  messageDesc(file_stator_router_v1_router, 32);
+
+/**
+ * Which worker serves a session.
+ *
+ * @generated from message stator.router.v1.SessionBinding
+ */
+export type SessionBinding = Message<"stator.router.v1.SessionBinding"> & {
+  /**
+   * Model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * Session.
+   *
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * Worker.
+   *
+   * @generated from field: fixed64 instance_id = 3;
+   */
+  instanceId: bigint;
+
+  /**
+   * Data parallel rank.
+   *
+   * @generated from field: uint32 data_parallel_rank = 4;
+   */
+  dataParallelRank: number;
+
+  /**
+   * Milliseconds since it was last used.
+   *
+   * @generated from field: uint64 idle_ms = 5;
+   */
+  idleMs: bigint;
+};
+
+/**
+ * Describes the message stator.router.v1.SessionBinding.
+ * Use `create(SessionBindingSchema)` to create a new message.
+ */
+export const SessionBindingSchema: GenMessage<SessionBinding> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 33);
 
 /**
  * The other direction of SyncPeersRequest.
@@ -1099,7 +1460,134 @@ export type SyncPeersResponse = Message<"stator.router.v1.SyncPeersResponse"> & 
  * Use `create(SyncPeersResponseSchema)` to create a new message.
  */
 export const SyncPeersResponseSchema: GenMessage<SyncPeersResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 26);
+  messageDesc(file_stator_router_v1_router, 34);
+
+/**
+ * Follows a worker's KV events.
+ *
+ * @generated from message stator.router.v1.FollowRequest
+ */
+export type FollowRequest = Message<"stator.router.v1.FollowRequest"> & {
+  /**
+   * Model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * Worker.
+   *
+   * @generated from field: fixed64 instance_id = 2;
+   */
+  instanceId: bigint;
+
+  /**
+   * Data parallel rank.
+   *
+   * @generated from field: uint32 data_parallel_rank = 3;
+   */
+  dataParallelRank: number;
+
+  /**
+   * Tokens in a block.
+   *
+   * @generated from field: uint32 kv_block_size = 4;
+   */
+  kvBlockSize: number;
+
+  /**
+   * Where the engine publishes its events, for example tcp://127.0.0.1:5557 (ZeroMQ, as vLLM, SGLang and TensorRT-LLM do).
+   *
+   * @generated from field: string zmq_endpoint = 5;
+   */
+  zmqEndpoint: string;
+
+  /**
+   * Where it replays events that were missed. Empty: nowhere.
+   *
+   * @generated from field: string zmq_replay_endpoint = 6;
+   */
+  zmqReplayEndpoint: string;
+};
+
+/**
+ * Describes the message stator.router.v1.FollowRequest.
+ * Use `create(FollowRequestSchema)` to create a new message.
+ */
+export const FollowRequestSchema: GenMessage<FollowRequest> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 35);
+
+/**
+ * The worker is followed.
+ *
+ * @generated from message stator.router.v1.FollowResponse
+ */
+export type FollowResponse = Message<"stator.router.v1.FollowResponse"> & {
+};
+
+/**
+ * Describes the message stator.router.v1.FollowResponse.
+ * Use `create(FollowResponseSchema)` to create a new message.
+ */
+export const FollowResponseSchema: GenMessage<FollowResponse> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 36);
+
+/**
+ * Stops following a worker.
+ *
+ * @generated from message stator.router.v1.UnfollowRequest
+ */
+export type UnfollowRequest = Message<"stator.router.v1.UnfollowRequest"> & {
+  /**
+   * Model.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * Worker.
+   *
+   * @generated from field: fixed64 instance_id = 2;
+   */
+  instanceId: bigint;
+
+  /**
+   * Data parallel rank. Unset: all.
+   *
+   * @generated from field: optional uint32 data_parallel_rank = 3;
+   */
+  dataParallelRank?: number | undefined;
+};
+
+/**
+ * Describes the message stator.router.v1.UnfollowRequest.
+ * Use `create(UnfollowRequestSchema)` to create a new message.
+ */
+export const UnfollowRequestSchema: GenMessage<UnfollowRequest> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 37);
+
+/**
+ * The worker is not followed any more.
+ *
+ * @generated from message stator.router.v1.UnfollowResponse
+ */
+export type UnfollowResponse = Message<"stator.router.v1.UnfollowResponse"> & {
+  /**
+   * Whether it was.
+   *
+   * @generated from field: bool found = 1;
+   */
+  found: boolean;
+};
+
+/**
+ * Describes the message stator.router.v1.UnfollowResponse.
+ * Use `create(UnfollowResponseSchema)` to create a new message.
+ */
+export const UnfollowResponseSchema: GenMessage<UnfollowResponse> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 38);
 
 /**
  * A prompt to look up.
@@ -1115,11 +1603,32 @@ export type MatchRequest = Message<"stator.router.v1.MatchRequest"> & {
   model: string;
 
   /**
-   * Local hashes of its full blocks.
+   * Sequence hashes of its full blocks. Packed: 8 bytes each, little-endian, first block first (on the wire the same as a packed `repeated fixed64`).
    *
-   * @generated from field: repeated fixed64 local_hashes = 2;
+   * @generated from field: bytes sequence_hashes = 2;
    */
-  localHashes: bigint[];
+  sequenceHashes: Uint8Array;
+
+  /**
+   * Token ids, instead of hashes.
+   *
+   * @generated from field: repeated uint32 token_ids = 3;
+   */
+  tokenIds: number[];
+
+  /**
+   * Adapter mixed into the hashes of token_ids. Empty: none.
+   *
+   * @generated from field: string adapter = 4;
+   */
+  adapter: string;
+
+  /**
+   * Salt mixed into the hashes of token_ids. Empty: none.
+   *
+   * @generated from field: string cache_salt = 5;
+   */
+  cacheSalt: string;
 };
 
 /**
@@ -1127,7 +1636,7 @@ export type MatchRequest = Message<"stator.router.v1.MatchRequest"> & {
  * Use `create(MatchRequestSchema)` to create a new message.
  */
 export const MatchRequestSchema: GenMessage<MatchRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 27);
+  messageDesc(file_stator_router_v1_router, 39);
 
 /**
  * What one worker has of a prompt.
@@ -1183,7 +1692,7 @@ export type MatchedWorker = Message<"stator.router.v1.MatchedWorker"> & {
  * Use `create(MatchedWorkerSchema)` to create a new message.
  */
 export const MatchedWorkerSchema: GenMessage<MatchedWorker> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 28);
+  messageDesc(file_stator_router_v1_router, 40);
 
 /**
  * Who has how much.
@@ -1197,6 +1706,20 @@ export type MatchResponse = Message<"stator.router.v1.MatchResponse"> & {
    * @generated from field: repeated stator.router.v1.MatchedWorker workers = 1;
    */
   workers: MatchedWorker[];
+
+  /**
+   * Full blocks of the prompt.
+   *
+   * @generated from field: uint32 prompt_blocks = 2;
+   */
+  promptBlocks: number;
+
+  /**
+   * Tokens in a block.
+   *
+   * @generated from field: uint32 kv_block_size = 3;
+   */
+  kvBlockSize: number;
 };
 
 /**
@@ -1204,7 +1727,7 @@ export type MatchResponse = Message<"stator.router.v1.MatchResponse"> & {
  * Use `create(MatchResponseSchema)` to create a new message.
  */
 export const MatchResponseSchema: GenMessage<MatchResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 29);
+  messageDesc(file_stator_router_v1_router, 41);
 
 /**
  * KV events of one worker.
@@ -1239,7 +1762,7 @@ export type ApplyRequest = Message<"stator.router.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 30);
+  messageDesc(file_stator_router_v1_router, 42);
 
 /**
  * The events are applied.
@@ -1267,7 +1790,7 @@ export type ApplyResponse = Message<"stator.router.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 31);
+  messageDesc(file_stator_router_v1_router, 43);
 
 /**
  * Asks for the index.
@@ -1288,7 +1811,7 @@ export type DumpRequest = Message<"stator.router.v1.DumpRequest"> & {
  * Use `create(DumpRequestSchema)` to create a new message.
  */
 export const DumpRequestSchema: GenMessage<DumpRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 32);
+  messageDesc(file_stator_router_v1_router, 44);
 
 /**
  * Part of the index.
@@ -1309,7 +1832,7 @@ export type DumpResponse = Message<"stator.router.v1.DumpResponse"> & {
  * Use `create(DumpResponseSchema)` to create a new message.
  */
 export const DumpResponseSchema: GenMessage<DumpResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 33);
+  messageDesc(file_stator_router_v1_router, 45);
 
 /**
  * How a worker is chosen.
@@ -1407,6 +1930,16 @@ export const RouterService: GenService<{
     output: typeof SessionResponseSchema;
   },
   /**
+   * Reports progress or the end of a reservation that Route made without a session.
+   *
+   * @generated from rpc stator.router.v1.RouterService.UpdateReservation
+   */
+  updateReservation: {
+    methodKind: "unary";
+    input: typeof UpdateReservationRequestSchema;
+    output: typeof UpdateReservationResponseSchema;
+  },
+  /**
    * Says what Route would choose and what every worker would cost, and reserves nothing.
    *
    * @generated from rpc stator.router.v1.RouterService.Explain
@@ -1425,6 +1958,26 @@ export const RouterService: GenService<{
     methodKind: "unary";
     input: typeof ListWorkersRequestSchema;
     output: typeof ListWorkersResponseSchema;
+  },
+  /**
+   * Makes a worker known that discovery does not tell of, or changes it. It stays until RemoveWorker.
+   *
+   * @generated from rpc stator.router.v1.RouterService.UpsertWorker
+   */
+  upsertWorker: {
+    methodKind: "unary";
+    input: typeof UpsertWorkerRequestSchema;
+    output: typeof UpsertWorkerResponseSchema;
+  },
+  /**
+   * Forgets a worker that UpsertWorker made known.
+   *
+   * @generated from rpc stator.router.v1.RouterService.RemoveWorker
+   */
+  removeWorker: {
+    methodKind: "unary";
+    input: typeof RemoveWorkerRequestSchema;
+    output: typeof RemoveWorkerResponseSchema;
   },
   /**
    * Lists what is in flight on each worker.
@@ -1465,6 +2018,26 @@ export const RouterService: GenService<{
  * @generated from service stator.router.v1.KvIndexService
  */
 export const KvIndexService: GenService<{
+  /**
+   * Follows the KV events of a worker that discovery does not tell of.
+   *
+   * @generated from rpc stator.router.v1.KvIndexService.Follow
+   */
+  follow: {
+    methodKind: "unary";
+    input: typeof FollowRequestSchema;
+    output: typeof FollowResponseSchema;
+  },
+  /**
+   * Stops following a worker and forgets its blocks.
+   *
+   * @generated from rpc stator.router.v1.KvIndexService.Unfollow
+   */
+  unfollow: {
+    methodKind: "unary";
+    input: typeof UnfollowRequestSchema;
+    output: typeof UnfollowResponseSchema;
+  },
   /**
    * Finds how much of a prompt each worker has.
    *
