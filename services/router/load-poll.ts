@@ -19,6 +19,9 @@ export interface LoadPollOptions {
   onGone(): void;
 }
 
+/** A worker without an address has no load of its own to tell. */
+export const noLoadPoll: LoadPoll = { alive: false, close: () => {} };
+
 /** Asks one worker for its load again and again, one question at a time. */
 export function startLoadPoll(options: LoadPollOptions): LoadPoll {
   let alive = false;

@@ -10,6 +10,7 @@ import {
   RouterMode,
   RoutingConstraintsSchema,
   SessionRequestSchema,
+  type UpdateReservationRequestSchema,
 } from '#gen/stator/router/v1/router_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
 import { openDiscovery } from '#lib/discovery/open.ts';
@@ -214,6 +215,38 @@ describe('router', () => {
     const { loads } = await client.getLoads({});
     expect([loads[0]?.activePrefillTokens, loads[0]?.activeBlocks]).to.deep.equal([0n, 5n]);
     cut.abort();
+  });
+
+  it('keeps the accounts of a reservation without a session by calls', async () => {
+    const { client, activeRequests } = await setUp([{ id: 1n }]);
+    const placed = request();
+    await client.route(placed);
+    const update = async (update: MessageInitShape<typeof UpdateReservationRequestSchema>['update']) =>
+      (await client.updateReservation({ requestId: placed.requestId, ...(update === undefined ? {} : { update }) }))
+        .found;
+    expect(await update({ case: 'prefillDone', value: {} })).to.equal(true);
+    const { loads } = await client.getLoads({});
+    expect(loads[0]).to.include({ activeRequests: 1, activePrefillTokens: 0n });
+    expect(await codeOf(update(undefined))).to.equal('invalid_argument');
+    expect(await update({ case: 'finish', value: {} })).to.equal(true);
+    expect(await update({ case: 'finish', value: {} })).to.equal(false);
+    expect(await activeRequests()).to.equal(0);
+  });
+
+  it('routes to workers that a call made known, until a call removes them', async () => {
+    const { client } = await setUp([{ id: 1n }]);
+    const worker = workerInstance(7n, '');
+    expect(await codeOf(client.upsertWorker({ worker: { ...worker, kind: ServiceKind.ROUTER } }))).to.equal(
+      'invalid_argument',
+    );
+    expect(await codeOf(client.upsertWorker({ worker: workerInstance(1n, '') }))).to.equal('conflict');
+    await client.upsertWorker({ worker });
+    const pinned = request({ constraints: create(RoutingConstraintsSchema, { instanceId: 7n }) });
+    expect((await client.route(pinned)).decision?.instanceId).to.equal(7n);
+    expect((await client.removeWorker({ instanceId: 7n })).found).to.equal(true);
+    expect((await client.removeWorker({ instanceId: 7n })).found).to.equal(false);
+    expect((await client.removeWorker({ instanceId: 1n })).found).to.equal(false);
+    expect((await client.listWorkers({})).workers.map(({ instanceId }) => instanceId)).to.deep.equal([1n]);
   });
 
   it('answers UNIMPLEMENTED where replicas would synchronise', async () => {

@@ -15,10 +15,13 @@ import type { RouterContext } from './context.ts';
 import { explain } from './handlers/explain.ts';
 import { getLoads } from './handlers/get-loads.ts';
 import { listWorkers } from './handlers/list-workers.ts';
+import { removeWorker } from './handlers/remove-worker.ts';
 import { route } from './handlers/route.ts';
 import { session } from './handlers/session.ts';
 import { setThresholds } from './handlers/set-thresholds.ts';
-import { startLoadPoll } from './load-poll.ts';
+import { updateReservation } from './handlers/update-reservation.ts';
+import { upsertWorker } from './handlers/upsert-worker.ts';
+import { type LoadPoll, noLoadPoll, startLoadPoll } from './load-poll.ts';
 import { createLocalRouter, type LocalRouter } from './local.ts';
 import { routerMetrics } from './metrics.ts';
 import { Placer } from './placement.ts';
@@ -133,7 +136,8 @@ function pollOf(
   { telemetry }: ServiceParts,
   instance: Instance,
   listener: Parameters<ConstructorParameters<typeof Workers>[0]['startPoll']>[1],
-): ReturnType<typeof startLoadPoll> {
+): LoadPoll {
+  if (instance.address === '') return noLoadPoll;
   const { client, close } = createRpcClient(EngineService, targetOf(instance, config), telemetry);
   return startLoadPoll({ client, intervalMs: config.loadPollMs, onClose: close, ...listener });
 }
@@ -142,9 +146,12 @@ function pollOf(
 function createImplementation(context: RouterContext): Partial<ServiceImpl<typeof Contract>> {
   return {
     ...route(context),
+    ...updateReservation(context),
     ...session(context),
     ...explain(context),
     ...listWorkers(context),
+    ...upsertWorker(context),
+    ...removeWorker(context),
     ...getLoads(context),
     ...setThresholds(context),
   };

@@ -33,6 +33,27 @@ export class TimedReservations {
     return decision;
   }
 
+  has(requestId: string): boolean {
+    return this.#timers.has(requestId);
+  }
+
+  /** Progress is a sign of life: the time begins anew. */
+  prefillDone(requestId: string): void {
+    this.#timers.get(requestId)?.refresh();
+    this.#reservations.prefillDone(owner, requestId);
+  }
+
+  outputBlock(requestId: string, outputTokens: number): void {
+    this.#timers.get(requestId)?.refresh();
+    this.#reservations.outputBlock(owner, requestId, outputTokens);
+  }
+
+  finish(requestId: string, workerFailed: boolean): void {
+    clearTimeout(this.#timers.get(requestId));
+    this.#timers.delete(requestId);
+    this.#reservations.finish(owner, requestId, workerFailed);
+  }
+
   close(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();

@@ -3,6 +3,7 @@ import { isComplete, type ModelSet, ModelSets, type ModelWorker } from '#core/mo
 import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Discovery, DownReason, Watch } from '#lib/discovery/discovery.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { LoadPoll } from './load-poll.ts';
 import type { RouterMetrics } from './metrics.ts';
 
@@ -26,6 +27,8 @@ interface KnownWorker {
   inhibitedUntilMs: number;
   /** Discovery lost it, but it still answers. */
   discoveryLost: boolean;
+  /** Made known by a call, not by discovery: it stays until a call removes it. */
+  byCall: boolean;
 }
 
 /**
@@ -48,8 +51,8 @@ export class Workers {
       );
     });
     this.#watch = options.discovery.watch(ServiceKind.WORKER, {
-      onUp: (instance) => this.#up(instance),
-      onChange: (instance) => this.#up(instance),
+      onUp: (instance) => this.#up(instance, false),
+      onChange: (instance) => this.#up(instance, false),
       onDown: (instance, reason) => this.#down(instance, reason),
     });
   }
@@ -99,23 +102,48 @@ export class Workers {
     this.#options.metrics.inhibitions.inc();
   }
 
+  /** Makes a worker known that discovery does not tell of. Throws `conflict` for one of discovery's. */
+  upsert(instance: Instance): void {
+    const known = this.#known.get(instance.instanceId);
+    if (known !== undefined && !known.byCall)
+      throw new StatorError('conflict', `Discovery has the worker ${instance.instanceId} already.`, {
+        field: 'worker.instance_id',
+      });
+    this.#up(instance, true);
+  }
+
+  /** Forgets a worker that `upsert` made known; false: there is none. */
+  forget(instanceId: bigint): boolean {
+    if (this.#known.get(instanceId)?.byCall !== true) return false;
+    this.#remove(instanceId);
+    return true;
+  }
+
   close(): void {
     this.#watch.close();
     for (const { poll } of this.#known.values()) poll.close();
     this.#known.clear();
   }
 
-  #up(instance: Instance): void {
+  #up(instance: Instance, byCall: boolean): void {
     const known = this.#known.get(instance.instanceId);
     if (known === undefined) {
       const poll = this.#options.startPoll(instance, {
         onLoad: (ranks) => this.#loaded(instance.instanceId, ranks),
         onGone: () => this.#silent(instance.instanceId),
       });
-      this.#known.set(instance.instanceId, { instance, poll, ranks: [], inhibitedUntilMs: 0, discoveryLost: false });
+      this.#known.set(instance.instanceId, {
+        instance,
+        poll,
+        ranks: [],
+        inhibitedUntilMs: 0,
+        discoveryLost: false,
+        byCall,
+      });
     } else {
       known.instance = instance;
       known.discoveryLost = false;
+      known.byCall = byCall;
     }
     this.#models.upsert(instance);
     this.#count();
