@@ -10,6 +10,7 @@ import {
 } from '#gen/stator/router/v1/router_pb.ts';
 import { isErrorCode } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { parseFacts } from '#lib/rpc/errors.ts';
 import { Outbox } from './outbox.ts';
 import type { RouterClient } from './router-client.ts';
 
@@ -211,13 +212,15 @@ export class RemoteRouter implements RouterClient {
 type MessageInit = NonNullable<NonNullable<Parameters<typeof create<typeof SessionRequestSchema>>[1]>['message']>;
 
 function refusalOf(
-  refused: { code: string; message: string; retryAfterMs: number; field: string } | null,
+  refused: { code: string; message: string; retryAfterMs: number; field: string; factsJson: string } | null,
 ): StatorError {
   if (refused === null) return new StatorError('backend_protocol', 'The router answered without an outcome.');
   const code = isErrorCode(refused.code) ? refused.code : 'worker_unavailable';
+  const facts = parseFacts(refused.factsJson);
   return new StatorError(code, refused.message, {
     ...(refused.retryAfterMs > 0 ? { retryAfterMs: refused.retryAfterMs } : {}),
     ...(refused.field === '' ? {} : { field: refused.field }),
+    ...(facts === undefined ? {} : { facts }),
   });
 }
 

@@ -85,7 +85,8 @@ function fromErrorDetail(
   return new StatorError(code, message, details);
 }
 
-function parseFacts(json: string | undefined): Record<string, unknown> | undefined {
+/** Facts of an error as they travel; undefined for what is none. */
+export function parseFacts(json: string | undefined): Record<string, unknown> | undefined {
   if (json === undefined || json === '') return undefined;
   try {
     const facts: unknown = JSON.parse(json);

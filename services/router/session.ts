@@ -59,8 +59,9 @@ function routed({ reservations }: RouterContext, owner: string, request: RouteRe
     const outcome = { case: 'decision' as const, value: decision };
     return create(SessionResponseSchema, { message: { case: 'routed', value: { requestId, outcome } } });
   } catch (thrown) {
-    const { code, message, retryAfterMs = 0, field = '' } = StatorError.from(thrown);
-    const outcome = { case: 'refused' as const, value: { code, message, retryAfterMs, field } };
+    const { code, message, retryAfterMs = 0, field = '', facts } = StatorError.from(thrown);
+    const factsJson = facts === undefined ? '' : JSON.stringify(facts);
+    const outcome = { case: 'refused' as const, value: { code, message, retryAfterMs, field, factsJson } };
     return create(SessionResponseSchema, { message: { case: 'routed', value: { requestId, outcome } } });
   }
 }
