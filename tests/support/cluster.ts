@@ -55,6 +55,8 @@ export interface Cluster extends AsyncDisposable {
   member(role: Role, index?: number): Member;
   /** Adds a worker to the running cluster. */
   addWorker(spec: WorkerSpec): Promise<Member>;
+  /** Adds any service to the running cluster, for example a second router. */
+  add(role: Role, settings?: Overrides): Promise<Member>;
   /** Resolves once the gateway lists at least this many models. */
   listsModels(count: number): Promise<string[]>;
   stop(): Promise<void>;
@@ -104,10 +106,10 @@ class RunningCluster implements Cluster {
   async start(): Promise<void> {
     this.discoveryUrl = await this.#openDiscovery();
     const { workers, gateway, tokenizer, router } = this.#options;
-    await this.#add('router', router);
-    await this.#add('tokenizer', tokenizer);
-    await Promise.all(workers.map((spec) => this.#add(spec.engine, spec.settings)));
-    await this.#add('gateway', gateway);
+    await this.add('router', router);
+    await this.add('tokenizer', tokenizer);
+    await Promise.all(workers.map((spec) => this.add(spec.engine, spec.settings)));
+    await this.add('gateway', gateway);
     if (workers.length > 0) await this.listsModels(1);
   }
 
@@ -118,7 +120,19 @@ class RunningCluster implements Cluster {
   }
 
   addWorker(spec: WorkerSpec): Promise<Member> {
-    return this.#add(spec.engine, spec.settings);
+    return this.add(spec.engine, spec.settings);
+  }
+
+  async add(role: Role, settings: Overrides = {}): Promise<Member> {
+    const shared: Overrides = {
+      listen: '127.0.0.1:0',
+      discovery: this.discoveryUrl,
+      namespace: this.namespace,
+      shutdownGraceSeconds: 5,
+    };
+    const member = await this.#startMember({ role, settings: { ...shared, ...this.#options.common, ...settings } });
+    this.members.push(member);
+    return member;
   }
 
   listsModels(count: number): Promise<string[]> {
@@ -142,18 +156,6 @@ class RunningCluster implements Cluster {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
-  }
-
-  async #add(role: Role, settings: Overrides = {}): Promise<Member> {
-    const shared: Overrides = {
-      listen: '127.0.0.1:0',
-      discovery: this.discoveryUrl,
-      namespace: this.namespace,
-      shutdownGraceSeconds: 5,
-    };
-    const member = await this.#startMember({ role, settings: { ...shared, ...this.#options.common, ...settings } });
-    this.members.push(member);
-    return member;
   }
 
   async #openDiscovery(): Promise<string> {
