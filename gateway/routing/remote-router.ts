@@ -11,7 +11,8 @@ import {
 import { isErrorCode } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { parseFacts } from '#lib/rpc/errors.ts';
-import { Outbox } from './outbox.ts';
+import { Outbox } from '#lib/rpc/outbox.ts';
+
 import type { RouterClient } from './router-client.ts';
 
 interface Waiting {
