@@ -3,5 +3,17 @@
 export interface Binding {
   /** Local hashes of the full blocks, then their sequence hashes. */
   hashBlocks(tokenIds: Uint32Array, blockSize: number, cacheSalt: string, adapter: string): BigUint64Array;
+  /** The same for a chain of any shape. Media: block and hash of each object. Runs: offset and length, then hash, of each. */
+  hashChain(
+    tokenIds: Uint32Array,
+    blockSize: number,
+    seed: bigint,
+    eagle: boolean,
+    parent: bigint | null,
+    mediaBlocks: Uint32Array,
+    mediaHashes: BigUint64Array,
+    runSpans: Uint32Array,
+    runHashes: BigUint64Array,
+  ): BigUint64Array;
   xxh3(bytes: Uint8Array, seed: bigint): bigint;
 }

@@ -17,6 +17,34 @@ export interface BlockHashOptions {
   readonly adapter: string;
 }
 
+/** Media objects that lie in blocks, in any order: each one's hash follows its block's tokens, sorted. */
+export interface BlockMedia {
+  readonly blocks: Uint32Array;
+  readonly hashes: BigUint64Array;
+}
+
+/** Runs of placeholder tokens of media objects: two numbers, offset in the prompt and length, for each hash. */
+export interface MediaRuns {
+  readonly spans: Uint32Array;
+  readonly hashes: BigUint64Array;
+}
+
+/** How a chain of blocks begins, is cut, and what enters beside tokens. */
+export interface ChainShape {
+  /** Seed of the local hashes: 1337 plus the hashes of adapter name and cache salt. */
+  readonly seed: bigint;
+  /** Sequence hash of the block before the first; null starts a prompt. */
+  readonly parent: bigint | null;
+  /** Eagle and MTP: a block's hash also covers the token after it, so a prompt needs one token more than its blocks. */
+  readonly eagle: boolean;
+  readonly media: BlockMedia | null;
+  /** The universal form, instead of `media`. */
+  readonly runs: MediaRuns | null;
+}
+
+const noNumbers = new Uint32Array(0);
+const noHashes = new BigUint64Array(0);
+
 let loaded: Binding | undefined;
 
 function binding(): Binding {
@@ -38,6 +66,27 @@ function binding(): Binding {
  */
 export function hashBlocks(tokenIds: Uint32Array, blockSize: number, o: BlockHashOptions): BlockHashes {
   const hashes = binding().hashBlocks(tokenIds, blockSize, o.cacheSalt, o.adapter);
+  const count = hashes.length / 2;
+  return { localHashes: hashes.subarray(0, count), sequenceHashes: hashes.subarray(count) };
+}
+
+/**
+ * Hashes a chain of full blocks of any shape. Throws RangeError for a block size below 1, and for runs of media that are
+ * empty, overlap, leave the prompt, or come with `media` or Eagle windows.
+ */
+export function hashChain(tokenIds: Uint32Array, blockSize: number, shape: ChainShape): BlockHashes {
+  const { seed, eagle, parent, media, runs } = shape;
+  const hashes = binding().hashChain(
+    tokenIds,
+    blockSize,
+    seed,
+    eagle,
+    parent,
+    media?.blocks ?? noNumbers,
+    media?.hashes ?? noHashes,
+    runs?.spans ?? noNumbers,
+    runs?.hashes ?? noHashes,
+  );
   const count = hashes.length / 2;
   return { localHashes: hashes.subarray(0, count), sequenceHashes: hashes.subarray(count) };
 }
