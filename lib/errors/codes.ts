@@ -31,6 +31,7 @@ export const errorClasses = {
   unsupported_media_type: row(Code.InvalidArgument, 415, 'invalid_request_error', 'invalid_request_error'),
   headers_too_large: row(Code.ResourceExhausted, 431, 'invalid_request_error', 'invalid_request_error'),
   rate_limited: row(Code.ResourceExhausted, 429, 'rate_limit_error', 'rate_limit_error'),
+  queue_timeout: row(Code.ResourceExhausted, 429, 'rate_limit_error', 'rate_limit_error'),
   cancelled: row(Code.Canceled, 499, 'request_cancelled', 'api_error'),
   internal: row(Code.Internal, 500, 'server_error', 'api_error'),
   unimplemented: row(Code.Unimplemented, 501, 'not_implemented_error', 'api_error'),

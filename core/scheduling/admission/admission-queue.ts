@@ -1,0 +1,260 @@
+import { IndexedHeap } from '../indexed-heap.ts';
+import type { ClassStats } from './class-queue.ts';
+import { type ClassStanding, ModelQueue, type QueuePosition } from './model-queue.ts';
+import { canWait, classFor, type PickedClass, type PolicyClass, type PolicyProfile } from './policy-class.ts';
+import { type QueueRejection, rejectionBy } from './queue-limits.ts';
+import { type AdmissionRequest, policyScore, type Waiting } from './waiting.ts';
+
+/** What the queue asks of and tells the router. */
+export interface AdmissionPort<T> {
+  profile(model: string): PolicyProfile;
+  /** Workers of the model, by which limits for each worker are multiplied. */
+  workers(model: string): number;
+  /** Whether every worker that may serve the request is busy by the class's thresholds. False if there is none: placing it says why. */
+  allBusy(payload: T, policyClass: PolicyClass): boolean;
+  /** Prompt tokens that the best worker for the request has cached. Asked at most once for each request. */
+  cachedTokens(payload: T): number;
+  /** Places the request now, or refuses it for good. Must not throw. */
+  dispatch(payload: T, waited: Waited): void;
+  /** The request leaves unserved because its time has passed. */
+  expired(payload: T, because: 'timeout' | 'deadline', waited: Waited): void;
+}
+
+export interface Waited {
+  readonly policyClass: string;
+  readonly queued: boolean;
+  readonly waitedMs: number;
+  /** Whether it waited so long that what was known of its overlap with caches is out of date. */
+  readonly overlapIsStale: boolean;
+}
+
+export interface AdmissionLimits {
+  /** Most requests that wait, over all models. */
+  readonly maxWaiting: number;
+  /** Most sets of workers in a class that are looked at on their own. */
+  readonly maxLanes: number;
+  /** Most requests dispatched in one call, so that a flood does not hold up everything else. */
+  readonly maxDispatches: number;
+  /** Milliseconds of waiting after which the overlap with caches is out of date. */
+  readonly refreshAfterMs: number;
+}
+
+/** What became of a request: dispatched (or refused for good) already, waiting, or rejected. */
+export type Submitted = 'dispatched' | 'waiting' | QueueRejection;
+
+/** What waits in a class of a model. */
+export interface ClassReport extends ClassStanding {
+  readonly model: string;
+}
+
+const nothing: Readonly<ClassStats> = { requests: 0, promptTokens: 0, cachedTokens: 0 };
+
+/**
+ * Holds requests back while every worker that may serve them is busy, and lets them go in the order of their classes. A
+ * request that need not wait is dispatched before `submit` returns. Single-threaded; times are monotonic milliseconds.
+ */
+export class AdmissionQueue<T> {
+  readonly #port: AdmissionPort<T>;
+  readonly #limits: AdmissionLimits;
+  readonly #models = new Map<string, ModelQueue<T>>();
+  readonly #owners = new Map<string, Map<string, Waiting<T>>>();
+  readonly #expiry = new IndexedHeap<Waiting<T>>((a, b) => a.expiresMs < b.expiresMs);
+  #size = 0;
+  #promptTokens = 0;
+  #sequence = 0;
+  #dispatching = false;
+
+  constructor(port: AdmissionPort<T>, limits: AdmissionLimits) {
+    this.#port = port;
+    this.#limits = limits;
+  }
+
+  /** Requests that wait. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Prompt tokens of the requests that wait. */
+  get promptTokens(): number {
+    return this.#promptTokens;
+  }
+
+  /** When the next request's time passes; undefined: no waiting request has a limit. */
+  get nextExpiryMs(): number | undefined {
+    return this.#expiry.peek()?.expiresMs;
+  }
+
+  has(owner: string, requestId: string): boolean {
+    return this.#owners.get(owner)?.has(requestId) ?? false;
+  }
+
+  /** The owner must have no request of this identifier waiting. */
+  submit(request: AdmissionRequest<T>, nowMs: number): Submitted {
+    const { model, payload, lane, promptTokens } = request;
+    let cached: number | undefined;
+    const cachedTokens = (): number => {
+      cached ??= Math.min(Math.max(0, this.#port.cachedTokens(payload)), promptTokens);
+      return cached;
+    };
+    const queue = this.#models.get(model);
+    const profile = queue?.profile ?? this.#port.profile(model);
+    const { index, policyClass } = classFor(profile, request.policyClass, () => promptTokens - cachedTokens());
+    const backlog = queue !== undefined && queue.waitingIn(index) > 0;
+    // Where others of the lane wait, its workers were busy a moment ago: no need to look again.
+    const behind = backlog && queue.hasLane(index, lane);
+    const busy = behind || (canWait(policyClass) && this.#port.allBusy(payload, policyClass));
+    if (!busy && !backlog) {
+      this.#port.dispatch(payload, this.#waited(policyClass, nowMs, nowMs, false));
+      return 'dispatched';
+    }
+    const rejection = this.#rejection(model, queue, { index, policyClass });
+    if (rejection !== null) return rejection;
+    const entry = this.#entry(request, { index, policyClass }, cachedTokens(), nowMs);
+    this.#add(entry, queue ?? this.#newQueue(model, profile));
+    // A worker is free although others of the class wait for theirs: whoever is first goes.
+    if (!busy) this.retry(nowMs, { model });
+    return entry.place === undefined ? 'dispatched' : 'waiting';
+  }
+
+  /** Takes back a waiting request, for example because its caller gave up. False: it does not wait. */
+  cancel(owner: string, requestId: string): boolean {
+    const entry = this.#owners.get(owner)?.get(requestId);
+    if (entry === undefined) return false;
+    this.#remove(entry);
+    return true;
+  }
+
+  /** Takes back all of an owner whose stream ended. Returns their payloads. */
+  endOwner(owner: string): T[] {
+    const entries = [...(this.#owners.get(owner)?.values() ?? [])];
+    for (const entry of entries) this.#remove(entry);
+    return entries.map(({ request }) => request.payload);
+  }
+
+  /**
+   * Dispatches what can go now. To be called when a request ended, its prompt was computed, workers came, went or changed,
+   * and now and then in any case. True: there may be more; call again after other work.
+   */
+  retry(nowMs: number, where: { readonly model?: string; readonly worker?: bigint } = {}): boolean {
+    // A dispatch that fails at once may report a change: the loop below sees it anyway.
+    if (this.#dispatching) return true;
+    this.#dispatching = true;
+    try {
+      let budget = this.#limits.maxDispatches;
+      for (const [model, queue] of this.#models) {
+        if (where.model !== undefined && where.model !== model) continue;
+        queue.reopen(where.worker);
+        budget = this.#drain(queue, nowMs, budget);
+        if (budget === 0) break;
+      }
+      return budget === 0;
+    } finally {
+      this.#dispatching = false;
+    }
+  }
+
+  /** Gives up requests whose time has passed. */
+  expire(nowMs: number): void {
+    for (let entry = this.#expiry.peek(); entry !== undefined; entry = this.#expiry.peek()) {
+      if (entry.expiresMs > nowMs) break;
+      this.#remove(entry);
+      const because = entry.request.deadlineMs === entry.expiresMs ? 'deadline' : 'timeout';
+      this.#port.expired(entry.request.payload, because, this.#waitedOf(entry, nowMs));
+    }
+  }
+
+  /** Where a waiting request stands; undefined: it does not wait. */
+  position(owner: string, requestId: string): QueuePosition | undefined {
+    const entry = this.#owners.get(owner)?.get(requestId);
+    return entry === undefined ? undefined : this.#models.get(entry.request.model)?.position(entry);
+  }
+
+  /** What waits in each class of each model for which something waited since it was last idle. */
+  report(): ClassReport[] {
+    return [...this.#models].flatMap(([model, queue]) => queue.standings().map((standing) => ({ model, ...standing })));
+  }
+
+  /** Forgets models for which nothing waits. */
+  forgetIdle(): void {
+    for (const [model, queue] of this.#models) if (queue.size === 0) this.#models.delete(model);
+  }
+
+  #drain(queue: ModelQueue<T>, nowMs: number, budget: number): number {
+    let left = budget;
+    while (left > 0) {
+      const entry = queue.takeNext(({ request }, policyClass) => !this.#port.allBusy(request.payload, policyClass));
+      if (entry === undefined) return left;
+      this.#forget(entry);
+      left--;
+      this.#port.dispatch(entry.request.payload, this.#waitedOf(entry, nowMs));
+    }
+    return left;
+  }
+
+  #rejection(model: string, queue: ModelQueue<T> | undefined, picked: PickedClass): QueueRejection | null {
+    const { maxWaiting } = this.#limits;
+    if (this.#size >= maxWaiting) {
+      return { kind: 'all_requests', policyClass: picked.policyClass.name, limit: maxWaiting, actual: this.#size };
+    }
+    const stats = queue?.statsOf(picked.index) ?? nothing;
+    return rejectionBy(picked.policyClass, stats, this.#port.workers(model));
+  }
+
+  #entry(request: AdmissionRequest<T>, picked: PickedClass, cachedTokens: number, nowMs: number): Waiting<T> {
+    const { promptTokens, priority, timeoutMs, deadlineMs } = request;
+    const cost = Math.max(1, promptTokens - cachedTokens);
+    return {
+      request,
+      picked,
+      sequence: this.#sequence++,
+      score: policyScore(picked.policyClass.queuePolicy, priority, nowMs, cost),
+      arrivedMs: nowMs,
+      cachedTokens,
+      cost,
+      expiresMs: Math.min(timeoutMs > 0 ? nowMs + timeoutMs : Infinity, deadlineMs ?? Infinity),
+      place: undefined,
+      expiry: undefined,
+    };
+  }
+
+  #newQueue(model: string, profile: PolicyProfile): ModelQueue<T> {
+    const queue = new ModelQueue<T>(profile, this.#limits.maxLanes);
+    this.#models.set(model, queue);
+    return queue;
+  }
+
+  #add(entry: Waiting<T>, queue: ModelQueue<T>): void {
+    const { owner, requestId, promptTokens } = entry.request;
+    queue.add(entry);
+    const requests = this.#owners.get(owner) ?? new Map<string, Waiting<T>>();
+    this.#owners.set(owner, requests.set(requestId, entry));
+    if (entry.expiresMs !== Infinity) entry.expiry = this.#expiry.push(entry);
+    this.#size++;
+    this.#promptTokens += promptTokens;
+  }
+
+  #remove(entry: Waiting<T>): void {
+    this.#models.get(entry.request.model)?.remove(entry);
+    this.#forget(entry);
+  }
+
+  /** Everything about the entry but its place in its model's queue. */
+  #forget(entry: Waiting<T>): void {
+    const { owner, requestId, promptTokens } = entry.request;
+    const requests = this.#owners.get(owner);
+    requests?.delete(requestId);
+    if (requests?.size === 0) this.#owners.delete(owner);
+    if (entry.expiry !== undefined) this.#expiry.remove(entry.expiry);
+    this.#size--;
+    this.#promptTokens -= promptTokens;
+  }
+
+  #waitedOf({ picked, arrivedMs }: Waiting<T>, nowMs: number): Waited {
+    return this.#waited(picked.policyClass, arrivedMs, nowMs, true);
+  }
+
+  #waited({ name }: PolicyClass, arrivedMs: number, nowMs: number, queued: boolean): Waited {
+    const waitedMs = Math.max(0, nowMs - arrivedMs);
+    return { policyClass: name, queued, waitedMs, overlapIsStale: queued && waitedMs > this.#limits.refreshAfterMs };
+  }
+}
