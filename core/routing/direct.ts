@@ -1,11 +1,12 @@
-import { loadCost } from './load.ts';
+import { loadTerms, weighLoad } from './load.ts';
 import type { RoutingPolicy } from './policy.ts';
+import { cheapestOf } from './scored.ts';
 
-/** The worker that the request names: constraints have left only its ranks, of which the first is taken. */
+/** The worker that the request names: constraints have left only its ranks, of which the least loaded is taken. */
 export function direct(): RoutingPolicy {
-  return {
+  return cheapestOf({
     name: 'direct',
-    choose: (candidates) => ({ index: 0, costs: candidates.map(loadCost) }),
-    explain: (candidates) => candidates.map(loadCost),
-  };
+    weigh: weighLoad,
+    terms: (candidates, _prompt, row) => loadTerms(candidates, row),
+  });
 }

@@ -1,14 +1,12 @@
-import { cheapest, loadCost } from './load.ts';
+import { loadTerms, weighLoad } from './load.ts';
 import type { RoutingPolicy } from './policy.ts';
+import { cheapestOf } from './scored.ts';
 
 /** The least loaded candidate. */
 export function leastLoaded(): RoutingPolicy {
-  return {
+  return cheapestOf({
     name: 'least-loaded',
-    choose(candidates, random) {
-      const costs = candidates.map(loadCost);
-      return { index: cheapest(costs, random), costs };
-    },
-    explain: (candidates) => candidates.map(loadCost),
-  };
+    weigh: weighLoad,
+    terms: (candidates, _prompt, row) => loadTerms(candidates, row),
+  });
 }

@@ -1,39 +1,33 @@
-import type { Candidate, Cost } from './policy.ts';
+import type { CandidateTable } from './candidate-table.ts';
+
+/** Requests on a rank: the router's own count, or what the worker reports where that is higher, because other routers and direct clients place work there too. */
+export function requestsOn(candidates: CandidateTable, row: number): number {
+  return Math.max(candidates.activeRequests[row] ?? 0, candidates.reportedSequences[row] ?? 0);
+}
 
 /**
  * Cost by load: requests in flight first, waiting prompt work as a fraction of one request (so that it only breaks ties),
- * scaled by the candidate's preference. The router's own count leads; what the worker reports counts where it is higher,
- * because other routers and direct clients place work there too.
+ * scaled by the candidate's preference. One is added so that a preference tells idle workers apart too.
  */
-export function loadCost(candidate: Candidate): Cost {
-  const { activeRequests, reportedSequences, activePrefillTokens, preference } = candidate;
-  const requests = Math.max(activeRequests, reportedSequences);
-  const prefill = activePrefillTokens / (activePrefillTokens + 4096);
-  // One is added so that a preference tells idle workers apart too.
+export function weighLoad(candidates: CandidateTable): void {
+  for (let row = 0; row < candidates.count; row++) candidates.costs[row] = loadOf(candidates, row);
+}
+
+export function loadOf(candidates: CandidateTable, row: number): number {
+  const requests = requestsOn(candidates, row);
+  return (1 + requests + pendingPrefill(candidates, row)) * (candidates.preference[row] ?? 1);
+}
+
+export function loadTerms(candidates: CandidateTable, row: number): Record<string, number> {
   return {
-    cost: (1 + requests + prefill) * preference,
-    terms: {
-      active_requests: activeRequests,
-      reported_sequences: reportedSequences,
-      pending_prefill: prefill,
-      preference,
-    },
+    active_requests: candidates.activeRequests[row] ?? 0,
+    reported_sequences: candidates.reportedSequences[row] ?? 0,
+    pending_prefill: pendingPrefill(candidates, row),
+    preference: candidates.preference[row] ?? 1,
   };
 }
 
-/** Index of the smallest cost; ties are broken uniformly at random by reservoir sampling. */
-export function cheapest(costs: readonly Cost[], random: () => number): number {
-  let best = 0;
-  let ties = 0;
-  for (const [index, { cost }] of costs.entries()) {
-    const smallest = costs[best]?.cost ?? Infinity;
-    if (cost < smallest) {
-      best = index;
-      ties = 1;
-    } else if (cost === smallest) {
-      ties++;
-      if (random() * ties < 1) best = index;
-    }
-  }
-  return best;
+function pendingPrefill(candidates: CandidateTable, row: number): number {
+  const tokens = candidates.activePrefillTokens[row] ?? 0;
+  return tokens / (tokens + 4096);
 }

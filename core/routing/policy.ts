@@ -1,30 +1,24 @@
-/** A worker's data parallel rank that may serve a request, with what is in flight there. */
-export interface Candidate {
-  readonly instanceId: bigint;
-  readonly dataParallelRank: number;
-  /** Requests placed there and not finished. */
-  readonly activeRequests: number;
-  /** Prompt tokens placed there and not computed. */
-  readonly activePrefillTokens: number;
-  /** KV blocks that placed requests hold. */
-  readonly activeBlocks: number;
-  /** Sequences that the worker itself reports as running or waiting. 0: not reported. */
-  readonly reportedSequences: number;
-  /** Product of exp(-weight) style factors of preferred taints it carries; 1: none. */
-  readonly preference: number;
+import type { CandidateTable } from './candidate-table.ts';
+import type { CostSettings } from './cost-settings.ts';
+
+/** A request, as far as its cost goes. */
+export interface RoutedPrompt {
+  readonly promptTokens: number;
+  readonly blockSize: number;
+  /** Full blocks of the prompt. */
+  readonly blocks: number;
+  /** `decode`: its prompt is computed elsewhere. Default: both or prefill. */
+  readonly stage?: 'decode' | undefined;
+  /** Settings for this request only. */
+  readonly overrides?: CostOverrides | undefined;
 }
 
-/** A candidate's cost under a policy: the smallest wins. The terms explain it. */
+export type CostOverrides = { readonly [K in keyof CostSettings]?: CostSettings[K] | undefined };
+
+/** A candidate's cost under a policy: the smallest wins. The terms are all that is needed to compute it again. */
 export interface Cost {
   readonly cost: number;
   readonly terms: Readonly<Record<string, number>>;
-}
-
-export interface Choice {
-  /** Index of the chosen candidate. */
-  readonly index: number;
-  /** One for each candidate, in order. */
-  readonly costs: readonly Cost[];
 }
 
 /** Uniform in [0, 1). Passed in, so that simulations repeat. */
@@ -33,7 +27,18 @@ export type Random = () => number;
 /** A way of choosing among candidates; at least one is given. A policy may keep state, for example whose turn it is. */
 export interface RoutingPolicy {
   readonly name: string;
-  choose(candidates: readonly Candidate[], random: Random): Choice;
-  /** What `choose` would weigh, without a choice and without changing state. */
-  explain(candidates: readonly Candidate[]): readonly Cost[];
+  /** Writes every candidate's cost into the table and changes nothing else. */
+  weigh(candidates: CandidateTable, prompt: RoutedPrompt): void;
+  /** Chooses a row of a table that it weighed for this prompt. */
+  pick(candidates: CandidateTable, prompt: RoutedPrompt, random: Random): number;
+  /** Explains the cost of a row of a table that it weighed for this prompt. */
+  terms(candidates: CandidateTable, prompt: RoutedPrompt, row: number): Record<string, number>;
+}
+
+/** Every row's cost with its terms, of a table that the policy weighed for this prompt. */
+export function explainCosts(policy: RoutingPolicy, candidates: CandidateTable, prompt: RoutedPrompt): Cost[] {
+  return Array.from({ length: candidates.count }, (_, row) => ({
+    cost: candidates.costs[row] ?? 0,
+    terms: policy.terms(candidates, prompt, row),
+  }));
 }

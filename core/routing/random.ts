@@ -1,23 +1,22 @@
-import type { Candidate, Cost, RoutingPolicy } from './policy.ts';
+import type { RoutingPolicy } from './policy.ts';
 
 /** A candidate uniformly at random; preferences change the odds. */
 export function uniformRandom(): RoutingPolicy {
   return {
     name: 'random',
-    choose(candidates, random) {
-      const total = candidates.reduce((sum, candidate) => sum + 1 / candidate.preference, 0);
-      let left = random() * total;
-      let index = candidates.findIndex((candidate) => {
-        left -= 1 / candidate.preference;
-        return left < 0;
-      });
-      if (index < 0) index = candidates.length - 1;
-      return { index, costs: candidates.map(equalCost) };
+    weigh({ costs, preference, count }) {
+      for (let row = 0; row < count; row++) costs[row] = preference[row] ?? 1;
     },
-    explain: (candidates) => candidates.map(equalCost),
+    pick({ costs, count }, _prompt, random) {
+      let total = 0;
+      for (let row = 0; row < count; row++) total += 1 / (costs[row] ?? 1);
+      let left = random() * total;
+      for (let row = 0; row < count; row++) {
+        left -= 1 / (costs[row] ?? 1);
+        if (left < 0) return row;
+      }
+      return count - 1;
+    },
+    terms: ({ preference }, _prompt, row) => ({ preference: preference[row] ?? 1 }),
   };
-}
-
-function equalCost({ preference }: Candidate): Cost {
-  return { cost: preference, terms: { preference } };
 }

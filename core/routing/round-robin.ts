@@ -1,31 +1,46 @@
-import type { Candidate, Cost, RoutingPolicy } from './policy.ts';
+import type { CandidateTable } from './candidate-table.ts';
+import type { RoutingPolicy } from './policy.ts';
+
+interface Identity {
+  readonly instanceId: bigint;
+  readonly dataParallelRank: number;
+}
 
 /** Candidates in turn, by identity, so that workers that come and go do not skew the order. */
 export function roundRobin(): RoutingPolicy {
-  let last: Candidate | undefined;
-  const distances = (candidates: readonly Candidate[]): readonly Cost[] => {
-    const order = candidates.map((_, index) => index).toSorted((a, b) => compare(candidates[a], candidates[b]));
-    const next = order.findIndex((index) => compare(candidates[index], last) > 0);
-    const turn = new Map(
-      order.map((index, place) => [index, (place - Math.max(next, 0) + order.length) % order.length]),
-    );
-    return candidates.map((_, index) => ({ cost: turn.get(index) ?? 0, terms: { turn: turn.get(index) ?? 0 } }));
-  };
+  let last: Identity | undefined;
   return {
     name: 'round-robin',
-    choose(candidates) {
-      const costs = distances(candidates);
-      const index = costs.findIndex(({ cost }) => cost === 0);
-      last = candidates[index];
-      return { index, costs };
+    weigh(candidates) {
+      candidates.costs.fill(1, 0, candidates.count);
+      candidates.costs[nextAfter(candidates, last)] = 0;
     },
-    explain: distances,
+    pick(candidates) {
+      const row = candidates.costs.indexOf(0);
+      last = identityOf(candidates, row);
+      return row;
+    },
+    terms: ({ costs }, _prompt, row) => ({ turns_to_wait: costs[row] ?? 0 }),
   };
 }
 
-/** Order of identity; nothing comes before everything. */
-function compare(a: Candidate | undefined, b: Candidate | undefined): number {
-  if (a === undefined || b === undefined) return Number(a !== undefined) - Number(b !== undefined);
-  if (a.instanceId !== b.instanceId) return a.instanceId < b.instanceId ? -1 : 1;
-  return a.dataParallelRank - b.dataParallelRank;
+/** Row of the smallest identity above the last, or of the smallest of all. */
+function nextAfter(candidates: CandidateTable, last: Identity | undefined): number {
+  let smallest = 0;
+  let next: number | undefined;
+  for (let row = 0; row < candidates.count; row++) {
+    const identity = identityOf(candidates, row);
+    if (isBefore(identity, identityOf(candidates, smallest))) smallest = row;
+    if (last !== undefined && isBefore(last, identity))
+      if (next === undefined || isBefore(identity, identityOf(candidates, next))) next = row;
+  }
+  return next ?? smallest;
+}
+
+function identityOf({ instanceIds, dataParallelRank }: CandidateTable, row: number): Identity {
+  return { instanceId: instanceIds[row] ?? 0n, dataParallelRank: dataParallelRank[row] ?? 0 };
+}
+
+function isBefore(a: Identity, b: Identity): boolean {
+  return a.instanceId === b.instanceId ? a.dataParallelRank < b.dataParallelRank : a.instanceId < b.instanceId;
 }

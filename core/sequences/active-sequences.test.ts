@@ -49,6 +49,18 @@ describe('ActiveSequences', () => {
     expect([active.activeBlocks(0), active.activeBlocks(1)]).to.deep.equal([0, 2]);
   });
 
+  it('keeps no trace of a prompt that parted from another', () => {
+    const active = new ActiveSequences();
+    active.add('a', '1', request(0, [1, 2, 3, 4]), 0);
+    active.add('a', '2', request(0, [1, 2, 5]), 0);
+    expect(active.promptNodes).to.equal(3);
+    active.finish('a', '2', 0);
+    expect(active.promptNodes).to.equal(1);
+    const shared = new Uint32Array(1);
+    active.potentialBlocks(request(0, [1, 2, 3, 9]), shared);
+    expect(shared[0]).to.equal(3);
+  });
+
   it('tells how much of a prompt every slot has active', () => {
     const active = new ActiveSequences();
     active.add('a', '1', request(0, [1, 2, 3]), 0);

@@ -16,6 +16,13 @@ export const modeOfPolicy: Readonly<Record<PolicyName, RouterMode>> = {
   'power-of-two': RouterMode.POWER_OF_TWO,
   'least-loaded': RouterMode.LEAST_LOADED,
   direct: RouterMode.DIRECT,
+  kv: RouterMode.KV,
+  'kv-v08': RouterMode.KV,
+  lmetric: RouterMode.KV,
+  'two-tier': RouterMode.KV,
+  // A router's own modes only: requests cannot ask for them.
+  'device-aware-weighted': RouterMode.UNSPECIFIED,
+  'token-balance': RouterMode.UNSPECIFIED,
 };
 
 /** The policy of a request's mode; throws `unsupported` for one that this router lacks. */

@@ -1,9 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import type { ModelSet } from '#core/models/model-sets.ts';
 import { roleOf } from '#core/models/model-sets.ts';
+import { CandidateTable, type KnownCandidate } from '#core/routing/candidate-table.ts';
 import { type Exclusion, exclusionOf, preferenceOf } from '#core/routing/constraints.ts';
 import { createPolicy, type PolicyName, policyNames } from '#core/routing/factory.ts';
-import type { Candidate, Cost, Random, RoutingPolicy } from '#core/routing/policy.ts';
+import { type Cost, explainCosts, type Random, type RoutedPrompt, type RoutingPolicy } from '#core/routing/policy.ts';
 import { busyReason, type Thresholds } from '#core/routing/thresholds.ts';
 import type { ActiveRequests, Placement } from '#core/sequences/active-requests.ts';
 import {
@@ -32,7 +33,7 @@ export interface Placed {
 }
 
 interface Considered {
-  readonly candidate: Candidate;
+  readonly candidate: KnownCandidate & { readonly dataParallelRank: number };
   readonly exclusion: Exclusion | null;
 }
 
@@ -51,23 +52,26 @@ export class Placer {
     const { name, policy, set, considered } = this.#consider(request);
     const candidates = eligible(considered);
     if (candidates.length === 0) throw refusal(request, considered);
-    const choice = policy.choose(candidates, this.#options.random);
-    const chosen = candidates[choice.index];
+    const { table, prompt } = tabled(request, set, candidates);
+    policy.weigh(table, prompt);
+    const chosen = candidates[policy.pick(table, prompt, this.#options.random)];
     if (chosen === undefined) throw new StatorError('internal', `The policy ${name} chose no candidate.`);
     const decision = create(RouteDecisionSchema, {
       instanceId: chosen.instanceId,
       dataParallelRank: chosen.dataParallelRank,
       mode: modeOfPolicy[name],
-      costs: request.explain ? workerCosts(considered, candidates, choice.costs) : [],
+      costs: request.explain ? workerCosts(considered, candidates, explainCosts(policy, table, prompt)) : [],
     });
     return { decision, placement: placementOf(request, set, decision) };
   }
 
   /** What `place` would weigh; changes nothing. */
   explain(request: RouteRequest): { decision: RouteDecision | undefined; costs: WorkerCost[] } {
-    const { name, policy, considered } = this.#consider(request);
+    const { name, policy, set, considered } = this.#consider(request);
     const candidates = eligible(considered);
-    const costs = policy.explain(candidates);
+    const { table, prompt } = tabled(request, set, candidates);
+    policy.weigh(table, prompt);
+    const costs = explainCosts(policy, table, prompt);
     const best = costs.reduce((least, { cost }, index) => (cost < (costs[least]?.cost ?? Infinity) ? index : least), 0);
     const chosen = candidates[best];
     const decision =
@@ -151,7 +155,7 @@ export class Placer {
 }
 
 /** Who may serve the request. Workers that failed a moment ago are avoided, but better than none. */
-function eligible(considered: readonly Considered[]): Candidate[] {
+function eligible(considered: readonly Considered[]): Considered['candidate'][] {
   const free = considered.filter(({ exclusion }) => exclusion === null);
   const left = free.length > 0 ? free : considered.filter(({ exclusion }) => exclusion?.kind === 'inhibited');
   return left.map(({ candidate }) => candidate);
@@ -177,7 +181,7 @@ function refusal(request: RouteRequest, considered: readonly Considered[]): Stat
 
 function workerCosts(
   considered: readonly Considered[],
-  candidates: readonly Candidate[],
+  candidates: readonly Considered['candidate'][],
   costs: readonly Cost[],
 ): WorkerCost[] {
   return considered.map(({ candidate, exclusion }) => {
@@ -190,6 +194,18 @@ function workerCosts(
       excludedBecause: exclusion?.reason ?? '',
     });
   });
+}
+
+function tabled(request: RouteRequest, set: ModelSet, candidates: readonly KnownCandidate[]) {
+  const table = new CandidateTable();
+  for (const candidate of candidates) table.push(candidate);
+  const blockSize = set.card.limits?.kvBlockSize || request.kvBlockSize || 1;
+  const prompt: RoutedPrompt = {
+    promptTokens: request.promptTokens,
+    blockSize,
+    blocks: Math.floor(request.promptTokens / blockSize),
+  };
+  return { table, prompt };
 }
 
 function placementOf(
