@@ -4,6 +4,7 @@ import { chained, seeded } from '#core/sequences/twin.test-support.ts';
 import { CandidateTable } from './candidate-table.ts';
 import type { CostSettings } from './cost-settings.ts';
 import { createPolicy, type PolicyName } from './factory.ts';
+import { fillLoads, fillOverlaps } from './fill.ts';
 
 const workers = 5;
 const blockSize = 16;
@@ -14,23 +15,18 @@ function shares(policyName: PolicyName, inFlight: number, cost: Partial<CostSett
   const policy = createPolicy(policyName, { cost });
   const active = new ActiveSequences();
   const table = new CandidateTable();
-  const shared = new Uint32Array(workers);
+  const scratch = new Uint32Array(workers);
+  const none = new Uint32Array(workers);
+  const overlaps = { device: new Uint32Array(workers).fill(2), host: none, disk: none, external: none };
   const placed = Array.from({ length: workers }, () => 0);
   for (let i = 0; i < 4000; i++) {
     const blocks = 4 + Math.floor(random() * 12);
     const sequenceHashes = chained([1, 2, ...Array.from({ length: blocks - 2 }, () => i)]);
     const request = { blockSize, promptTokens: blocks * blockSize, sequenceHashes };
-    const potential = active.potentialBlocks(request, shared);
     table.clear();
-    for (let slot = 0; slot < workers; slot++) {
-      const row = table.add(BigInt(slot + 1), 0, slot);
-      table.activeRequests[row] = active.activeRequests(slot);
-      table.activePrefillTokens[row] = active.activePrefillTokens(slot, 0);
-      table.activeBlocks[row] = active.activeBlocks(slot);
-      table.activeTokens[row] = active.activeTokens(slot);
-      table.newBlocks[row] = potential - (shared[slot] ?? 0);
-      table.deviceBlocks[row] = 2;
-    }
+    for (let slot = 0; slot < workers; slot++) table.add(BigInt(slot + 1), 0, slot);
+    fillLoads(table, active, request, scratch, 0);
+    fillOverlaps(table, overlaps);
     const prompt = { promptTokens: request.promptTokens, blockSize, blocks };
     policy.weigh(table, prompt);
     const slot = policy.pick(table, prompt, random);

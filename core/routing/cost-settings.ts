@@ -1,4 +1,4 @@
-import type { RoutedPrompt } from './policy.ts';
+import type { CostOverrides, RoutedPrompt } from './policy.ts';
 
 /** How the KV policies weigh load against cached blocks. */
 export interface CostSettings {
@@ -58,4 +58,11 @@ export function settingsFor(settings: CostSettings, { stage, overrides }: Routed
     overlapScoreWeight: overrides?.overlapScoreWeight ?? settings.overlapScoreWeight,
     temperature: overrides?.temperature ?? settings.temperature,
   };
+}
+
+/** Name of an override that is no weight, that is negative or not finite; null: all are. */
+export function invalidOverride(overrides: CostOverrides): keyof CostOverrides | null {
+  for (const [name, value] of Object.entries(overrides))
+    if (typeof value === 'number' && !(value >= 0 && value < Infinity)) return name as keyof CostOverrides;
+  return null;
 }

@@ -1,8 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { ActiveSequences } from '#core/sequences/active-sequences.ts';
+import { chained } from '#core/sequences/twin.test-support.ts';
 import { CandidateTable, type KnownCandidate } from './candidate-table.ts';
-import { type CostSettings, defaultCostSettings, settingsFor } from './cost-settings.ts';
+import { type CostSettings, defaultCostSettings, invalidOverride, settingsFor } from './cost-settings.ts';
 import { createPolicy, type PolicyName } from './factory.ts';
+import { fillLoads, fillOverlaps } from './fill.ts';
 import { type Cost, explainCosts, type RoutedPrompt } from './policy.ts';
 import { effectiveCachedTokens } from './prefill-cost.ts';
 
@@ -140,11 +143,54 @@ describe('kv cost', () => {
     expect(decode).to.include({ trackPrefillTokens: true, overlapCredit: 0.3 });
   });
 
+  it('tells overrides that are no weights', () => {
+    expect(invalidOverride({ overlapCredit: 0, temperature: undefined, trackPrefillTokens: false })).to.equal(null);
+    for (const value of [-1, Number.NaN, Infinity])
+      expect(invalidOverride({ overlapCredit: 1, temperature: value })).to.equal('temperature');
+  });
+
   it('weighs a prompt without a full block', () => {
     const extra = { promptTokens: 5, blocks: 0, cost: { overlapCreditDecay: 1 } };
     const [, loaded] = costsOf('kv', [{}, { activePrefillTokens: 16, newBlocks: 1 }], extra);
     expect(loaded?.cost).to.equal(21 / 16 + 1);
     expect(loaded?.terms['credit_decay']).to.equal(0.5);
+  });
+
+  it('reads accounts and index by slot', () => {
+    const active = new ActiveSequences();
+    const request = { blockSize: 16, promptTokens: 40, sequenceHashes: chained([1, 2]), expectedOutputTokens: 10 };
+    active.add('a', '1', { ...request, slot: 5, cachedTokens: 16 }, 0);
+    const table = new CandidateTable();
+    for (const slot of [5, 2]) table.add(BigInt(slot), 0, slot);
+    fillLoads(table, active, request, new Uint32Array(6), 0);
+    const at = (five: number) => new Uint32Array(6).fill(five, 5);
+    fillOverlaps(table, { device: at(2), host: at(3), disk: at(4), external: at(6) });
+    const rows = ([0, 1] as const).map((row) => [
+      table.activeRequests[row],
+      table.activePrefillTokens[row],
+      table.activeBlocks[row],
+      table.activeTokens[row],
+      table.newBlocks[row],
+      table.deviceBlocks[row],
+      table.hostBlocks[row],
+      table.diskBlocks[row],
+      table.externalBlocks[row],
+    ]);
+    // Both full blocks are active on slot 5: only the partial one is new there.
+    expect(rows).to.deep.equal([
+      [1, 24, 3, 50, 1, 2, 3, 4, 6],
+      [0, 0, 0, 0, 3, 0, 0, 0, 0],
+    ]);
+  });
+
+  it('forgets what an earlier decision wrote', () => {
+    const table = new CandidateTable();
+    for (let i = 0; i < 20; i++) table.push({ instanceId: BigInt(i), preference: 3, deviceBlocks: 7 });
+    table.clear();
+    table.add(1n, 2, 3);
+    expect([table.count, table.preference[0], table.deviceBlocks[0], table.dataParallelRank[0]]).to.deep.equal([
+      1, 1, 0, 2,
+    ]);
   });
 
   it('prefers the less loaded of two with equal overlap', () => {

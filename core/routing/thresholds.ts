@@ -35,3 +35,8 @@ export function busyReason(use: RankUse, thresholds: Thresholds): string | null 
     return `${use.activePrefillTokens} prompt tokens wait, over ${activePrefillTokensFraction} of a pass of ${batch}`;
   return null;
 }
+
+/** Why a worker is busy, from why each of its ranks is: only if all are, since a request may go to any. Null: it is not. */
+export function workerBusyReason(ofRanks: readonly (string | null)[]): string | null {
+  return ofRanks.includes(null) ? null : (ofRanks[0] ?? null);
+}

@@ -71,6 +71,18 @@ describe('ActiveSequences', () => {
     expect([...shared]).to.deep.equal([2, 3, 0, 0]);
   });
 
+  it('reads hashes from where a message has them, aligned or not', () => {
+    const active = new ActiveSequences();
+    active.add('a', '1', request(0, [1, 2, 3]), 0);
+    const shared = new Uint32Array(1);
+    for (const offset of [1, 2, 4]) {
+      const message = new Uint8Array(40);
+      message.set(chained([1, 2, 3]), offset);
+      active.potentialBlocks(request(0, [1, 2, 3], { sequenceHashes: message.subarray(offset, offset + 24) }), shared);
+      expect(shared[0]).to.equal(3);
+    }
+  });
+
   it('shares nothing of a request that must not', () => {
     const active = new ActiveSequences();
     active.add('a', '1', request(0, [1, 2]), 0);
