@@ -83,6 +83,15 @@ describe('DeficitRoundRobin', () => {
     expect(robin.next(() => undefined)).to.equal(undefined);
   });
 
+  it('gives no credit for asking in vain', () => {
+    const robin = new DeficitRoundRobin([10, 10]);
+    expect(robin.next(() => 4)).to.equal(0);
+    robin.spend(0, 4, false);
+    for (let i = 0; i < 5; i++) expect(robin.next(() => undefined)).to.equal(undefined);
+    expect(robin.next(() => 7)).to.equal(1);
+    expect([robin.deficitOf(0), robin.deficitOf(1)]).to.deep.equal([6, 10]);
+  });
+
   it('takes its credit from a class that ran empty', () => {
     const robin = new DeficitRoundRobin([100, 1]);
     expect(robin.next(() => 1)).to.equal(0);

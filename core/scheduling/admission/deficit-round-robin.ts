@@ -31,10 +31,15 @@ export class DeficitRoundRobin {
       if (!costs.has(index)) costs.set(index, headCost(index));
       return costs.get(index);
     };
+    const granted = this.#granted;
     const found = this.#goAround(costOf);
     if (found !== undefined) return found;
     const rounds = this.#roundsUntilProgress(costs);
-    if (rounds === undefined) return undefined;
+    if (rounds === undefined) {
+      // Nobody can go: it is still the same turn, or asking often would earn credit.
+      this.#granted = granted;
+      return undefined;
+    }
     // The last of them is walked, because who comes first in it goes first.
     for (const [index, cost] of costs) if (cost !== undefined) this.#grant(index, rounds - 1);
     return this.#goAround(costOf);
