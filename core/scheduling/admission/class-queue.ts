@@ -38,13 +38,11 @@ export class ClassQueue<T> {
   remove(entry: Waiting<T>): void {
     if (entry.place === undefined) return;
     const { lane, node } = entry.place;
-    const wasFirst = lane.entries.peek() === entry;
     entry.place = undefined;
     lane.entries.remove(node);
     this.#count(entry, -1);
     if (lane.entries.size === 0) this.#close(lane);
     else if (lane.open !== undefined) this.#open.moved(lane.open);
-    else if (wasFirst && lane.key === mixedLane) this.#reopen(lane);
   }
 
   /** Whether requests of this lane wait already. */
