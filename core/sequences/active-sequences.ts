@@ -1,12 +1,15 @@
+import type { PrefillModel } from './prefill-model.ts';
 import { PromptTrie, type TrieNode } from './prompt-trie.ts';
 import { type Prefill, RankLoad, weightUnits } from './rank-load.ts';
-import { ownBlocks, prefillOf, type SequenceRequest, sequencesOf, sharedWords } from './sequence-request.ts';
+import { ownBlocks, prefillTokensOf, type SequenceRequest, sequencesOf, sharedWords } from './sequence-request.ts';
 
 export interface ActiveSequencesOptions {
   /** Whether prompts and outputs count as KV blocks. Default true. */
   readonly trackActiveBlocks?: boolean;
   /** Whether output counts as KV blocks too. Default false. */
   readonly trackOutputBlocks?: boolean;
+  /** Expects how long prompts take where a request does not say, and learns from those that are done. Default: none. */
+  readonly prefillModel?: PrefillModel;
 }
 
 /** A request in flight. */
@@ -33,6 +36,9 @@ interface Sequence extends ActiveSequence {
   outputTokens: number;
   readonly number: number;
   readonly prefill: Prefill;
+  /** When it was placed, and the prompt tokens that were to compute then, its own included. */
+  readonly placedMs: number;
+  readonly backlogTokens: number;
   tail: TrieNode | undefined;
   /** Prompt blocks in the trie. */
   readonly promptBlocks: number;
@@ -55,6 +61,7 @@ const noHashes = new Uint32Array();
 export class ActiveSequences {
   readonly #trackBlocks: boolean;
   readonly #trackOutput: boolean;
+  readonly #prefillModel: PrefillModel | undefined;
   readonly #owners = new Map<string, Map<string, Sequence>>();
   readonly #ranks: (RankLoad | undefined)[] = [];
   readonly #bySlot = new Map<number, Set<Sequence>>();
@@ -73,7 +80,8 @@ export class ActiveSequences {
   });
   #size = 0;
 
-  constructor({ trackActiveBlocks = true, trackOutputBlocks = false }: ActiveSequencesOptions = {}) {
+  constructor({ trackActiveBlocks = true, trackOutputBlocks = false, prefillModel }: ActiveSequencesOptions = {}) {
+    this.#prefillModel = prefillModel;
     this.#trackBlocks = trackActiveBlocks;
     this.#trackOutput = trackOutputBlocks;
   }
@@ -156,12 +164,16 @@ export class ActiveSequences {
     if (ofOwner.has(requestId)) return false;
     const sequenceHashes = request.sequenceHashes.slice();
     const words = this.#trackBlocks ? sharedWords(request, sequenceHashes) : noHashes;
+    const rank = this.#rank(request.slot);
+    const prefill = this.#prefillOf(request);
     const sequence: Sequence = {
       owner,
       requestId,
       request: { ...request, sequenceHashes },
       number: this.#freeNumbers.pop() ?? this.#numbered.length,
-      prefill: prefillOf(request),
+      prefill,
+      placedMs: nowMs,
+      backlogTokens: rank.waitingPrefillTokens + prefill.tokens,
       prefillDone: false,
       outputTokens: 0,
       tail: undefined,
@@ -175,9 +187,8 @@ export class ActiveSequences {
     this.#numbered[sequence.number] = sequence;
     this.#ofSlot(request.slot).add(sequence);
     this.#size++;
-    const rank = this.#rank(request.slot);
     rank.requests++;
-    rank.beginPrefill(sequence.prefill, nowMs);
+    rank.beginPrefill(prefill, nowMs);
     sequence.tail = this.#trie.acquire(request.slot, sequence.number, words);
     this.#count(sequence);
     return true;
@@ -187,7 +198,7 @@ export class ActiveSequences {
   prefillDone(owner: string, requestId: string, nowMs: number): boolean {
     const sequence = this.#owners.get(owner)?.get(requestId);
     if (sequence === undefined) return false;
-    this.#endPrefill(sequence, nowMs);
+    this.#computed(sequence, nowMs);
     return true;
   }
 
@@ -195,7 +206,7 @@ export class ActiveSequences {
   output(owner: string, requestId: string, outputTokens: number, nowMs: number): boolean {
     const sequence = this.#owners.get(owner)?.get(requestId);
     if (sequence === undefined) return false;
-    if (outputTokens > 0) this.#endPrefill(sequence, nowMs);
+    if (outputTokens > 0) this.#computed(sequence, nowMs);
     if (outputTokens > sequence.outputTokens) {
       sequence.outputTokens = outputTokens;
       this.#count(sequence);
@@ -222,11 +233,20 @@ export class ActiveSequences {
 
   /** Everything on a slot ended, because its worker is gone. Returns how many. */
   endSlot(slot: number, nowMs: number): number {
+    this.#prefillModel?.forget(slot);
     const ofSlot = this.#bySlot.get(slot);
     if (ofSlot === undefined) return 0;
     const ended = ofSlot.size;
     for (const sequence of ofSlot) this.#free(sequence, nowMs);
     return ended;
+  }
+
+  /** The prompt is computed, rather than given up. */
+  #computed(sequence: Sequence, nowMs: number): void {
+    if (sequence.prefillDone) return;
+    this.#endPrefill(sequence, nowMs);
+    const { request, backlogTokens, placedMs } = sequence;
+    if (sequence.prefill.tokens > 0) this.#prefillModel?.observe(request.slot, backlogTokens, nowMs - placedMs);
   }
 
   #endPrefill(sequence: Sequence, nowMs: number): void {
@@ -251,6 +271,13 @@ export class ActiveSequences {
     const ofSlot = this.#ofSlot(request.slot);
     ofSlot.delete(sequence);
     if (ofSlot.size === 0) this.#bySlot.delete(request.slot);
+  }
+
+  #prefillOf(request: SequenceRequest): Prefill {
+    const tokens = prefillTokensOf(request);
+    const expectedMs = request.expectedPrefillMs ?? this.#prefillModel?.expectedMs(request.slot, tokens);
+    // Whole milliseconds, so that sums return to exactly zero.
+    return { tokens, expectedMs: expectedMs === undefined ? undefined : Math.round(expectedMs) };
   }
 
   /** Counts a request's own blocks and tokens anew. */

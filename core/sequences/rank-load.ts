@@ -29,6 +29,11 @@ export class RankLoad {
     return this.blocks - this.discount / weightUnits;
   }
 
+  /** Prompt tokens not reported as computed, whatever a model says. */
+  get waitingPrefillTokens(): number {
+    return this.#prefillTokens;
+  }
+
   beginPrefill(prefill: Prefill, nowMs: number): void {
     if (prefill.tokens === 0) return;
     this.#prefills.add(prefill);

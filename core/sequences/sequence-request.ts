@@ -1,5 +1,4 @@
 import { wordsOf } from './prompt-trie.ts';
-import type { Prefill } from './rank-load.ts';
 
 /** A placed request, as far as its load goes. */
 export interface SequenceRequest {
@@ -38,11 +37,9 @@ export function sharedWords(
   return assumeKvReuse ? wordsOf(hashes) : noHashes;
 }
 
-export function prefillOf(request: SequenceRequest): Prefill {
-  const { promptTokens, cachedTokens, trackPrefillTokens = true, expectedPrefillMs } = request;
-  // Whole milliseconds, so that sums return to exactly zero.
-  const expectedMs = expectedPrefillMs === undefined ? undefined : Math.round(expectedPrefillMs);
-  return { tokens: trackPrefillTokens ? Math.max(0, promptTokens - cachedTokens) : 0, expectedMs };
+/** Prompt tokens that its worker must compute. */
+export function prefillTokensOf({ promptTokens, cachedTokens, trackPrefillTokens = true }: SequenceRequest): number {
+  return trackPrefillTokens ? Math.max(0, promptTokens - cachedTokens) : 0;
 }
 
 /** Blocks of a request that cannot be shared: full ones that are not in the trie once, then each sequence's partial one and output. */
