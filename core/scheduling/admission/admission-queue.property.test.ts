@@ -199,7 +199,8 @@ class World {
       arrivedMs: this.#nowMs,
     };
     const policyClass = classes[classIndex]?.name ?? '';
-    const request = { ...job, requestId: `${job.id}`, model: 'm', payload: job, policyClass };
+    const worker = job.workers.length === 1 ? BigInt(job.workers[0] ?? 0) : undefined;
+    const request = { ...job, worker, requestId: `${job.id}`, model: 'm', payload: job, policyClass };
     const free = this.#canGo(job);
     const backlog = [...this.#twin.waiting].filter((other) => other.classIndex === classIndex);
     this.#jobs.set(job.id, 'waiting');
@@ -226,8 +227,7 @@ class World {
     if (ended === undefined) return;
     this.#active[ended.worker] = (this.#active[ended.worker] ?? 0) - ended.tokens;
     this.#told = [];
-    // Whatever the queue was not told of goes now too: a hint is only a hint.
-    const where = this.#random(2) === 0 ? {} : { model: 'm' };
+    const where = [{}, { model: 'm' }, { workers: new Set([BigInt(ended.worker)]) }][this.#random(3)] ?? {};
     expect(this.#queue.retry(this.#nowMs, where)).to.equal(false);
     this.#compare();
   }

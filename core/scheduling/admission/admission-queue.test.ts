@@ -172,9 +172,9 @@ describe('AdmissionQueue', () => {
     bench.submit('free');
     expect(bench.release(1)).to.deep.equal(['free']);
     bench.laneRoom.set('w1', 1);
-    bench.queue.retry(0, { worker: 2n });
+    bench.queue.retry(0, { workers: new Set([2n]) });
     expect(bench.log).to.deep.equal(['free']);
-    bench.queue.retry(0, { worker: 1n });
+    bench.queue.retry(0, { workers: new Set([1n, 2n]) });
     expect(bench.log).to.deep.equal(['free', 'pinned']);
   });
 
@@ -260,6 +260,37 @@ describe('AdmissionQueue', () => {
     const position = { policyClass: 'a', ahead: 2, promptTokensAhead: 15, waiting: 3 };
     expect(bench.queue.position('g', 'two')).to.deep.equal(position);
     expect(bench.queue.position('g', 'nobody')).to.equal(undefined);
+  });
+
+  it('tells where a request would stand, and adds nothing', () => {
+    const bench = new Bench(profileOf({ name: 'a', queuePolicy: 'wspt' }));
+    const request = { owner: 'g', requestId: 'x', model: 'm', payload: 'x', policyClass: '', lane: '' };
+    const asked = { ...request, priority: 0, strictPriority: 0, timeoutMs: 0, promptTokens: 50 };
+    bench.room = 1;
+    expect(bench.queue.preview(asked, 0)).to.equal(null);
+    bench.room = 0;
+    const first = { policyClass: 'a', ahead: 0, promptTokensAhead: 0, waiting: 0 };
+    expect(bench.queue.preview(asked, 0)).to.deep.equal(first);
+    bench.submit('shorter', { promptTokens: 10 });
+    bench.submit('longer', { promptTokens: 100 });
+    const between = { policyClass: 'a', ahead: 1, promptTokensAhead: 10, waiting: 2 };
+    expect(bench.queue.preview(asked, 0)).to.deep.equal(between);
+    expect(bench.queue.size).to.equal(2);
+    expect(bench.release(9)).to.deep.equal(['shorter', 'longer']);
+  });
+
+  it('orders by when a request says it arrived, which cannot be later than now', () => {
+    for (const queuePolicy of ['fcfs', 'lcfs'] as const) {
+      const bench = new Bench(profileOf({ name: 'a', queuePolicy }));
+      bench.nowMs = 5000;
+      bench.submit('now');
+      bench.submit('before', { arrivedMs: 1000 });
+      bench.submit('future', { arrivedMs: 99_000 });
+      const order = queuePolicy === 'fcfs' ? ['before', 'now', 'future'] : ['now', 'future', 'before'];
+      bench.nowMs = 6000;
+      expect(bench.release(9)).to.deep.equal(order);
+      expect(bench.waited.get('before')?.waitedMs).to.equal(1000);
+    }
   });
 
   it('pauses after a number of dispatches and goes on when asked again', () => {

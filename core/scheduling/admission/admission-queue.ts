@@ -42,6 +42,13 @@ export interface AdmissionLimits {
 /** What became of a request: dispatched (or refused for good) already, waiting, or rejected. */
 export type Submitted = 'dispatched' | 'waiting' | QueueRejection;
 
+/** What changed since the queue was looked at. Unset: anything. */
+export interface Changed {
+  readonly model?: string | undefined;
+  /** Requests that may use only other workers are not looked at. */
+  readonly workers?: ReadonlySet<bigint> | undefined;
+}
+
 /** What waits in a class of a model. */
 export interface ClassReport extends ClassStanding {
   readonly model: string;
@@ -90,30 +97,27 @@ export class AdmissionQueue<T> {
 
   /** The owner must have no request of this identifier waiting. */
   submit(request: AdmissionRequest<T>, nowMs: number): Submitted {
-    const { model, payload, lane, promptTokens } = request;
-    let cached: number | undefined;
-    const cachedTokens = (): number => {
-      cached ??= Math.min(Math.max(0, this.#port.cachedTokens(payload)), promptTokens);
-      return cached;
-    };
-    const queue = this.#models.get(model);
-    const profile = queue?.profile ?? this.#port.profile(model);
-    const { index, policyClass } = classFor(profile, request.policyClass, () => promptTokens - cachedTokens());
-    const backlog = queue !== undefined && queue.waitingIn(index) > 0;
-    // Where others of the lane wait, its workers were busy a moment ago: no need to look again.
-    const behind = backlog && queue.hasLane(index, lane);
-    const busy = behind || (canWait(policyClass) && this.#port.allBusy(payload, policyClass));
+    const { model, payload } = request;
+    const { queue, profile, picked, cachedTokens, backlog, busy } = this.#look(request);
     if (!busy && !backlog) {
-      this.#port.dispatch(payload, this.#waited(policyClass, nowMs, nowMs, false));
+      this.#port.dispatch(payload, this.#waited(picked.policyClass, nowMs, nowMs, false));
       return 'dispatched';
     }
-    const rejection = this.#rejection(model, queue, { index, policyClass });
+    const rejection = this.#rejection(model, queue, picked);
     if (rejection !== null) return rejection;
-    const entry = this.#entry(request, { index, policyClass }, cachedTokens(), nowMs);
+    const entry = this.#entry(request, picked, cachedTokens(), nowMs);
     this.#add(entry, queue ?? this.#newQueue(model, profile));
     // A worker is free although others of the class wait for theirs: whoever is first goes.
     if (!busy) this.retry(nowMs, { model });
     return entry.place === undefined ? 'dispatched' : 'waiting';
+  }
+
+  /** Where the request would stand if it came now; null: it would go at once. Changes nothing. */
+  preview(request: AdmissionRequest<T>, nowMs: number): QueuePosition | null {
+    const { queue, profile, picked, cachedTokens, busy } = this.#look(request);
+    if (!busy) return null;
+    const entry = this.#entry(request, picked, cachedTokens(), nowMs);
+    return (queue ?? new ModelQueue<T>(profile, 1)).position(entry);
   }
 
   /** Takes back a waiting request, for example because its caller gave up. False: it does not wait. */
@@ -133,9 +137,10 @@ export class AdmissionQueue<T> {
 
   /**
    * Dispatches what can go now. To be called when a request ended, its prompt was computed, workers came, went or changed,
-   * and now and then in any case. True: there may be more; call again after other work.
+   * and now and then in any case. What is said to have changed spares looking at the rest. True: there may be more; call
+   * again after other work.
    */
-  retry(nowMs: number, where: { readonly model?: string; readonly worker?: bigint } = {}): boolean {
+  retry(nowMs: number, where: Changed = {}): boolean {
     // A dispatch that fails at once may report a change: the loop below sees it anyway.
     if (this.#dispatching) return true;
     this.#dispatching = true;
@@ -143,7 +148,7 @@ export class AdmissionQueue<T> {
       let budget = this.#limits.maxDispatches;
       for (const [model, queue] of this.#models) {
         if (where.model !== undefined && where.model !== model) continue;
-        queue.reopen(where.worker);
+        queue.reopen(where.workers);
         budget = this.#drain(queue, nowMs, budget);
         if (budget === 0) break;
       }
@@ -191,6 +196,24 @@ export class AdmissionQueue<T> {
     return left;
   }
 
+  /** The request's class, and whether it could go now. */
+  #look(request: AdmissionRequest<T>) {
+    const { model, payload, lane, promptTokens } = request;
+    let cached: number | undefined;
+    const cachedTokens = (): number => {
+      cached ??= Math.min(Math.max(0, this.#port.cachedTokens(payload)), promptTokens);
+      return cached;
+    };
+    const queue = this.#models.get(model);
+    const profile = queue?.profile ?? this.#port.profile(model);
+    const picked = classFor(profile, request.policyClass, () => promptTokens - cachedTokens());
+    const backlog = queue !== undefined && queue.waitingIn(picked.index) > 0;
+    // Where others of the lane wait, its workers were busy a moment ago: no need to look again.
+    const behind = backlog && queue.hasLane(picked.index, lane);
+    const busy = behind || (canWait(picked.policyClass) && this.#port.allBusy(payload, picked.policyClass));
+    return { queue, profile, picked, cachedTokens, backlog, busy };
+  }
+
   #rejection(model: string, queue: ModelQueue<T> | undefined, picked: PickedClass): QueueRejection | null {
     const { maxWaiting } = this.#limits;
     if (this.#size >= maxWaiting) {
@@ -203,12 +226,13 @@ export class AdmissionQueue<T> {
   #entry(request: AdmissionRequest<T>, picked: PickedClass, cachedTokens: number, nowMs: number): Waiting<T> {
     const { promptTokens, priority, timeoutMs, deadlineMs } = request;
     const cost = Math.max(1, promptTokens - cachedTokens);
+    const arrivedMs = Math.min(nowMs, request.arrivedMs ?? nowMs);
     return {
       request,
       picked,
-      sequence: this.#sequence++,
-      score: policyScore(picked.policyClass.queuePolicy, priority, nowMs, cost),
-      arrivedMs: nowMs,
+      sequence: this.#sequence,
+      score: policyScore(picked.policyClass.queuePolicy, priority, arrivedMs, cost),
+      sinceMs: nowMs,
       cachedTokens,
       cost,
       expiresMs: Math.min(timeoutMs > 0 ? nowMs + timeoutMs : Infinity, deadlineMs ?? Infinity),
@@ -226,6 +250,7 @@ export class AdmissionQueue<T> {
   #add(entry: Waiting<T>, queue: ModelQueue<T>): void {
     const { owner, requestId, promptTokens } = entry.request;
     queue.add(entry);
+    this.#sequence++;
     const requests = this.#owners.get(owner) ?? new Map<string, Waiting<T>>();
     this.#owners.set(owner, requests.set(requestId, entry));
     if (entry.expiresMs !== Infinity) entry.expiry = this.#expiry.push(entry);
@@ -249,12 +274,12 @@ export class AdmissionQueue<T> {
     this.#promptTokens -= promptTokens;
   }
 
-  #waitedOf({ picked, arrivedMs }: Waiting<T>, nowMs: number): Waited {
-    return this.#waited(picked.policyClass, arrivedMs, nowMs, true);
+  #waitedOf({ picked, sinceMs }: Waiting<T>, nowMs: number): Waited {
+    return this.#waited(picked.policyClass, sinceMs, nowMs, true);
   }
 
-  #waited({ name }: PolicyClass, arrivedMs: number, nowMs: number, queued: boolean): Waited {
-    const waitedMs = Math.max(0, nowMs - arrivedMs);
+  #waited({ name }: PolicyClass, sinceMs: number, nowMs: number, queued: boolean): Waited {
+    const waitedMs = Math.max(0, nowMs - sinceMs);
     return { policyClass: name, queued, waitedMs, overlapIsStale: queued && waitedMs > this.#limits.refreshAfterMs };
   }
 }

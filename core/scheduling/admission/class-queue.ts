@@ -62,10 +62,10 @@ export class ClassQueue<T> {
     return undefined;
   }
 
-  /** Something changed on a worker, or anywhere: lanes that could not go are asked again. */
-  reopen(worker?: bigint): void {
+  /** Something changed on workers, or anywhere: lanes that could not go are asked again. */
+  reopen(workers?: ReadonlySet<bigint>): void {
     for (const lane of this.#blocked)
-      if (worker === undefined || lane.worker === undefined || lane.worker === worker) this.#reopen(lane);
+      if (workers === undefined || lane.worker === undefined || workers.has(lane.worker)) this.#reopen(lane);
   }
 
   *entries(): Generator<Waiting<T>> {

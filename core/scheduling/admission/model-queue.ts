@@ -13,7 +13,7 @@ export interface QueuePosition {
   readonly ahead: number;
   /** Prompt tokens of these. */
   readonly promptTokensAhead: number;
-  /** Requests of its class that wait, itself included. */
+  /** Requests of its class that wait. */
   readonly waiting: number;
 }
 
@@ -83,12 +83,12 @@ export class ModelQueue<T> {
     return entry;
   }
 
-  /** Requests that could not go are asked again: those for this worker, or all. */
-  reopen(worker?: bigint): void {
-    for (const queue of this.#classes) queue.reopen(worker);
+  /** Requests that could not go are asked again: those that may use one of the workers, or all. */
+  reopen(workers?: ReadonlySet<bigint>): void {
+    for (const queue of this.#classes) queue.reopen(workers);
   }
 
-  /** Takes time in proportion to the class. */
+  /** Where a request stands, or would stand if it were added. Takes time in proportion to the class. */
   position(entry: Waiting<T>): QueuePosition {
     const queue = this.#classes[entry.picked.index];
     let ahead = 0;

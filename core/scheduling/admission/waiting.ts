@@ -12,6 +12,8 @@ export interface AdmissionRequest<T> {
   readonly promptTokens: number;
   /** Class or family asked for. Empty: by the profile's rules. */
   readonly policyClass: string;
+  /** When it arrived, for its place in the order. Unset: now. It cannot lie in the future. */
+  readonly arrivedMs?: number | undefined;
   /** Seconds (fcfs, lcfs) or weight (wspt) by which it goes earlier; negative counts as 0. */
   readonly priority: number;
   /** A higher one goes first in its class, whatever the policy says. */
@@ -32,7 +34,8 @@ export interface Waiting<T> {
   readonly picked: PickedClass;
   readonly sequence: number;
   readonly score: number;
-  readonly arrivedMs: number;
+  /** When it began to wait. */
+  readonly sinceMs: number;
   readonly cachedTokens: number;
   /** Tokens that its class pays for it, at least 1. */
   readonly cost: number;
