@@ -1,11 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { ActiveSequences } from '#core/sequences/active-sequences.ts';
-import { chained } from '#core/sequences/twin.test-support.ts';
 import { CandidateTable, type KnownCandidate } from './candidate-table.ts';
 import { type CostSettings, defaultCostSettings, invalidOverride, settingsFor } from './cost-settings.ts';
 import { createPolicy, type PolicyName } from './factory.ts';
-import { fillLoads, fillOverlaps } from './fill.ts';
 import { type Cost, explainCosts, type RoutedPrompt } from './policy.ts';
 import { effectiveCachedTokens } from './prefill-cost.ts';
 
@@ -154,33 +151,6 @@ describe('kv cost', () => {
     const [, loaded] = costsOf('kv', [{}, { activePrefillTokens: 16, newBlocks: 1 }], extra);
     expect(loaded?.cost).to.equal(21 / 16 + 1);
     expect(loaded?.terms['credit_decay']).to.equal(0.5);
-  });
-
-  it('reads accounts and index by slot', () => {
-    const active = new ActiveSequences();
-    const request = { blockSize: 16, promptTokens: 40, sequenceHashes: chained([1, 2]), expectedOutputTokens: 10 };
-    active.add('a', '1', { ...request, slot: 5, cachedTokens: 16 }, 0);
-    const table = new CandidateTable();
-    for (const slot of [5, 2]) table.add(BigInt(slot), 0, slot);
-    fillLoads(table, active, request, new Uint32Array(6), 0);
-    const at = (five: number) => new Uint32Array(6).fill(five, 5);
-    fillOverlaps(table, { device: at(2), host: at(3), disk: at(4), external: at(6) });
-    const rows = ([0, 1] as const).map((row) => [
-      table.activeRequests[row],
-      table.activePrefillTokens[row],
-      table.activeBlocks[row],
-      table.activeTokens[row],
-      table.newBlocks[row],
-      table.deviceBlocks[row],
-      table.hostBlocks[row],
-      table.diskBlocks[row],
-      table.externalBlocks[row],
-    ]);
-    // Both full blocks are active on slot 5: only the partial one is new there.
-    expect(rows).to.deep.equal([
-      [1, 24, 3, 50, 1, 2, 3, 4, 6],
-      [0, 0, 0, 0, 3, 0, 0, 0, 0],
-    ]);
   });
 
   it('forgets what an earlier decision wrote', () => {
