@@ -64,7 +64,10 @@ const recomputed: Readonly<Partial<Record<PolicyName, (t: Lookup) => number>>> =
     const decode = t('active_blocks') + t('new_blocks');
     return (t('overlap_score_weight') * (tokens / t('block_size')) + decode) * t('preference');
   },
-  lmetric: (t) => prefillBlocksOf(t) * (t('active_blocks') + t('new_blocks') + 1) * t('preference'),
+  lmetric(t) {
+    const prefill = t('track_prefill_tokens') === 1 ? prefillBlocksOf(t) : 1;
+    return prefill * (t('active_blocks') + t('new_blocks') + 1) * t('preference');
+  },
   'two-tier': (t) => loadOf(t) + (t('device_blocks') < t('wanted_device_blocks') ? t('second_tier_penalty') : 0),
   'device-aware-weighted': (t) => loadOf(t) + t('other_kind') * t('other_kind_penalty'),
   'token-balance': (t) => (1 + t('active_tokens')) * t('preference'),
@@ -183,6 +186,7 @@ describe('other costs', () => {
     // ((64 + 160) / 16 − 4) · (26 + 1)
     const worker = { activePrefillTokens: 64, deviceBlocks: 4, activeBlocks: 20, newBlocks: 6 };
     expect(costOf('lmetric', worker)).to.equal(270);
+    expect(costOf('lmetric', worker, { stage: 'decode' })).to.equal(27);
   });
 
   it('counts cached tokens by tier, at most the prompt', () => {
