@@ -83,7 +83,10 @@ export class SessionAffinity {
     return { sessions: this.#bindings.size, evicted: this.#evicted, expired: this.#expired };
   }
 
-  /** `cannotServe` says why a worker cannot serve this request, null if it can. Being busy is no reason: hard sessions wait. */
+  /**
+   * `cannotServe` says why a worker cannot serve this request, null if it can. Being busy should be no reason, so that
+   * sessions wait for their worker; where a soft session should rather move than wait, it is one.
+   */
   answer(
     scope: string,
     sessionId: string,
@@ -145,11 +148,13 @@ export class SessionAffinity {
   /** Bindings used after a point of the common order, for replicas; 0: all. */
   *entries(nowMs: number, afterSequence = 0): Generator<SharedAffinity> {
     this.expire(nowMs);
-    for (const { scope, sessionId, target, sequence, replica, running, lastUseMs } of this.#bindings.values()) {
-      if (sequence <= afterSequence) continue;
-      const idleMs = running > 0 ? 0 : Math.max(0, nowMs - lastUseMs);
-      yield { scope, sessionId, ...target, sequence, replica, idleMs };
-    }
+    for (const binding of this.#bindings.values()) if (binding.sequence > afterSequence) yield shared(binding, nowMs);
+  }
+
+  /** One binding as replicas are told of it; undefined: the session is bound to nothing. */
+  get(scope: string, sessionId: string, nowMs: number): SharedAffinity | undefined {
+    const binding = this.#bindings.get(keyOf(scope, sessionId));
+    return binding === undefined ? undefined : shared(binding, nowMs);
   }
 
   /** Takes over what a replica tells, where it was used later there. Advisory: workers unknown here are passed over. Returns how many changed. */
@@ -240,6 +245,12 @@ export function sessionIdProblem(sessionId: string): string | null {
   const bytes = new TextEncoder().encode(sessionId).length;
   if (bytes <= maxSessionIdBytes) return null;
   return `a session identifier has at most ${maxSessionIdBytes} bytes, this one has ${bytes}`;
+}
+
+function shared(binding: Binding, nowMs: number): SharedAffinity {
+  const { scope, sessionId, target, sequence, replica, running, lastUseMs } = binding;
+  const idleMs = running > 0 ? 0 : Math.max(0, nowMs - lastUseMs);
+  return { scope, sessionId, ...target, sequence, replica, idleMs };
 }
 
 function keyOf(scope: string, sessionId: string): string {

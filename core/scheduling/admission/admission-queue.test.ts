@@ -226,6 +226,18 @@ describe('AdmissionQueue', () => {
     expect(bench.release(9)).to.deep.equal(['patient']);
   });
 
+  it('dispatches nothing whose time has passed', () => {
+    const bench = new Bench(profileOf({ name: 'a' }));
+    bench.room = 1;
+    expect(bench.submit('late', { deadlineMs: 0 })).to.equal('expired');
+    bench.room = 0;
+    bench.submit('slow', { timeoutMs: 500 });
+    bench.submit('patient');
+    bench.nowMs = 500;
+    expect(bench.release(1)).to.deep.equal(['slow:timeout', 'patient']);
+    expect(bench.log[0]).to.equal('late:deadline');
+  });
+
   it('says when what was known of caches is out of date', () => {
     const bench = new Bench(profileOf({ name: 'a' }));
     bench.submit('old');

@@ -39,8 +39,8 @@ export interface AdmissionLimits {
   readonly refreshAfterMs: number;
 }
 
-/** What became of a request: dispatched (or refused for good) already, waiting, or rejected. */
-export type Submitted = 'dispatched' | 'waiting' | QueueRejection;
+/** What became of a request: the port was told to dispatch it or that its time has passed, it waits, or it is rejected. */
+export type Submitted = 'dispatched' | 'expired' | 'waiting' | QueueRejection;
 
 /** What changed since the queue was looked at. Unset: anything. */
 export interface Changed {
@@ -99,8 +99,13 @@ export class AdmissionQueue<T> {
   submit(request: AdmissionRequest<T>, nowMs: number): Submitted {
     const { model, payload } = request;
     const { queue, profile, picked, cachedTokens, backlog, busy } = this.#look(request);
+    const waited = this.#waited(picked.policyClass, nowMs, nowMs, false);
+    if (request.deadlineMs !== undefined && request.deadlineMs <= nowMs) {
+      this.#port.expired(payload, 'deadline', waited);
+      return 'expired';
+    }
     if (!busy && !backlog) {
-      this.#port.dispatch(payload, this.#waited(picked.policyClass, nowMs, nowMs, false));
+      this.#port.dispatch(payload, waited);
       return 'dispatched';
     }
     const rejection = this.#rejection(model, queue, picked);
@@ -143,6 +148,7 @@ export class AdmissionQueue<T> {
   retry(nowMs: number, where: Changed = {}): boolean {
     // A dispatch that fails at once may report a change: the loop below sees it anyway.
     if (this.#dispatching) return true;
+    this.expire(nowMs);
     this.#dispatching = true;
     try {
       let budget = this.#limits.maxDispatches;
