@@ -1,13 +1,16 @@
 import { policyNames } from '#core/routing/factory.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
+import { costSettings } from './cost-config.ts';
+import { peerSettings } from './peers/settings.ts';
+import { queueSettings, sessionSettings } from './queue-config.ts';
 
 const group = 'Routing';
 
 export const routerSettings = defineSettings({
   ...serviceSettings,
   mode: setting.choice(policyNames, {
-    default: 'least-loaded',
+    default: 'kv',
     group,
     help: 'How workers are chosen unless a request says otherwise.',
   }),
@@ -56,6 +59,16 @@ export const routerSettings = defineSettings({
     min: 0,
     group: 'Busy thresholds',
     help: 'The same as a fraction of the tokens of one pass; 0: off.',
+  }),
+  ...costSettings,
+  ...queueSettings,
+  ...sessionSettings,
+  ...peerSettings,
+  maxAddedWorkers: setting.integer({
+    default: 4096,
+    min: 0,
+    group,
+    help: 'Most workers that calls make known; discovery may know of more.',
   }),
 });
 

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import type { Thresholds } from '#core/routing/thresholds.ts';
-import type { ActiveRequests } from '#core/sequences/active-requests.ts';
+import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
+import type { Admission } from './admission.ts';
 import type { RouterMetrics } from './metrics.ts';
-import type { Placer } from './placement.ts';
+import type { Placer } from './placer.ts';
 import type { Reservations } from './reservations.ts';
 import type { TimedReservations } from './timed-reservations.ts';
 import type { Workers } from './workers.ts';
@@ -11,12 +12,15 @@ import type { Workers } from './workers.ts';
 export interface RouterContext {
   readonly instanceId: bigint;
   readonly workers: Workers;
-  readonly active: ActiveRequests;
+  readonly active: ActiveSequences;
+  readonly admission: Admission;
   readonly placer: Placer;
   readonly reservations: Reservations;
   readonly timed: TimedReservations;
   /** Thresholds set at run time, by model. */
   readonly thresholds: Map<string, Thresholds>;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
   readonly defaultThresholds: Thresholds;
   readonly metrics: RouterMetrics;
   readonly log: Logger;

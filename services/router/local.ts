@@ -14,7 +14,9 @@ export function createLocalRouter(reservations: Reservations, owner: string): Lo
   return {
     async route(request, signal) {
       signal.throwIfAborted();
-      return reservations.route(owner, request);
+      const giveUp = (): void => reservations.finish(owner, request.requestId, false);
+      signal.addEventListener('abort', giveUp, { once: true });
+      return reservations.route(owner, request).finally(() => signal.removeEventListener('abort', giveUp));
     },
     prefillDone: (requestId) => reservations.prefillDone(owner, requestId),
     outputBlock: (requestId, outputTokens) => reservations.outputBlock(owner, requestId, outputTokens),

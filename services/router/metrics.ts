@@ -29,6 +29,52 @@ export function routerMetrics(registry: Registry) {
       labelNames: ['worker', 'data_parallel_rank'],
       registers,
     }),
+    activeBlocks: new Gauge({
+      name: 'stator_router_active_blocks',
+      help: 'KV blocks that placed requests hold, by worker and data parallel rank.',
+      labelNames: ['worker', 'data_parallel_rank'],
+      registers,
+    }),
+    kvHitRate: new Histogram({
+      name: 'stator_router_kv_hit_rate',
+      help: "Fraction of a prompt's full blocks that its worker had on its device.",
+      buckets: [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1],
+      registers,
+    }),
+    reusedTokens: new Counter({
+      name: 'stator_router_reused_tokens_total',
+      help: 'Prompt tokens that workers were expected to have, slower tiers counted in part.',
+      registers,
+    }),
+    nonMaxOverlap: new Counter({
+      name: 'stator_router_non_max_overlap_selections_total',
+      help: 'Requests that went to a worker although another had more of their blocks.',
+      registers,
+    }),
+    overlapBlocksLost: new Counter({
+      name: 'stator_router_overlap_blocks_lost_total',
+      help: 'Cached blocks that were forgone by that.',
+      registers,
+    }),
+    queuedRequests: new Gauge({ name: 'stator_router_queued_requests', help: 'Requests that wait.', registers }),
+    queuedPromptTokens: new Gauge({
+      name: 'stator_router_queued_prompt_tokens',
+      help: 'Prompt tokens of the requests that wait.',
+      registers,
+    }),
+    queueLimit: new Gauge({ name: 'stator_router_queue_limit', help: 'Most requests that may wait.', registers }),
+    queueSeconds: new Histogram({
+      name: 'stator_router_queue_seconds',
+      help: 'Time that requests waited which were then placed, by policy class.',
+      labelNames: ['class'],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60],
+      registers,
+    }),
+    sessionBindings: new Gauge({
+      name: 'stator_router_session_bindings',
+      help: 'Sessions that are bound to a worker.',
+      registers,
+    }),
     reservations: new Gauge({ name: 'stator_router_reservations', help: 'Reservations in force.', registers }),
     reservationLimit: new Gauge({
       name: 'stator_router_reservation_limit',

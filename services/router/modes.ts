@@ -8,6 +8,9 @@ const policyOfMode: Partial<Record<RouterMode, PolicyName>> = {
   [RouterMode.POWER_OF_TWO]: 'power-of-two',
   [RouterMode.LEAST_LOADED]: 'least-loaded',
   [RouterMode.DIRECT]: 'direct',
+  [RouterMode.KV]: 'kv',
+  [RouterMode.DEVICE_AWARE_WEIGHTED]: 'device-aware-weighted',
+  [RouterMode.TOKEN_BALANCE]: 'token-balance',
 };
 
 export const modeOfPolicy: Readonly<Record<PolicyName, RouterMode>> = {
@@ -20,14 +23,14 @@ export const modeOfPolicy: Readonly<Record<PolicyName, RouterMode>> = {
   'kv-v08': RouterMode.KV,
   lmetric: RouterMode.KV,
   'two-tier': RouterMode.KV,
-  // A router's own modes only: requests cannot ask for them.
-  'device-aware-weighted': RouterMode.UNSPECIFIED,
-  'token-balance': RouterMode.UNSPECIFIED,
+  'device-aware-weighted': RouterMode.DEVICE_AWARE_WEIGHTED,
+  'token-balance': RouterMode.TOKEN_BALANCE,
 };
 
 /** The policy of a request's mode; throws `unsupported` for one that this router lacks. */
 export function policyFor(mode: RouterMode, fallback: PolicyName): PolicyName {
-  if (mode === RouterMode.UNSPECIFIED) return fallback;
+  // A router whose own form of KV routing is another one means that one.
+  if (mode === RouterMode.UNSPECIFIED || mode === modeOfPolicy[fallback]) return fallback;
   const name = policyOfMode[mode];
   if (name === undefined)
     throw StatorError.unsupported('mode', `This router has no mode ${RouterMode[mode as never] ?? mode}.`);

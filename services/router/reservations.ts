@@ -1,17 +1,27 @@
 import type { Tracer } from '@opentelemetry/api';
-import type { ActiveRequests, Placement } from '#core/sequences/active-requests.ts';
+import type { AffinityTarget } from '#core/routing/session-affinity.ts';
+import type { Waited } from '#core/scheduling/admission/admission-queue.ts';
+import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import type { Admission } from './admission.ts';
+import { HeldRequests } from './held.ts';
+import type { KvOverlap } from './kv-overlap.ts';
 import type { RouterMetrics } from './metrics.ts';
 import { modeLabel } from './modes.ts';
-import type { Placer } from './placement.ts';
-import { inRouteSpan } from './route-span.ts';
+import type { ReservationObserver } from './peers/ports.ts';
+import type { Placed, Placer } from './placer.ts';
+import { RouteSpan } from './route-span.ts';
+import type { Sessions } from './sessions.ts';
 import type { Workers } from './workers.ts';
 
 export interface ReservationsOptions {
   readonly placer: Placer;
-  readonly active: ActiveRequests;
+  readonly admission: Admission;
+  readonly active: ActiveSequences;
+  readonly sessions: Sessions;
   readonly workers: Workers;
+  readonly overlap: KvOverlap;
   readonly metrics: RouterMetrics;
   readonly maxReservations: number;
   readonly tracer: Tracer;
@@ -22,105 +32,246 @@ export interface ReservationsOptions {
 /** Decisions together with their accounts: every way in which a request is placed, goes on and ends. */
 export class Reservations {
   readonly #options: ReservationsOptions;
+  readonly #held = new HeldRequests();
+  readonly #gateways = new Map<string, string>();
+  #observer: ReservationObserver | null = null;
 
   constructor(options: ReservationsOptions) {
     this.#options = options;
   }
 
-  /** Places a request for an owner; throws StatorError when it cannot be placed. */
-  route(owner: string, request: RouteRequest): RouteDecision {
-    return inRouteSpan(this.#options.tracer, request, () => this.#place(owner, request));
+  /** Tells another part of every reservation from now on. */
+  observe(observer: ReservationObserver): void {
+    this.#observer = observer;
   }
 
-  #place(owner: string, request: RouteRequest): RouteDecision {
-    const { placer, metrics, nowMs } = this.#options;
+  /** Says whose requests an owner's are. */
+  openOwner(owner: string, gatewayId: string): void {
+    this.#gateways.set(owner, gatewayId);
+  }
+
+  /** Places a request for an owner, at once or after it waited; rejects with a StatorError when it cannot be placed. */
+  async route(owner: string, request: RouteRequest): Promise<RouteDecision> {
+    const { metrics, nowMs, tracer, admission } = this.#options;
     const begun = nowMs();
-    const mode = modeLabel(request.mode);
+    const span = new RouteSpan(tracer, request);
     try {
+      const queueDepth = admission.size;
       this.#refuseDuplicate(owner, request.requestId);
-      const { decision, placement } = placer.place(request);
-      this.#hold(owner, request.requestId, placement);
+      const target = this.#targetOf(request);
+      const { placed, waited } = await this.#admit(owner, request, target, span);
+      const { decision } = placed;
+      decision.queueUs = waited.queued ? Math.min(0xffff_ffff, Math.round(waited.waitedMs * 1000)) : 0;
+      decision.queueDepth = queueDepth;
+      span.placed(decision, decision.costs);
+      if (!request.explain) decision.costs = [];
       metrics.requests.inc({ mode: modeLabel(decision.mode), outcome: 'placed' });
+      if (waited.queued) metrics.queueSeconds.observe({ class: waited.policyClass }, waited.waitedMs / 1000);
+      else metrics.decisionSeconds.observe((nowMs() - begun) / 1000);
       return decision;
-    } catch (error) {
-      metrics.requests.inc({ mode, outcome: StatorError.from(error).code });
-      throw error;
+    } catch (thrown) {
+      span.refused(thrown);
+      metrics.requests.inc({ mode: modeLabel(request.mode), outcome: StatorError.from(thrown).code });
+      throw thrown;
     } finally {
-      metrics.decisionSeconds.observe((nowMs() - begun) / 1000);
+      this.#countQueue();
     }
   }
 
   prefillDone(owner: string, requestId: string): void {
-    const { active, metrics } = this.#options;
-    if (!active.prefillDone(owner, requestId)) metrics.unknown.inc({ message: 'prefill_done' });
+    const { active, metrics, nowMs, admission } = this.#options;
+    if (!active.prefillDone(owner, requestId, nowMs())) {
+      metrics.unknown.inc({ message: 'prefill_done' });
+      return;
+    }
+    this.#observer?.prefillDone(owner, requestId);
+    const held = this.#held.get(owner, requestId);
+    if (held !== undefined) this.#count(held.instanceId, held.dataParallelRank);
+    admission.wake(held?.instanceId);
   }
 
   outputBlock(owner: string, requestId: string, outputTokens: number): void {
-    const { active, metrics } = this.#options;
-    if (!active.output(owner, requestId, outputTokens)) metrics.unknown.inc({ message: 'output_block' });
+    const { active, metrics, nowMs } = this.#options;
+    if (!active.output(owner, requestId, outputTokens, nowMs())) metrics.unknown.inc({ message: 'output_block' });
   }
 
-  /** Idempotent; a request that is not in flight is only counted. */
+  /** Idempotent. A request that waits gives up its place; one that neither waits nor runs is only counted. */
   finish(owner: string, requestId: string, workerFailed: boolean): void {
-    const { active, metrics, workers } = this.#options;
-    const placement = active.finish(owner, requestId);
-    if (placement === null) {
+    const { active, metrics, workers, admission, sessions, nowMs } = this.#options;
+    if (admission.cancel(owner, requestId)) {
+      this.#countQueue();
+      return;
+    }
+    if (active.finish(owner, requestId, nowMs()) === null) {
       metrics.unknown.inc({ message: 'finish' });
       return;
     }
-    if (workerFailed) workers.inhibit(placement.instanceId);
-    this.#count(placement.instanceId, placement.dataParallelRank);
+    const held = this.#held.take(owner, requestId);
+    this.#observer?.finished(owner, requestId);
+    if (held !== undefined) {
+      held.use?.end(nowMs());
+      if (workerFailed) {
+        workers.inhibit(held.instanceId);
+        sessions.drop(held.request, held);
+      }
+      this.#count(held.instanceId, held.dataParallelRank);
+    }
+    admission.wake(held?.instanceId);
   }
 
   /** Restores a reservation that a gateway still has; one that is in force already stays as it is. */
   reannounce(owner: string, announced: Reannounce): void {
-    const { route, instanceId, dataParallelRank, prefillDone, outputTokens } = announced;
-    if (route === undefined || this.#options.active.has(owner, route.requestId)) return;
     const { placer, active } = this.#options;
-    this.#hold(owner, route.requestId, placer.restored(route, instanceId, dataParallelRank));
-    if (prefillDone) active.prefillDone(owner, route.requestId);
-    if (outputTokens > 0) active.output(owner, route.requestId, outputTokens);
-    this.#count(instanceId, dataParallelRank);
+    const { route, instanceId, dataParallelRank, overlapTokens } = announced;
+    if (route === undefined || active.has(owner, route.requestId)) return;
+    // A router that just started may hear of a request before it hears of the request's worker.
+    const sequence = { ...placer.restored(route, instanceId, dataParallelRank), cachedTokens: overlapTokens };
+    this.#hold(owner, route, { instanceId, dataParallelRank }, overlapTokens, () =>
+      this.#book(owner, route.requestId, sequence, announced),
+    );
+  }
+
+  /** A reservation as replicas and people may be told of it; undefined: it is not in force. */
+  describe(owner: string, requestId: string): Omit<Reannounce, '$typeName' | 'gatewayId'> | undefined {
+    const running = this.#options.active.get(owner, requestId);
+    const held = this.#held.get(owner, requestId);
+    if (running === undefined || held === undefined) return undefined;
+    const { request: route, instanceId, dataParallelRank, overlapTokens } = held;
+    const { prefillDone, outputTokens } = running;
+    return { route, instanceId, dataParallelRank, overlapTokens, prefillDone, outputTokens };
+  }
+
+  /** Books what a replica placed; nobody is told. False: its worker is not known. */
+  bookOfPeer(owner: string, requestId: string, announced: Reannounce): boolean {
+    const { placer, active, workers } = this.#options;
+    const { route, instanceId, dataParallelRank, overlapTokens } = announced;
+    if (route === undefined || !workers.has(instanceId)) return false;
+    if (active.has(owner, requestId)) return true;
+    const sequence = { ...placer.restored(route, instanceId, dataParallelRank), cachedTokens: overlapTokens };
+    this.#book(owner, requestId, sequence, announced);
+    return true;
   }
 
   /** Frees everything of an owner whose stream ended. */
   endOwner(owner: string): void {
-    const { active, metrics } = this.#options;
-    const freed = active.endOwner(owner);
+    const { active, metrics, admission, nowMs } = this.#options;
+    const gone = new StatorError('cancelled', 'The session of the request ended.');
+    for (const pending of admission.endOwner(owner)) pending.refuse(gone);
+    const freed = active.endOwner(owner, nowMs());
+    for (const held of this.#held.takeOwner(owner)) held.use?.end(nowMs());
+    this.#gateways.delete(owner);
+    this.#observer?.ownerEnded(owner);
     if (freed > 0) metrics.freed.inc({ because: 'gateway' }, freed);
     this.#countAll();
+    admission.wake();
   }
 
   /** Frees everything on a worker that is gone. */
-  endWorker(instanceId: bigint): void {
-    const { active, metrics } = this.#options;
-    const freed = active.endWorker(instanceId);
+  endWorker(instanceId: bigint, slots: readonly number[]): void {
+    const { active, metrics, sessions, admission, nowMs } = this.#options;
+    const placed = [...this.#held.onWorker(instanceId)];
+    let freed = 0;
+    for (const slot of slots) freed += active.endSlot(slot, nowMs());
+    for (const { owner, requestId } of placed) {
+      this.#held.take(owner, requestId)?.use?.end(nowMs());
+      this.#observer?.finished(owner, requestId);
+    }
+    sessions.dropWorker(instanceId);
     if (freed > 0) metrics.freed.inc({ because: 'worker' }, freed);
     this.#countAll();
+    admission.wake();
+  }
+
+  /** Waits in the queue if it must, is placed and booked. */
+  #admit(
+    owner: string,
+    request: RouteRequest,
+    target: AffinityTarget | null,
+    span: RouteSpan,
+  ): Promise<{ placed: Placed; waited: Waited }> {
+    const explained = span.isRecording && !request.explain ? { ...request, explain: true } : request;
+    return new Promise((resolve, reject) => {
+      this.#options.admission.submit({
+        owner,
+        request,
+        target,
+        refuse: reject,
+        place: (waited) => {
+          try {
+            // While it waited its session may have been bound, or have lost its worker.
+            const placed = this.#options.placer.place(explained, waited.queued ? this.#targetOf(request) : target);
+            this.#settle(owner, request, placed);
+            resolve({ placed, waited });
+          } catch (thrown) {
+            reject(thrown instanceof Error ? thrown : StatorError.from(thrown));
+          }
+        },
+      });
+    });
+  }
+
+  #settle(owner: string, request: RouteRequest, { decision, rank, sequence, bestDeviceBlocks }: Placed): void {
+    const { overlap, metrics } = this.#options;
+    const { deviceBlocks, promptBlocks, overlapTokens } = decision;
+    this.#hold(owner, request, rank, overlapTokens, () => this.#book(owner, request.requestId, sequence, null));
+    if (promptBlocks > 0) metrics.kvHitRate.observe(deviceBlocks / promptBlocks);
+    metrics.reusedTokens.inc(overlapTokens);
+    if (bestDeviceBlocks > deviceBlocks) {
+      metrics.nonMaxOverlap.inc();
+      metrics.overlapBlocksLost.inc(bestDeviceBlocks - deviceBlocks);
+    }
+    if (sequence.sequenceHashes.length > 0) overlap.routed(rank, sequence.sequenceHashes, deviceBlocks);
+  }
+
+  #hold(owner: string, request: RouteRequest, target: AffinityTarget, overlapTokens: number, book: () => void): void {
+    const { sessions } = this.#options;
+    const { instanceId, dataParallelRank } = target;
+    book();
+    const use = sessions.use(request, { instanceId, dataParallelRank });
+    this.#held.set(owner, request.requestId, { request, instanceId, dataParallelRank, overlapTokens, use });
+    this.#observer?.placed(owner, this.#gateways.get(owner) ?? '', request.requestId);
+    const binding = sessions.binding(request);
+    if (binding !== undefined) this.#observer?.sessionBound(binding);
+    this.#count(instanceId, dataParallelRank);
+  }
+
+  #book(
+    owner: string,
+    requestId: string,
+    sequence: Parameters<ActiveSequences['add']>[2],
+    progress: Pick<Reannounce, 'prefillDone' | 'outputTokens'> | null,
+  ): void {
+    const { active, nowMs } = this.#options;
+    active.add(owner, requestId, sequence, nowMs());
+    if (progress?.prefillDone === true) active.prefillDone(owner, requestId, nowMs());
+    if (progress !== null && progress.outputTokens > 0) active.output(owner, requestId, progress.outputTokens, nowMs());
+  }
+
+  #targetOf(request: RouteRequest): AffinityTarget | null {
+    const { sessions, placer } = this.#options;
+    return sessions.target(request, (target) => placer.cannotServe(request, target));
   }
 
   #refuseDuplicate(owner: string, requestId: string): void {
-    const { active, maxReservations } = this.#options;
+    const { active, admission, maxReservations } = this.#options;
     if (requestId === '') throw StatorError.invalid('request_id', 'A request needs an identifier.');
-    if (active.has(owner, requestId))
+    if (active.has(owner, requestId) || admission.has(owner, requestId))
       throw StatorError.invalid('request_id', `The request ${requestId} is in flight already.`);
     if (active.size >= maxReservations)
       throw new StatorError('overloaded', `${active.size} requests are in flight, the most that this router keeps.`, {
         retryAfterMs: 1000,
+        facts: { limit: maxReservations, actual: active.size },
       });
   }
 
-  #hold(owner: string, requestId: string, placement: Placement): void {
-    this.#options.active.place(owner, requestId, placement);
-    this.#count(placement.instanceId, placement.dataParallelRank);
-  }
-
   #count(instanceId: bigint, dataParallelRank: number): void {
-    const { active, metrics } = this.#options;
-    const totals = active.totals(instanceId, dataParallelRank);
+    const { active, metrics, workers, nowMs } = this.#options;
+    const slot = workers.slots.slotOf(instanceId, dataParallelRank);
+    const load = active.load(slot, nowMs());
     const labels = { worker: instanceId.toString(16), data_parallel_rank: dataParallelRank };
-    metrics.activeRequests.set(labels, totals.activeRequests);
-    metrics.activePrefillTokens.set(labels, totals.activePrefillTokens);
+    metrics.activeRequests.set(labels, load.activeRequests);
+    metrics.activePrefillTokens.set(labels, load.activePrefillTokens);
+    metrics.activeBlocks.set(labels, load.activeBlocks);
     metrics.reservations.set(active.size);
   }
 
@@ -128,10 +279,15 @@ export class Reservations {
     const { active, metrics, workers } = this.#options;
     metrics.activeRequests.reset();
     metrics.activePrefillTokens.reset();
+    metrics.activeBlocks.reset();
     metrics.reservations.set(active.size);
-    for (const { instanceId, cards } of workers.instances()) {
-      const ranks = Math.max(1, ...cards.map((card) => card.parallelism?.data ?? 1));
-      for (let rank = 0; rank < ranks; rank++) this.#count(instanceId, rank);
-    }
+    for (const instance of workers.instances())
+      for (const rank of workers.rankNumbersOf(instance)) this.#count(instance.instanceId, rank);
+  }
+
+  #countQueue(): void {
+    const { admission, metrics } = this.#options;
+    metrics.queuedRequests.set(admission.size);
+    metrics.queuedPromptTokens.set(admission.promptTokens);
   }
 }

@@ -1,6 +1,7 @@
 import type { ServiceImpl } from '@connectrpc/connect';
+import type { AffinityOptions } from '#core/routing/session-affinity.ts';
 import type { Thresholds } from '#core/routing/thresholds.ts';
-import { ActiveRequests } from '#core/sequences/active-requests.ts';
+import { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { RouterService as Contract, KvIndexService } from '#gen/stator/router/v1/router_pb.ts';
@@ -10,8 +11,10 @@ import { startRpcServer } from '#lib/rpc/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { serverSecurity, targetOf } from '#lib/service/security.ts';
+import { Admission } from './admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
+import { policySettings } from './cost-config.ts';
 import { explain } from './handlers/explain.ts';
 import { getLoads } from './handlers/get-loads.ts';
 import { listWorkers } from './handlers/list-workers.ts';
@@ -21,11 +24,14 @@ import { session } from './handlers/session.ts';
 import { setThresholds } from './handlers/set-thresholds.ts';
 import { updateReservation } from './handlers/update-reservation.ts';
 import { upsertWorker } from './handlers/upsert-worker.ts';
+import { noOverlap } from './kv-overlap.ts';
 import { type LoadPoll, noLoadPoll, startLoadPoll } from './load-poll.ts';
 import { createLocalRouter, type LocalRouter } from './local.ts';
 import { routerMetrics } from './metrics.ts';
-import { Placer } from './placement.ts';
+import { Placer } from './placer.ts';
+import { profiles } from './queue-config.ts';
 import { Reservations } from './reservations.ts';
+import { Sessions } from './sessions.ts';
 import { TimedReservations } from './timed-reservations.ts';
 import { Workers } from './workers.ts';
 
@@ -72,6 +78,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
     stopping.abort();
     await server.stop(config.shutdownGraceSeconds * 1000);
     context.timed.close();
+    context.admission.close();
     context.workers.close();
   };
   const stop = (): Promise<void> => {
@@ -85,7 +92,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
 function createContext(config: RouterConfig, parts: ServiceParts, stopping: AbortSignal): RouterContext {
   const { telemetry, discovery, instanceId } = parts;
   const metrics = routerMetrics(telemetry.metrics);
-  const active = new ActiveRequests();
+  const active = new ActiveSequences(config);
   const thresholds = new Map<string, Thresholds>();
   const defaults = defaultThresholds(config);
   const nowMs = (): number => performance.now();
@@ -96,39 +103,68 @@ function createContext(config: RouterConfig, parts: ServiceParts, stopping: Abor
     inhibitMs: config.inhibitMs,
     nowMs,
     startPoll: (instance, listener) => pollOf(config, parts, instance, listener),
-    onGone: (worker) => reservations.endWorker(worker),
+    onGone: (worker, slots) => reservations.endWorker(worker, slots),
+    onChange: () => admission.wake(),
+    onLoad: (worker) => admission.wake(worker),
   });
+  const overlap = noOverlap;
   const placer = new Placer({
     workers,
     active,
+    overlap,
     mode: config.mode,
+    policies: policySettings(config),
     random: Math.random,
+    nowMs,
     thresholds: (model) => thresholds.get(model) ?? defaults,
   });
   const { maxReservations, reservationTtlSeconds } = config;
+  const admission = new Admission({
+    placer,
+    workers,
+    maxWaiting: config.maxQueuedRequests,
+    defaultTimeoutMs: config.queueTimeoutMs,
+    refreshAfterMs: config.overlapRefreshSeconds * 1000,
+    tickMs: config.prefillLoadModel === 'none' ? 60_000 : 100,
+    nowMs,
+    wallMs: Date.now,
+    profile: profiles(config),
+  });
+  const sessions = new Sessions(affinityOptions(config, instanceId), workers, nowMs);
   const reservations: Reservations = new Reservations({
     placer,
+    admission,
     active,
+    sessions,
     workers,
+    overlap,
     metrics,
     maxReservations,
     tracer: telemetry.tracer,
     nowMs,
   });
   metrics.reservationLimit.set(maxReservations);
+  metrics.queueLimit.set(config.maxQueuedRequests);
   return {
     instanceId,
     workers,
     active,
+    admission,
     placer,
     reservations,
     timed: new TimedReservations({ reservations, metrics, ttlMs: reservationTtlSeconds * 1000 }),
     thresholds,
+    nowMs,
     defaultThresholds: defaults,
     metrics,
     log: telemetry.log,
     stopping,
   };
+}
+
+function affinityOptions(config: RouterConfig, replica: bigint): AffinityOptions | null {
+  const { sessionAffinity: mode, sessionTtlSeconds, maxSessions } = config;
+  return mode === 'off' ? null : { mode, ttlMs: sessionTtlSeconds * 1000, maxSessions, replica };
 }
 
 function pollOf(

@@ -55,6 +55,7 @@ async function read(
     switch (message.case) {
       case 'hello':
         greeted = true;
+        reservations.openOwner(owner, message.value.gatewayId);
         answers.push(create(SessionResponseSchema, { message: { case: 'welcome', value: { instanceId } } }));
         break;
       case 'route':

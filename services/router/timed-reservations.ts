@@ -22,8 +22,13 @@ export class TimedReservations {
     return this.#ttlMs;
   }
 
-  route(request: RouteRequest): RouteDecision {
-    const decision = this.#reservations.route(owner, request);
+  /** `signal`: aborted when the caller no longer waits, which gives up a place in the queue. */
+  async route(request: RouteRequest, signal?: AbortSignal): Promise<RouteDecision> {
+    const giveUp = (): void => this.#reservations.finish(owner, request.requestId, false);
+    signal?.addEventListener('abort', giveUp, { once: true });
+    const decision = await this.#reservations
+      .route(owner, request)
+      .finally(() => signal?.removeEventListener('abort', giveUp));
     const timer = setTimeout(() => {
       this.#timers.delete(request.requestId);
       this.#metrics.expired.inc();

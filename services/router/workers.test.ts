@@ -59,13 +59,15 @@ describe('Workers', () => {
         };
       },
       onGone: (instanceId) => gone.push(instanceId),
+      onChange: () => {},
+      onLoad: () => {},
     });
     for (const id of alive) discovery.listener.onUp?.(worker(id));
   });
 
   function routable(): bigint[] {
     const set = workers.model('m');
-    return set === undefined ? [] : workers.workersOf(set).map(({ instance }) => instance.instanceId);
+    return set === undefined ? [] : workers.ranksOf(set).map(({ instanceId }) => instanceId);
   }
 
   it('keeps workers that still answer when their leases expire all at once', async () => {

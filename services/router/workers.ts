@@ -1,11 +1,13 @@
 import type { Logger } from 'pino';
-import { isComplete, type ModelSet, ModelSets, type ModelWorker } from '#core/models/model-sets.ts';
+import { isComplete, type ModelSet, ModelSets } from '#core/models/model-sets.ts';
 import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Discovery, DownReason, Watch } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { LoadPoll } from './load-poll.ts';
 import type { RouterMetrics } from './metrics.ts';
+import { RankSlots } from './rank-slots.ts';
+import { rankNumbers, ranksOf, reportedLoad, type WorkerHealth, type WorkerRank } from './worker-ranks.ts';
 
 export interface WorkersOptions {
   readonly discovery: Discovery;
@@ -16,15 +18,18 @@ export interface WorkersOptions {
   readonly nowMs: () => number;
   /** Asks a worker for its load from now on; reports each answer, and whether the worker answers at all. */
   startPoll(instance: Instance, listener: { onLoad(ranks: readonly RankLoad[]): void; onGone(): void }): LoadPoll;
-  /** A worker is gone for good: what was placed there has ended. */
-  onGone(instanceId: bigint): void;
+  /** A worker is gone for good: what was placed there has ended. `slots` are its ranks' numbers, free after this. */
+  onGone(instanceId: bigint, slots: readonly number[]): void;
+  /** A worker came, went or changed; it is gone if it is not known any more. */
+  onChange(instanceId: bigint): void;
+  /** A worker told its load. */
+  onLoad(instanceId: bigint): void;
 }
 
 interface KnownWorker {
   instance: Instance;
   readonly poll: LoadPoll;
-  ranks: readonly RankLoad[];
-  inhibitedUntilMs: number;
+  readonly health: WorkerHealth;
   /** Discovery lost it, but it still answers. */
   discoveryLost: boolean;
   /** Made known by a call, not by discovery: it stays until a call removes it. */
@@ -38,6 +43,9 @@ interface KnownWorker {
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #known = new Map<bigint, KnownWorker>();
+  readonly #slots = new RankSlots();
+  /** Ranks by model, built anew after any change of workers. */
+  readonly #ranks = new Map<string, readonly WorkerRank[]>();
   readonly #models: ModelSets;
   readonly #watch: Watch;
 
@@ -65,6 +73,10 @@ export class Workers {
     return this.#known.size;
   }
 
+  has(instanceId: bigint): boolean {
+    return this.#known.has(instanceId);
+  }
+
   instances(): Instance[] {
     return [...this.#known.values()].map(({ instance }) => instance);
   }
@@ -81,24 +93,35 @@ export class Workers {
     return isComplete(set);
   }
 
-  workersOf(set: ModelSet): readonly ModelWorker[] {
-    return [...set.workers.values()];
+  /** Numbers of ranks, for accounts. */
+  get slots(): RankSlots {
+    return this.#slots;
+  }
+
+  /** Every rank of the model's workers. The same array until a worker comes, goes or changes. */
+  ranksOf(set: ModelSet): readonly WorkerRank[] {
+    const known = this.#ranks.get(set.name);
+    if (known !== undefined) return known;
+    const ranks = ranksOf(set, this.#slots, (instanceId) => this.#known.get(instanceId)?.health);
+    this.#ranks.set(set.name, ranks);
+    return ranks;
+  }
+
+  /** Data parallel ranks of a worker, whichever models it serves. */
+  rankNumbersOf({ cards }: Instance): readonly number[] {
+    return [...new Set(cards.flatMap(rankNumbers))];
   }
 
   /** What a worker last said of a rank; undefined: nothing yet. */
   reported(instanceId: bigint, dataParallelRank: number): RankLoad | undefined {
-    return this.#known.get(instanceId)?.ranks.find((rank) => rank.dataParallelRank === dataParallelRank);
-  }
-
-  isInhibited(instanceId: bigint): boolean {
-    return (this.#known.get(instanceId)?.inhibitedUntilMs ?? 0) > this.#options.nowMs();
+    return this.#known.get(instanceId)?.health.loads.get(dataParallelRank)?.report;
   }
 
   /** The worker failed a request: it is avoided for a while. */
   inhibit(instanceId: bigint): void {
     const worker = this.#known.get(instanceId);
     if (worker === undefined || this.#options.inhibitMs === 0) return;
-    worker.inhibitedUntilMs = this.#options.nowMs() + this.#options.inhibitMs;
+    worker.health.inhibitedUntilMs = this.#options.nowMs() + this.#options.inhibitMs;
     this.#options.metrics.inhibitions.inc();
   }
 
@@ -135,8 +158,7 @@ export class Workers {
       this.#known.set(instance.instanceId, {
         instance,
         poll,
-        ranks: [],
-        inhibitedUntilMs: 0,
+        health: { inhibitedUntilMs: 0, loads: new Map() },
         discoveryLost: false,
         byCall,
       });
@@ -146,7 +168,7 @@ export class Workers {
       known.byCall = byCall;
     }
     this.#models.upsert(instance);
-    this.#count();
+    this.#changed(instance.instanceId);
   }
 
   #down(instance: Instance, reason: DownReason): void {
@@ -165,8 +187,10 @@ export class Workers {
   }
 
   #loaded(instanceId: bigint, ranks: readonly RankLoad[]): void {
-    const known = this.#known.get(instanceId);
-    if (known !== undefined) known.ranks = ranks;
+    const loads = this.#known.get(instanceId)?.health.loads;
+    if (loads === undefined) return;
+    for (const rank of ranks) loads.set(rank.dataParallelRank, reportedLoad(rank));
+    this.#options.onLoad(instanceId);
   }
 
   /** It no longer answers: what discovery said of it, if it was the last word, now holds. */
@@ -180,8 +204,15 @@ export class Workers {
     known.poll.close();
     this.#known.delete(instanceId);
     this.#models.remove(instanceId);
-    this.#options.onGone(instanceId);
+    this.#options.onGone(instanceId, this.#slots.slotsOf(instanceId));
+    this.#slots.release(instanceId);
+    this.#changed(instanceId);
+  }
+
+  #changed(instanceId: bigint): void {
+    this.#ranks.clear();
     this.#count();
+    this.#options.onChange(instanceId);
   }
 
   #count(): void {

@@ -5,6 +5,7 @@ import type { RouterContext } from '../context.ts';
 
 export function route({ timed }: RouterContext): Partial<ServiceImpl<typeof RouterService>> {
   return {
-    route: (request) => create(RouteResponseSchema, { decision: timed.route(request), reservationTtlMs: timed.ttlMs }),
+    route: async (request, { signal }) =>
+      create(RouteResponseSchema, { decision: await timed.route(request, signal), reservationTtlMs: timed.ttlMs }),
   };
 }

@@ -14,7 +14,10 @@ export function setThresholds(context: RouterContext): Partial<ServiceImpl<typeo
     setThresholds({ model, thresholds }) {
       if (context.workers.model(model) === undefined)
         throw new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
-      if (thresholds !== undefined) context.thresholds.set(model, checked(thresholds));
+      if (thresholds !== undefined) {
+        context.thresholds.set(model, checked(thresholds));
+        context.admission.wake();
+      }
       const { activeDecodeBlocks, activePrefillTokens, activePrefillTokensFraction } =
         context.thresholds.get(model) ?? context.defaultThresholds;
       return create(SetThresholdsResponseSchema, {

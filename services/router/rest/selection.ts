@@ -119,7 +119,8 @@ export function selectionRoutes(context: RouterContext, catalog: WorkerCatalog):
       handle: ({ body }) => {
         const { costs } = placer.explain(requestOf(context, checkedBody(selectionFields, body), ''));
         const loads = costs.map((cost) => {
-          const totals = active.totals(cost.instanceId, cost.dataParallelRank);
+          const slot = context.workers.slots.slotOf(cost.instanceId, cost.dataParallelRank);
+          const totals = active.load(slot, context.nowMs());
           return {
             worker_id: cost.instanceId,
             dp_rank: cost.dataParallelRank,

@@ -1,0 +1,285 @@
+import { create } from '@bufbuild/protobuf';
+import type { ModelSet } from '#core/models/model-sets.ts';
+import { CandidateTable } from '#core/routing/candidate-table.ts';
+import { type Exclusion, preferenceOf } from '#core/routing/constraints.ts';
+import type { CostSettings } from '#core/routing/cost-settings.ts';
+import { createPolicy, type PolicyName, type PolicySettings, policyNames } from '#core/routing/factory.ts';
+import type { Random, RoutingPolicy } from '#core/routing/policy.ts';
+import { effectiveCachedTokens } from '#core/routing/prefill-cost.ts';
+import type { AffinityTarget } from '#core/routing/session-affinity.ts';
+import type { Thresholds } from '#core/routing/thresholds.ts';
+import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
+import type { SequenceRequest } from '#core/sequences/sequence-request.ts';
+import {
+  type RouteDecision,
+  RouteDecisionSchema,
+  type RouteRequest,
+  type WorkerCost,
+  WorkerCostSchema,
+} from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { Eligibility } from './eligibility.ts';
+import type { KvOverlap } from './kv-overlap.ts';
+import { modeOfPolicy, policyFor } from './modes.ts';
+import { promptOf, type RequestedPrompt, sequenceOf } from './prompt.ts';
+import { noneEligible, notServed } from './refusals.ts';
+import type { WorkerRank } from './worker-ranks.ts';
+import type { Workers } from './workers.ts';
+
+export interface PlacerOptions {
+  readonly workers: Workers;
+  readonly active: ActiveSequences;
+  readonly overlap: KvOverlap;
+  readonly mode: PolicyName;
+  readonly policies: PolicySettings & { readonly cost: CostSettings };
+  readonly random: Random;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  thresholds(model: string): Thresholds;
+}
+
+/** A decision with what led to it. */
+export interface Placed {
+  readonly decision: RouteDecision;
+  readonly rank: WorkerRank;
+  /** What the accounts hold for it. */
+  readonly sequence: SequenceRequest;
+  /** Most blocks that any candidate had on its device. */
+  readonly bestDeviceBlocks: number;
+}
+
+interface Weighed {
+  readonly name: PolicyName;
+  readonly policy: RoutingPolicy;
+  readonly set: ModelSet;
+  readonly ranks: readonly WorkerRank[];
+  readonly prompt: RequestedPrompt;
+}
+
+/** Decides where requests go. Decides only: the caller keeps the accounts. */
+export class Placer {
+  readonly #options: PlacerOptions;
+  readonly #policies: ReadonlyMap<PolicyName, RoutingPolicy>;
+  readonly #eligibility: Eligibility;
+  /** Candidates of the decision at hand, and which of the model's ranks each row is. */
+  readonly #table = new CandidateTable();
+  readonly #rows: number[] = [];
+  #sharedOfSlot = new Uint32Array(64);
+
+  constructor(options: PlacerOptions) {
+    this.#options = options;
+    this.#policies = new Map(policyNames.map((name) => [name, createPolicy(name, options.policies)]));
+    this.#eligibility = new Eligibility(options.active);
+  }
+
+  /**
+   * Chooses a worker; `target`: the one that the request's session is bound to. Throws StatorError when none can serve the
+   * request, saying whether it is a matter of time.
+   */
+  place(request: RouteRequest, target: AffinityTarget | null = null): Placed {
+    const weighed = this.#weigh(request, target);
+    if (this.#table.count === 0) throw noneEligible(request, this.#exclusions(request, weighed.ranks));
+    const { policy, prompt, ranks, name } = weighed;
+    const row = policy.pick(this.#table, prompt, this.#options.random);
+    const index = this.#rows[row];
+    const rank = index === undefined ? undefined : ranks[index];
+    if (index === undefined || rank === undefined)
+      throw new StatorError('internal', `The policy ${name} chose no candidate.`);
+    const hits = this.#options.overlap.hits(index);
+    const cachedTokens = effectiveCachedTokens(hits, prompt, this.#options.policies.cost);
+    const decision = create(RouteDecisionSchema, {
+      instanceId: rank.instanceId,
+      dataParallelRank: rank.dataParallelRank,
+      mode: modeOfPolicy[name],
+      overlapTokens: cachedTokens,
+      promptBlocks: prompt.blocks,
+      ...hits,
+      bySession: target !== null,
+      costs: request.explain ? this.#costs(request, weighed) : [],
+    });
+    const sequence = { ...sequenceOf(request, prompt), slot: rank.slot, cachedTokens };
+    return { decision, rank, sequence, bestDeviceBlocks: this.#bestDeviceBlocks() };
+  }
+
+  /** What `place` would weigh and, chance aside, choose; changes nothing. */
+  explain(request: RouteRequest): { decision: RouteDecision | undefined; costs: WorkerCost[] } {
+    const weighed = this.#weigh(request, null);
+    const costs = this.#costs(request, weighed);
+    if (this.#table.count === 0) return { decision: undefined, costs };
+    let best = 0;
+    for (let row = 1; row < this.#table.count; row++)
+      if ((this.#table.costs[row] ?? Infinity) < (this.#table.costs[best] ?? Infinity)) best = row;
+    const index = this.#rows[best] ?? 0;
+    const rank = weighed.ranks[index];
+    const hits = this.#options.overlap.hits(index);
+    const decision = create(RouteDecisionSchema, {
+      instanceId: rank?.instanceId ?? 0n,
+      dataParallelRank: rank?.dataParallelRank ?? 0,
+      mode: modeOfPolicy[weighed.name],
+      overlapTokens: effectiveCachedTokens(hits, weighed.prompt, this.#options.policies.cost),
+      promptBlocks: weighed.prompt.blocks,
+      ...hits,
+    });
+    return { decision, costs };
+  }
+
+  /** What the accounts hold for a request that was placed before, for example by this router before it restarted. */
+  restored(request: RouteRequest, instanceId: bigint, dataParallelRank: number): SequenceRequest {
+    const { workers } = this.#options;
+    const set = workers.model(request.model);
+    const slot = workers.slots.slotOf(instanceId, dataParallelRank);
+    if (set === undefined) {
+      const blockSize = request.kvBlockSize || 1;
+      const prompt = { promptTokens: request.promptTokens, blockSize, blocks: 0, hashes: request.sequenceHashes };
+      return { ...sequenceOf(request, prompt), slot, cachedTokens: 0 };
+    }
+    return { ...sequenceOf(request, promptOf(request, set)), slot, cachedTokens: 0 };
+  }
+
+  /** Whether each rank that may serve the request has more prompt tokens to compute than a limit allows. False: there is none. */
+  allBusy(
+    request: RouteRequest,
+    target: AffinityTarget | null,
+    isBusy: (tokens: number, batch: number) => boolean,
+  ): boolean {
+    const { workers, thresholds, nowMs, active } = this.#options;
+    const set = workers.model(request.model);
+    if (set === undefined) return false;
+    const now = nowMs();
+    const limits = thresholds(request.model);
+    let eligible = false;
+    for (const rank of workers.ranksOf(set)) {
+      if (target !== null && !isTarget(rank, target)) continue;
+      if (this.#eligibility.exclusion(rank, request, limits, now) !== null) continue;
+      if (!isBusy(active.activePrefillTokens(rank.slot, now), rank.maxBatchedTokens)) return false;
+      eligible = true;
+    }
+    return eligible;
+  }
+
+  /** Prompt tokens that the worker with the most of them has cached. */
+  bestCachedTokens(request: RouteRequest): number {
+    const { workers, overlap, policies } = this.#options;
+    const set = workers.model(request.model);
+    if (set === undefined) return 0;
+    const prompt = promptOf(request, set);
+    const ranks = workers.ranksOf(set);
+    overlap.match(ranks, prompt.hashes);
+    return ranks.reduce(
+      (most, _, index) => Math.max(most, effectiveCachedTokens(overlap.hits(index), prompt, policies.cost)),
+      0,
+    );
+  }
+
+  /** Why a worker cannot serve a request at all; null: it can. Being busy passes and is no reason. */
+  cannotServe(request: RouteRequest, target: AffinityTarget): string | null {
+    const { workers, nowMs } = this.#options;
+    const set = workers.model(request.model);
+    const rank = set === undefined ? undefined : workers.ranksOf(set).find((known) => isTarget(known, target));
+    if (rank === undefined) return 'it is gone';
+    return this.#eligibility.exclusion(rank, request, {}, nowMs())?.reason ?? null;
+  }
+
+  #weigh(request: RouteRequest, target: AffinityTarget | null): Weighed {
+    const { workers, mode, overlap } = this.#options;
+    const set = workers.model(request.model);
+    if (set === undefined || (!workers.isRoutable(set) && request.constraints?.role === undefined))
+      throw notServed(request, set !== undefined);
+    const name = policyFor(request.mode, mode);
+    if (name === 'direct' && request.constraints?.instanceId === undefined)
+      throw StatorError.invalid(
+        'constraints.instance_id',
+        'The direct mode needs the worker that must serve the request.',
+      );
+    const policy = this.#policies.get(name);
+    if (policy === undefined) throw new StatorError('internal', `The policy ${name} does not exist.`);
+    const ranks = workers.ranksOf(set);
+    const prompt = promptOf(request, set);
+    overlap.match(ranks, prompt.hashes);
+    this.#fill(request, target, ranks, prompt);
+    policy.weigh(this.#table, prompt);
+    return { name, policy, set, ranks, prompt };
+  }
+
+  /** Who may serve the request, with what is known of them. Workers that failed a moment ago are avoided, but better than none. */
+  #fill(
+    request: RouteRequest,
+    target: AffinityTarget | null,
+    ranks: readonly WorkerRank[],
+    prompt: RequestedPrompt,
+  ): void {
+    const { active, thresholds, nowMs, workers } = this.#options;
+    const now = nowMs();
+    const limits = thresholds(request.model);
+    const inhibited: number[] = [];
+    this.#table.clear();
+    this.#rows.length = 0;
+    if (this.#sharedOfSlot.length < workers.slots.capacity)
+      this.#sharedOfSlot = new Uint32Array(workers.slots.capacity * 2);
+    const blocks = active.potentialBlocks(sequenceOf(request, prompt), this.#sharedOfSlot);
+    for (const [index, rank] of ranks.entries()) {
+      if (target !== null && !isTarget(rank, target)) continue;
+      const exclusion = this.#eligibility.exclusion(rank, request, limits, now);
+      if (exclusion === null) this.#add(index, rank, request, blocks, now);
+      else if (exclusion.kind === 'inhibited') inhibited.push(index);
+    }
+    if (this.#rows.length > 0) return;
+    for (const index of inhibited) {
+      const rank = ranks[index];
+      if (rank !== undefined) this.#add(index, rank, request, blocks, now);
+    }
+  }
+
+  #add(index: number, rank: WorkerRank, request: RouteRequest, blocks: number, nowMs: number): void {
+    const { active, overlap } = this.#options;
+    const { slot, health, dataParallelRank } = rank;
+    const table = this.#table;
+    const row = table.add(rank.instanceId, dataParallelRank, slot);
+    this.#rows.push(index);
+    table.activeRequests[row] = active.activeRequests(slot);
+    table.reportedSequences[row] = health.loads.get(dataParallelRank)?.sequences ?? 0;
+    table.activePrefillTokens[row] = active.activePrefillTokens(slot, nowMs);
+    table.activeBlocks[row] = active.activeBlocks(slot);
+    table.activeTokens[row] = active.activeTokens(slot);
+    table.newBlocks[row] = blocks - (this.#sharedOfSlot[slot] ?? 0);
+    table.preference[row] = preferenceOf(rank.taints, request.constraints?.preferredTaints);
+    overlap.write(index, table, row);
+  }
+
+  #bestDeviceBlocks(): number {
+    let best = 0;
+    for (let row = 0; row < this.#table.count; row++) best = Math.max(best, this.#table.deviceBlocks[row] ?? 0);
+    return best;
+  }
+
+  #exclusions(
+    request: RouteRequest,
+    ranks: readonly WorkerRank[],
+  ): { rank: WorkerRank; exclusion: Exclusion | null }[] {
+    const { thresholds, nowMs } = this.#options;
+    const limits = thresholds(request.model);
+    return ranks.map((rank) => ({ rank, exclusion: this.#eligibility.exclusion(rank, request, limits, nowMs()) }));
+  }
+
+  #costs(request: RouteRequest, { ranks, policy, prompt }: Weighed): WorkerCost[] {
+    const { overlap, policies } = this.#options;
+    const rowOf = new Map(this.#rows.map((index, row) => [index, row]));
+    return this.#exclusions(request, ranks).map(({ rank, exclusion }, index) => {
+      const row = rowOf.get(index);
+      const hits = overlap.hits(index);
+      return create(WorkerCostSchema, {
+        instanceId: rank.instanceId,
+        dataParallelRank: rank.dataParallelRank,
+        ...hits,
+        prefillTokens: prompt.promptTokens - effectiveCachedTokens(hits, prompt, policies.cost),
+        ...(row === undefined
+          ? { excludedBecause: exclusion?.reason ?? 'the session is bound to another worker' }
+          : { cost: this.#table.costs[row] ?? 0, terms: policy.terms(this.#table, prompt, row) }),
+      });
+    });
+  }
+}
+
+function isTarget(rank: WorkerRank, target: AffinityTarget): boolean {
+  return rank.instanceId === target.instanceId && rank.dataParallelRank === target.dataParallelRank;
+}

@@ -1,0 +1,57 @@
+import type { ModelSet } from '#core/models/model-sets.ts';
+import { invalidOverride } from '#core/routing/cost-settings.ts';
+import type { CostOverrides, RoutedPrompt } from '#core/routing/policy.ts';
+import type { SequenceRequest } from '#core/sequences/sequence-request.ts';
+import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import type { RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+
+const noHashes = new Uint8Array();
+
+/** A request's prompt as decisions and accounts see it. */
+export interface RequestedPrompt extends RoutedPrompt {
+  /** Packed sequence hashes; empty where they are of another block size than the model's workers have. */
+  readonly hashes: Uint8Array;
+}
+
+export function promptOf(request: RouteRequest, set: ModelSet): RequestedPrompt {
+  const own = set.card.limits?.kvBlockSize ?? 0;
+  const blockSize = own || request.kvBlockSize || 1;
+  const comparable = request.kvBlockSize === 0 || request.kvBlockSize === blockSize;
+  const { promptTokens, constraints, overrides } = request;
+  return {
+    promptTokens,
+    blockSize,
+    blocks: Math.floor(promptTokens / blockSize),
+    hashes: comparable ? request.sequenceHashes : noHashes,
+    ...(constraints?.role === WorkerRole.DECODE ? { stage: 'decode' as const } : {}),
+    ...(overrides === undefined ? {} : { overrides: checkedOverrides(overrides) }),
+  };
+}
+
+function checkedOverrides(overrides: NonNullable<RouteRequest['overrides']>): CostOverrides {
+  const { overlapCredit, prefillLoadScale, temperature, trackPrefillTokens } = overrides;
+  const checked = { overlapCredit, prefillLoadScale, temperature, trackPrefillTokens };
+  const wrong = invalidOverride(checked);
+  if (wrong === null) return checked;
+  const field = wrong.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  throw StatorError.invalid(`overrides.${field}`, 'A finite number of at least 0 is expected.');
+}
+
+/** What the accounts hold for the request on whichever rank it is placed. */
+export function sequenceOf(
+  request: RouteRequest,
+  prompt: RequestedPrompt,
+): Omit<SequenceRequest, 'slot' | 'cachedTokens'> {
+  const { overrides, expectedOutputTokens, sequences } = request;
+  const decode = prompt.stage === 'decode';
+  return {
+    blockSize: prompt.blockSize,
+    promptTokens: prompt.promptTokens,
+    sequenceHashes: prompt.hashes,
+    sequences: Math.max(1, sequences),
+    expectedOutputTokens,
+    assumeKvReuse: overrides?.assumeKvReuse ?? !decode,
+    trackPrefillTokens: overrides?.trackPrefillTokens ?? !decode,
+  };
+}

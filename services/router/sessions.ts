@@ -1,0 +1,102 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type AffinityOptions,
+  type AffinityTarget,
+  type AffinityUse,
+  SessionAffinity,
+  type SharedAffinity,
+  sessionIdProblem,
+} from '#core/routing/session-affinity.ts';
+import { type RouteRequest, type SessionBinding, SessionBindingSchema } from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { Workers } from './workers.ts';
+
+/** Which worker each session is bound to; null options: sessions bind nothing. */
+export class Sessions {
+  readonly #affinity: SessionAffinity | null;
+  readonly #workers: Workers;
+  readonly #nowMs: () => number;
+
+  constructor(options: AffinityOptions | null, workers: Workers, nowMs: () => number) {
+    this.#affinity = options === null ? null : new SessionAffinity(options);
+    this.#workers = workers;
+    this.#nowMs = nowMs;
+  }
+
+  get stats(): SessionAffinity['stats'] {
+    return this.#affinity?.stats ?? { sessions: 0, evicted: 0, expired: 0 };
+  }
+
+  /** Where the request's session must go; null: anywhere. Throws when a hard binding cannot be kept. */
+  target(request: RouteRequest, cannotServe: (target: AffinityTarget) => string | null): AffinityTarget | null {
+    const { sessionId, constraints } = request;
+    if (this.#affinity === null || sessionId === '') return null;
+    const problem = sessionIdProblem(sessionId);
+    if (problem !== null) throw StatorError.invalid('session_id', `${problem}.`);
+    // A request that names its worker means it.
+    if (constraints?.instanceId !== undefined) return null;
+    const answer = this.#affinity.answer(scopeOf(request), sessionId, this.#nowMs(), cannotServe);
+    if (answer.kind === 'refused')
+      throw new StatorError(
+        'worker_unavailable',
+        `The session is bound to the worker ${answer.target.instanceId}, which cannot serve it: ${answer.reason}.`,
+        { retryAfterMs: 1000 },
+      );
+    return answer.kind === 'bound' ? answer.target : null;
+  }
+
+  /** The request runs there. */
+  use(request: RouteRequest, target: AffinityTarget): AffinityUse | null {
+    if (this.#affinity === null || request.sessionId === '') return null;
+    return this.#affinity.use(scopeOf(request), request.sessionId, target, this.#nowMs());
+  }
+
+  /** The worker failed the request. */
+  drop(request: RouteRequest, target: AffinityTarget): void {
+    if (request.sessionId !== '') this.#affinity?.drop(scopeOf(request), request.sessionId, target);
+  }
+
+  dropWorker(instanceId: bigint): void {
+    this.#affinity?.dropWorker(instanceId);
+  }
+
+  /** The binding of the request's session. */
+  binding({ sessionId, ...request }: RouteRequest): SessionBinding | undefined {
+    if (this.#affinity === null || sessionId === '') return undefined;
+    const shared = this.#affinity.get(scopeOf(request), sessionId, this.#nowMs());
+    return shared === undefined ? undefined : toBinding(shared);
+  }
+
+  *bindings(): Generator<SessionBinding> {
+    for (const shared of this.#affinity?.entries(this.#nowMs()) ?? []) yield toBinding(shared);
+  }
+
+  /** What a replica tells. */
+  advise(bindings: readonly SessionBinding[]): void {
+    const knows = (instanceId: bigint): boolean => this.#workers.has(instanceId);
+    this.#affinity?.merge(bindings.map(fromBinding), this.#nowMs(), knows);
+  }
+}
+
+/** Stages of a split request are bound apart. */
+function scopeOf({ model, constraints }: Pick<RouteRequest, 'model' | 'constraints'>): string {
+  const role = constraints?.role ?? 0;
+  return role === 0 ? model : `${model}#${role}`;
+}
+
+function toBinding({ scope, idleMs, sequence, replica, ...target }: SharedAffinity): SessionBinding {
+  return create(SessionBindingSchema, {
+    ...target,
+    model: scope,
+    idleMs: BigInt(Math.round(idleMs)),
+    sequenceNumber: BigInt(sequence),
+    routerInstanceId: replica,
+  });
+}
+
+function fromBinding(binding: SessionBinding): SharedAffinity {
+  const { model: scope, sessionId, instanceId, dataParallelRank, idleMs, sequenceNumber, routerInstanceId } = binding;
+  const replica = routerInstanceId;
+  const sequence = Number(sequenceNumber);
+  return { scope, sessionId, instanceId, dataParallelRank, sequence, replica, idleMs: Number(idleMs) };
+}
