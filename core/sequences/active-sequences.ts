@@ -9,7 +9,7 @@ export interface ActiveSequencesOptions {
   /** Whether output counts as KV blocks too. Default false. */
   readonly trackOutputBlocks?: boolean;
   /** Expects how long prompts take where a request does not say, and learns from those that are done. Default: none. */
-  readonly prefillModel?: PrefillModel;
+  readonly prefillModel?: PrefillModel | undefined;
 }
 
 /** A request in flight. */

@@ -102,6 +102,8 @@ export const knownSettings: readonly string[] = [
   'replicas',
   'requestTimeoutSeconds',
   'reservationTtlSeconds',
+  'rest',
+  'restBodyLimitMib',
   'routeTimeoutSeconds',
   'sessionAffinity',
   'sessionBufferKib',

@@ -64,6 +64,18 @@ export const routerSettings = defineSettings({
   ...queueSettings,
   ...sessionSettings,
   ...peerSettings,
+  rest: setting.boolean({
+    default: true,
+    group: 'REST',
+    help: 'Whether the port also answers the REST interface for choosing workers (docs/router-api.md).',
+  }),
+  restBodyLimitMib: setting.integer({
+    default: 8,
+    min: 1,
+    max: 1024,
+    group: 'REST',
+    help: 'Most mebibytes of a REST request.',
+  }),
   maxAddedWorkers: setting.integer({
     default: 4096,
     min: 0,

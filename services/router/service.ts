@@ -2,6 +2,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { AffinityOptions } from '#core/routing/session-affinity.ts';
 import type { Thresholds } from '#core/routing/thresholds.ts';
 import { ActiveSequences } from '#core/sequences/active-sequences.ts';
+import { PrefillModel } from '#core/sequences/prefill-model.ts';
 import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { RouterService as Contract, KvIndexService } from '#gen/stator/router/v1/router_pb.ts';
@@ -31,6 +32,7 @@ import { routerMetrics } from './metrics.ts';
 import { Placer } from './placer.ts';
 import { profiles } from './queue-config.ts';
 import { Reservations } from './reservations.ts';
+import { routerRest } from './rest/rest.ts';
 import { Sessions } from './sessions.ts';
 import { TimedReservations } from './timed-reservations.ts';
 import { Workers } from './workers.ts';
@@ -58,6 +60,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
       router.service(KvIndexService, {});
     },
     telemetry,
+    ...(config.rest ? { http: routerRest(context, config, noEvents) } : {}),
     ...serverSecurity(config),
   });
   const address = config.advertise ?? server.address;
@@ -92,7 +95,8 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
 function createContext(config: RouterConfig, parts: ServiceParts, stopping: AbortSignal): RouterContext {
   const { telemetry, discovery, instanceId } = parts;
   const metrics = routerMetrics(telemetry.metrics);
-  const active = new ActiveSequences(config);
+  const prefillModel = config.prefillLoadModel === 'learned' ? new PrefillModel() : undefined;
+  const active = new ActiveSequences({ ...config, prefillModel });
   const thresholds = new Map<string, Thresholds>();
   const defaults = defaultThresholds(config);
   const nowMs = (): number => performance.now();
@@ -161,6 +165,8 @@ function createContext(config: RouterConfig, parts: ServiceParts, stopping: Abor
     stopping,
   };
 }
+
+const noEvents = { follow: (): void => {}, unfollow: (): void => {} };
 
 function affinityOptions(config: RouterConfig, replica: bigint): AffinityOptions | null {
   const { sessionAffinity: mode, sessionTtlSeconds, maxSessions } = config;

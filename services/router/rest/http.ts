@@ -83,7 +83,9 @@ function decoded(part: string): string {
 async function readBody(request: HttpRequest, { maxBodyBytes }: RestOptions): Promise<unknown> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Giving up early must not destroy the connection: the answer goes over it.
+  const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+  for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > maxBodyBytes)
       throw new StatorError('payload_too_large', `A body has at most ${maxBodyBytes} bytes.`, {
@@ -109,6 +111,8 @@ function errorAnswer(error: StatorError): RestAnswer {
 function send(response: HttpResponse, { status, body }: RestAnswer): void {
   if (response.headersSent || response.destroyed) return;
   const text = `${exactJson(body)}\n`;
+  // What is still to come of a body that was given up is not read: the connection cannot be used again.
+  if (!response.req.complete && response.req.httpVersionMajor < 2) response.setHeader('connection', 'close');
   response.statusCode = status;
   response.setHeader('content-type', 'application/json; charset=utf-8');
   response.setHeader('content-length', Buffer.byteLength(text));
