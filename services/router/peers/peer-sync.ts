@@ -24,7 +24,7 @@ export interface PeerSyncConfig {
   readonly peerBatchMs: number;
   readonly peerHoldSeconds: number;
   readonly peerHeartbeatMs: number;
-  readonly peerBufferMib: number;
+  readonly peerBufferMessages: number;
   readonly peerMaxReservations: number;
   readonly maxPeers: number;
 }
@@ -207,7 +207,7 @@ export class PeerSync implements ReservationObserver {
     const link = new PeerLink({
       instanceId,
       dialed,
-      maxBufferedBytes: config.peerBufferMib * 2 ** 20,
+      maxBuffered: config.peerBufferMessages,
       metrics,
       nowMs: () => clock.nowMs(),
       lastNumber: () => this.#lastNumber,
