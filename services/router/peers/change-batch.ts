@@ -7,13 +7,13 @@ export interface Changes {
   readonly prefillDone: ReservationKey[];
   readonly finished: ReservationKey[];
   readonly sessions: SessionBinding[];
+  /** About its size on the wire. */
+  bytes: number;
 }
 
 interface Change {
   readonly own: OwnReservation;
-  placed: boolean;
-  prefillDone: boolean;
-  finished: boolean;
+  kind: 'placed' | 'prefillDone' | 'finished';
 }
 
 /** Most reservations of one message. */
@@ -21,35 +21,33 @@ export const maxPartReservations = 256;
 /** Bytes of reservations after which a message takes no more. */
 export const maxPartBytes = 1 << 20;
 
+const keyBytes = 64;
+
 /** About the bytes that a reservation takes in a message. */
 export function bytesOf({ route }: Reannounce): number {
   return 256 + (route?.sequenceHashes.length ?? 0);
 }
 
-/** Collects changes for one message. Several of one reservation become one, so that the order finished, placed, prefill done is theirs. */
+/** Collects changes for one message. Several of one reservation become one, as what it is placed anew replaces what it was. */
 export class ChangeBatch {
-  #changes = new Map<string, Change>();
-  #sessions = new Map<string, SessionBinding>();
+  readonly #changes = new Map<string, Change>();
+  readonly #sessions = new Map<string, SessionBinding>();
 
   get size(): number {
     return this.#changes.size + this.#sessions.size;
   }
 
   placed(own: OwnReservation): void {
-    const finished = this.#changes.get(own.key)?.finished ?? false;
-    // A change holds the newest owner of the key.
-    this.#changes.set(own.key, { own, placed: true, prefillDone: false, finished });
+    this.#changes.set(own.key, { own, kind: 'placed' });
   }
 
   prefillDone(own: OwnReservation): void {
-    this.#change(own).prefillDone = true;
+    // One that is placed is described when it is told of.
+    if (!this.#changes.has(own.key)) this.#changes.set(own.key, { own, kind: 'prefillDone' });
   }
 
   finished(own: OwnReservation): void {
-    const change = this.#change(own);
-    change.placed = false;
-    change.prefillDone = false;
-    change.finished = true;
+    this.#changes.set(own.key, { own, kind: 'finished' });
   }
 
   bound(binding: SessionBinding): void {
@@ -58,41 +56,33 @@ export class ChangeBatch {
 
   /** Gives what was collected, as one message or more, and begins anew. `describe` says how a placed reservation is by now. */
   take(describe: (own: OwnReservation) => Reannounce | undefined): Changes[] {
-    const first: Changes = { placed: [], prefillDone: [], finished: [], sessions: [...this.#sessions.values()] };
+    const first = noChanges(this.size * keyBytes);
     const all = [first];
-    let last = first;
-    let bytes = 0;
-    for (const { own, placed, prefillDone, finished } of this.#changes.values()) {
-      const described = placed ? describe(own) : undefined;
-      if (described !== undefined) {
-        bytes += bytesOf(described);
-        if (bytes > maxPartBytes && last.placed.length > 0) {
-          last = { placed: [], prefillDone: [], finished: [], sessions: [] };
-          all.push(last);
-          bytes = bytesOf(described);
-        }
-        last.placed.push(described);
-      }
-      // Placed and gone already, by a way that nobody told of.
-      const lost = placed && described === undefined;
-      if (finished || lost) first.finished.push(wireKey(own));
-      if (prefillDone && !placed) first.prefillDone.push(wireKey(own));
+    first.sessions.push(...this.#sessions.values());
+    for (const { own, kind } of this.#changes.values()) {
+      const described = kind === 'placed' ? describe(own) : undefined;
+      if (kind === 'prefillDone') first.prefillDone.push(wireKey(own));
+      // The second: it has ended by a way that nobody told of.
+      else if (kind === 'finished' || described === undefined) first.finished.push(wireKey(own));
+      else placeIn(all, described);
     }
-    this.clear();
+    this.#changes.clear();
+    this.#sessions.clear();
     return all;
   }
+}
 
-  clear(): void {
-    this.#changes = new Map();
-    this.#sessions = new Map();
-  }
+function noChanges(bytes: number): Changes {
+  return { placed: [], prefillDone: [], finished: [], sessions: [], bytes };
+}
 
-  #change(own: OwnReservation): Change {
-    let change = this.#changes.get(own.key);
-    if (change === undefined) {
-      change = { own, placed: false, prefillDone: false, finished: false };
-      this.#changes.set(own.key, change);
-    }
-    return change;
+function placeIn(all: Changes[], described: Reannounce): void {
+  let last = all.at(-1);
+  const bytes = bytesOf(described);
+  if (last === undefined || (last.placed.length > 0 && last.bytes + bytes > maxPartBytes)) {
+    last = noChanges(0);
+    all.push(last);
   }
+  last.placed.push(described);
+  last.bytes += bytes;
 }

@@ -12,6 +12,8 @@ import type { PeerMetrics, ResyncReason } from './metrics.ts';
 /** Changes with their number. */
 export interface NumberedChanges extends Changes {
   readonly sequenceNumber: bigint;
+  /** About its size on the wire. */
+  readonly bytes: number;
 }
 
 /** Why a stream with a replica ended. */
@@ -22,7 +24,8 @@ export interface LinkOptions {
   readonly instanceId: bigint;
   /** Whether this router opened the stream. */
   readonly dialed: boolean;
-  readonly maxBuffered: number;
+  /** Most bytes of changes that wait for the transport. */
+  readonly maxBufferedBytes: number;
   readonly metrics: PeerMetrics;
   readonly nowMs: () => number;
   /** Number of the last change that was made. */
@@ -55,10 +58,11 @@ export class PeerLink {
   // Outgoing.
   #saidHello = false;
   #queue: NumberedChanges[] = [];
+  #queuedBytes = 0;
   #snapshot: ReturnType<LinkOptions['snapshot']> | undefined;
   #snapshotBegins = false;
   #snapshotTurn = true;
-  #needsSnapshot: ResyncReason | undefined = 'connected';
+  #needsSnapshot = false;
   #sentNumber = 0n;
   #signDue = false;
   #probe: { readonly number: bigint; readonly sinceMs: number } | undefined;
@@ -83,11 +87,6 @@ export class PeerLink {
     return this.#ended;
   }
 
-  /** Messages that wait for the transport. */
-  get buffered(): number {
-    return this.#queue.length;
-  }
-
   /** How long the oldest change has waited for the replica's word that it is applied, or the last such change did. */
   get lagMs(): number {
     return this.#probe === undefined ? this.#lagMs : Math.max(this.#lagMs, this.#options.nowMs() - this.#probe.sinceMs);
@@ -100,12 +99,13 @@ export class PeerLink {
 
   /** Queues changes of this router. One for whom too much waits gets a snapshot when it can take one. */
   push(changes: NumberedChanges): void {
-    if (this.#ended || this.#peer === undefined || this.#needsSnapshot !== undefined) return;
-    if (this.#queue.length >= this.#options.maxBuffered) {
+    if (this.#ended || this.#peer === undefined || this.#needsSnapshot) return;
+    if (this.#queue.length > 0 && this.#queuedBytes + changes.bytes > this.#options.maxBufferedBytes) {
       this.#resync('slow');
       return;
     }
     this.#queue.push(changes);
+    this.#queuedBytes += changes.bytes;
     this.#probe ??= { number: changes.sequenceNumber, sinceMs: this.#options.nowMs() };
     this.#transport?.ready();
   }
@@ -151,7 +151,7 @@ export class PeerLink {
   end(because: LinkEnd, error?: StatorError): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#queue = [];
+    this.#clearQueue();
     this.#snapshot = undefined;
     this.#probe = undefined;
     this.#options.metrics.linksEnded.inc({ because });
@@ -166,22 +166,23 @@ export class PeerLink {
     }
     if (this.#farewell !== 'none') return this.#sayFarewell();
     if (this.#peer === undefined) return undefined;
-    if (this.#needsSnapshot !== undefined) this.#beginSnapshot(this.#needsSnapshot);
+    if (this.#needsSnapshot) this.#beginSnapshot();
     const changes = this.#snapshot !== undefined && this.#snapshotTurn ? undefined : this.#queue.shift();
     this.#snapshotTurn = true;
     if (changes !== undefined) {
       this.#sentNumber = changes.sequenceNumber;
-      return this.#message(changes);
+      this.#queuedBytes -= changes.bytes;
+      const { bytes: _, ...content } = changes;
+      return this.#message(content);
     }
     if (this.#snapshot !== undefined) return this.#snapshotPart(this.#snapshot);
     if (!this.#signDue) return undefined;
     return this.#message({ sequenceNumber: this.#sentNumber });
   }
 
-  #beginSnapshot(because: ResyncReason): void {
-    this.#options.metrics.resyncs.inc({ because });
-    this.#needsSnapshot = undefined;
-    this.#queue = [];
+  #beginSnapshot(): void {
+    this.#needsSnapshot = false;
+    this.#clearQueue();
     this.#snapshot = this.#options.snapshot();
     this.#snapshotBegins = true;
     this.#sentNumber = this.#options.lastNumber();
@@ -230,7 +231,7 @@ export class PeerLink {
     if (this.#peer !== undefined) return;
     this.#peer = instanceId;
     this.#options.onPeer(this, instanceId);
-    if (!this.#ended) this.#transport?.ready();
+    if (!this.#ended) this.#resync('connected');
   }
 
   #receiveSnapshot(message: SyncPeersRequest): void {
@@ -272,11 +273,17 @@ export class PeerLink {
   }
 
   #resync(because: ResyncReason): void {
-    if (this.#needsSnapshot !== undefined) return;
-    this.#needsSnapshot = because;
-    this.#queue = [];
+    if (this.#needsSnapshot) return;
+    this.#needsSnapshot = true;
+    this.#options.metrics.resyncs.inc({ because });
+    this.#clearQueue();
     this.#snapshot = undefined;
     this.#transport?.ready();
+  }
+
+  #clearQueue(): void {
+    this.#queue = [];
+    this.#queuedBytes = 0;
   }
 
   #signal(): void {

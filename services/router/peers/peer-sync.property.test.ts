@@ -13,6 +13,8 @@ describe('replicas under random faults', () => {
         scenario.heal();
         const truth = scenario.truth();
         for (const view of scenario.views()) expect(view, `seed ${seed}`).to.deep.equal(truth);
+        const pairs = (replicas * (replicas - 1)) / 2;
+        expect(scenario.streams(), `streams, seed ${seed}`).to.equal(pairs);
         for (const { sync } of scenario.replicas()) {
           expect(sync.linked.length, `links, seed ${seed}`).to.equal(replicas - 1);
           expect(sync.told, `seed ${seed}`).to.include({ shadowed: 0, waiting: 0 });

@@ -24,7 +24,7 @@ export interface PeerSyncConfig {
   readonly peerBatchMs: number;
   readonly peerHoldSeconds: number;
   readonly peerHeartbeatMs: number;
-  readonly peerBufferMessages: number;
+  readonly peerBufferMib: number;
   readonly peerMaxReservations: number;
   readonly maxPeers: number;
 }
@@ -207,7 +207,7 @@ export class PeerSync implements ReservationObserver {
     const link = new PeerLink({
       instanceId,
       dialed,
-      maxBuffered: config.peerBufferMessages,
+      maxBufferedBytes: config.peerBufferMib * 2 ** 20,
       metrics,
       nowMs: () => clock.nowMs(),
       lastNumber: () => this.#lastNumber,

@@ -32,7 +32,8 @@ const quick: PeerSyncConfig = {
   peerBatchMs: 2,
   peerHoldSeconds: 2,
   peerHeartbeatMs: 200,
-  peerBufferMessages: 8,
+  // A thousand bytes: replicas are slow now and then.
+  peerBufferMib: 1000 / 2 ** 20,
   peerMaxReservations: 100_000,
   maxPeers: 8,
 };
@@ -112,6 +113,11 @@ export class Scenario {
     );
   }
 
+  /** Open streams between replicas that run. */
+  streams(): number {
+    return [...this.network.connections].filter(({ nodes }) => nodes.every(({ alive }) => alive)).length;
+  }
+
   replicas(): readonly SimulatedReplica[] {
     return this.#alive();
   }
@@ -166,7 +172,7 @@ export class Scenario {
     const alive = this.#alive();
     const replica = this.world.pick(alive);
     const other = this.world.pick(alive);
-    switch (this.world.below(9)) {
+    switch (this.world.below(10)) {
       case 0:
         this.network.cut(replica.name, other.name);
         break;
@@ -187,6 +193,9 @@ export class Scenario {
         if (this.world.chance(0.3)) this.#restart(replica);
         break;
       case 7:
+        for (const connection of this.network.connections) if (this.world.chance(0.3)) connection.freeze();
+        break;
+      case 8:
         if (!this.#static) replica.discovery.down(other.id, this.world.pick(['expired', 'stale', 'withdrawn']));
         break;
       default: {

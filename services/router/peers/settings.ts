@@ -35,12 +35,12 @@ export const peerSettings = {
     group,
     help: 'Milliseconds between two signs of life; five missed ones end a stream.',
   }),
-  peerBufferMessages: setting.integer({
-    default: 1024,
+  peerBufferMib: setting.integer({
+    default: 16,
     min: 1,
-    max: 1_000_000,
+    max: 65_536,
     group,
-    help: 'Messages that wait for a slow replica; when there are more, it gets a snapshot instead.',
+    help: 'Mebibytes of changes that wait for a slow replica; when there are more, it gets a snapshot instead.',
   }),
   peerMaxReservations: setting.integer({
     default: 100_000,

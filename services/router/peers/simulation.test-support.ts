@@ -12,18 +12,20 @@ import { reservationKey } from './ports.ts';
 import { StrictAccounts } from './strict-accounts.test-support.ts';
 import { SimulatedClock, type World } from './virtual-time.test-support.ts';
 
+type Cut = boolean | 'for good';
+
 /** One direction of a connection: messages arrive in order, each after a delay, only some on their way at once. */
 class Pipe {
   readonly #network: Network;
   readonly #from: PeerLink;
   readonly #to: PeerLink;
-  readonly #isCut: () => boolean;
+  readonly #isCut: () => Cut;
   readonly #window: number;
   readonly #arriving: { readonly message: SyncPeersRequest; readonly isLost: boolean }[] = [];
   #lastMs = 0;
   #pumping = false;
 
-  constructor(network: Network, from: PeerLink, to: PeerLink, isCut: () => boolean) {
+  constructor(network: Network, from: PeerLink, to: PeerLink, isCut: () => Cut) {
     this.#network = network;
     this.#from = from;
     this.#to = to;
@@ -53,7 +55,9 @@ class Pipe {
 
   #arrive(): void {
     if (this.#to.ended) return;
-    if (this.#isCut()) {
+    const cut = this.#isCut();
+    if (cut === 'for good') return;
+    if (cut) {
       // Transport keeps trying.
       this.#network.world.after(50, () => this.#arrive());
       return;
@@ -74,6 +78,8 @@ class Pipe {
 interface Connection {
   readonly nodes: readonly [SimulatedReplica, SimulatedReplica];
   break(): void;
+  /** Nothing arrives any more, and nobody is told. */
+  freeze(): void;
 }
 
 /** Connects replicas by address, with delays, partitions, broken streams and lost messages. */
@@ -116,12 +122,14 @@ export class Network {
       return;
     }
     const other = to.sync.accept();
-    const isCut = (): boolean => this.isCut(from.name, to.name);
+    let frozen = false;
+    const isCut = (): Cut => (frozen ? 'for good' : this.isCut(from.name, to.name));
     const up = new Pipe(this, link, other, isCut);
     const down = new Pipe(this, other, link, isCut);
     const endLater = (end: PeerLink): void => {
       this.world.after(this.delayMs(), () => {
-        if (isCut()) endLater(end);
+        if (frozen) return;
+        if (isCut() !== false) endLater(end);
         else end.end('failed', new StatorError('stream_incomplete', 'broken'));
       });
     };
@@ -130,6 +138,9 @@ export class Network {
       break: () => {
         endLater(link);
         endLater(other);
+      },
+      freeze: () => {
+        frozen = true;
       },
     };
     this.connections.add(connection);
