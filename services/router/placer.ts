@@ -4,7 +4,6 @@ import { CandidateTable } from '#core/routing/candidate-table.ts';
 import { type Exclusion, preferenceOf } from '#core/routing/constraints.ts';
 import type { CostSettings } from '#core/routing/cost-settings.ts';
 import { createPolicy, type PolicyName, type PolicySettings, policyNames } from '#core/routing/factory.ts';
-import { fillLoads } from '#core/routing/fill.ts';
 import type { Random, RoutingPolicy } from '#core/routing/policy.ts';
 import { effectiveCachedTokens } from '#core/routing/prefill-cost.ts';
 import type { AffinityTarget } from '#core/routing/session-affinity.ts';
@@ -217,26 +216,32 @@ export class Placer {
     this.#rows.length = 0;
     if (this.#sharedOfSlot.length < workers.slots.capacity)
       this.#sharedOfSlot = new Uint32Array(workers.slots.capacity * 2);
+    const blocks = active.potentialBlocks(sequenceOf(request, prompt), this.#sharedOfSlot);
     for (const [index, rank] of ranks.entries()) {
       if (target !== null && !isTarget(rank, target)) continue;
       const exclusion = this.#eligibility.exclusion(rank, request, limits, now);
-      if (exclusion === null) this.#add(index, rank, request);
+      if (exclusion === null) this.#add(index, rank, request, blocks, now);
       else if (exclusion.kind === 'inhibited') inhibited.push(index);
     }
-    for (const index of this.#rows.length > 0 ? [] : inhibited) {
+    if (this.#rows.length > 0) return;
+    for (const index of inhibited) {
       const rank = ranks[index];
-      if (rank !== undefined) this.#add(index, rank, request);
+      if (rank !== undefined) this.#add(index, rank, request, blocks, now);
     }
-    fillLoads(this.#table, active, sequenceOf(request, prompt), this.#sharedOfSlot, now);
   }
 
-  #add(index: number, rank: WorkerRank, request: RouteRequest): void {
-    const { overlap } = this.#options;
+  #add(index: number, rank: WorkerRank, request: RouteRequest, blocks: number, nowMs: number): void {
+    const { active, overlap } = this.#options;
     const { slot, health, dataParallelRank } = rank;
     const table = this.#table;
     const row = table.add(rank.instanceId, dataParallelRank, slot);
     this.#rows.push(index);
+    table.activeRequests[row] = active.activeRequests(slot);
     table.reportedSequences[row] = health.loads.get(dataParallelRank)?.sequences ?? 0;
+    table.activePrefillTokens[row] = active.activePrefillTokens(slot, nowMs);
+    table.activeBlocks[row] = active.activeBlocks(slot);
+    table.activeTokens[row] = active.activeTokens(slot);
+    table.newBlocks[row] = blocks - (this.#sharedOfSlot[slot] ?? 0);
     table.preference[row] = preferenceOf(rank.taints, request.constraints?.preferredTaints);
     overlap.write(index, table, row);
   }
