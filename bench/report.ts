@@ -6,6 +6,8 @@ export interface BenchRow {
   readonly anchor: number | null;
   /** ours / anchor. */
   readonly ratio: number | null;
+  /** Of a ratio that is a median over rounds: highest minus lowest, as a part of it. */
+  readonly spread?: number;
   /** What ours must reach; null: shown for comparison only. */
   readonly target: number | null;
   readonly ok: boolean;
@@ -49,13 +51,15 @@ export function median(values: readonly number[]): number {
 
 /** The table for people, and below it the one line of JSON for programs. */
 export function formatReport(report: BenchReport): string {
-  const head = ['line', 'unit', 'ours', 'anchor', 'ratio', 'target', ''];
+  const spreads = report.rows.some((row) => row.spread !== undefined);
+  const head = ['line', 'unit', 'ours', 'anchor', 'ratio', ...(spreads ? ['spread'] : []), 'target', ''];
   const rows = report.rows.map((row) => [
     row.line,
     row.unit,
     figure(row.ours),
     figure(row.anchor),
     figure(row.ratio),
+    ...(spreads ? [row.spread === undefined ? '-' : `${Math.round(row.spread * 100)} %`] : []),
     figure(row.target),
     row.target === null ? '' : row.ok ? 'ok' : 'MISSED',
   ]);
