@@ -100,8 +100,10 @@ export class PeerClaims {
   }
 
   finished(peer: bigint, key: string): void {
-    const claim = this.#books.get(peer)?.claims.get(key);
-    if (claim !== undefined) this.#remove(claim);
+    const book = this.#books.get(peer);
+    // It may have been placed and ended within one message, so that nothing else told of its move.
+    for (const claim of [...(this.#byKey.get(key) ?? [])])
+      if (claim.book === book || !claim.book.linked) this.#remove(claim);
   }
 
   /** A replica is gone with all that it told of. */
