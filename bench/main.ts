@@ -1,7 +1,7 @@
 // `npm run bench -- NAME [--quick]`: runs bench/NAME/main.ts and prints its report; the last line is JSON.
 import { readdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { type BenchModule, formatReport } from './report.ts';
+import { type BenchModule, formatReport, MissingTool } from './report.ts';
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false } },
@@ -13,7 +13,15 @@ if (name === undefined || !known.includes(name)) {
   process.stderr.write(`usage: npm run bench -- NAME [--quick]\nbenchmarks: ${known.join(', ')}\n`);
   process.exitCode = 2;
 } else {
-  const bench: BenchModule = await import(`./${name}/main.ts`);
+  await measure(name).catch((error: unknown) => {
+    if (!(error instanceof MissingTool)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  });
+}
+
+async function measure(benchmark: string): Promise<void> {
+  const bench: BenchModule = await import(`./${benchmark}/main.ts`);
   const report = await bench.run({ quick: values.quick });
   process.stdout.write(`${formatReport(report)}\n`);
   if (!values.quick && report.rows.some((row) => !row.ok)) process.exitCode = 1;

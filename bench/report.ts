@@ -27,6 +27,9 @@ export interface BenchModule {
   run(options: BenchOptions): Promise<BenchReport>;
 }
 
+/** What a benchmark needs is not there; the message says what to install. */
+export class MissingTool extends Error {}
+
 /** A row with ratio and verdict. Lower is better unless said otherwise. */
 export function benchRow(o: {
   line: string;

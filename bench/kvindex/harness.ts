@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { MissingTool } from '#bench/report.ts';
 
 const source = path.join(import.meta.dirname, 'harness');
 
@@ -19,8 +20,8 @@ export async function buildHarness(folder: string, say: (line: string) => void):
 async function cargo(args: readonly string[]): Promise<void> {
   const child = spawn('cargo', args, { cwd: source, stdio: ['ignore', 'inherit', 'inherit'] });
   const [code] = await once(child, 'exit').catch((cause: unknown) => {
-    throw new Error(
-      'This benchmark compares with the crate dynamo-kv-router and needs Rust 1.85 or newer, and the way to crates.io once. ' +
+    throw new MissingTool(
+      'This benchmark compares with the crate dynamo-kv-router. It needs cargo of Rust 1.85 or newer, and crates.io once. ' +
         "Install it with: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh",
       { cause },
     );
