@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kMaxLoad = 0.85;
 constexpr double kMinLoad = 0.4;
-constexpr double kGrowth = 1.25;
+constexpr double kGrowth = 1.35;
 
 uint32_t spareFor(uint32_t capacity) { return std::min(64u, 8 + capacity / 16); }
 
@@ -21,7 +21,7 @@ uint32_t firstCapacity(uint32_t part) { return 8 + part % 3; }
 
 uint32_t grown(uint32_t capacity, uint32_t part) {
   // Jitter keeps them apart.
-  const double factor = kGrowth + static_cast<double>(part % 16) / 256;
+  const double factor = kGrowth + static_cast<double>(part % 16) / 160;
   return static_cast<uint32_t>(std::ceil(capacity * factor));
 }
 
@@ -98,23 +98,23 @@ uint64_t* BlockTable::locate(Part& part, uint32_t tag, Place place) const {
   return entry;
 }
 
-void BlockTable::rebuild(Part& part, uint32_t capacity, uint32_t spare) {
+void BlockTable::rebuild(Part& part, uint32_t capacity, uint32_t room) {
   const uint64_t* old = part.entries;
   const size_t oldSize = old == nullptr ? 0 : part.capacity + part.room;
-  // How far the last entries are pushed.
-  uint32_t next = 0;
-  for (size_t i = 0; i < oldSize; ++i) {
-    if (old[i] != 0) next = std::max(next, home(static_cast<uint32_t>(old[i] >> 44), capacity)) + 1;
-  }
-  const uint32_t room = spare + (next > capacity ? next - capacity : 0);
   const size_t size = size_t{capacity} + room + 1;
   auto* entries = static_cast<uint64_t*>(std::calloc(size, sizeof(uint64_t)));
   if (entries == nullptr) throw std::bad_alloc();
-  next = 0;
+  size_t next = 0;
   for (size_t i = 0; i < oldSize; ++i) {
-    if (old[i] == 0) continue;
-    next = std::max(next, home(static_cast<uint32_t>(old[i] >> 44), capacity));
-    entries[next++] = old[i];
+    const uint64_t entry = old[i];
+    if (entry == 0) continue;
+    next = std::max<size_t>(next, home(static_cast<uint32_t>(entry >> 44), capacity));
+    if (next + 1 >= size) {
+      // The last ones are pushed over the end: more room there.
+      std::free(entries);
+      return rebuild(part, capacity, room * 2 + 8);
+    }
+    entries[next++] = entry;
   }
   std::free(part.entries);
   bytes_ += size * sizeof(uint64_t);

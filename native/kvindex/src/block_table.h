@@ -87,7 +87,7 @@ class BlockTable {
   }
 
   uint64_t* locate(Part& part, uint32_t tag, Place place) const;
-  void rebuild(Part& part, uint32_t capacity, uint32_t spare);
+  void rebuild(Part& part, uint32_t capacity, uint32_t room);
 
   const RunPool& runs_;
   std::unique_ptr<Part[]> parts_;
