@@ -145,6 +145,35 @@ describe('sequenced feed', () => {
     expect(deaf.told).to.deep.equal(['0@1', 'gap 1', 'failed: Error: timed out', 'lost 1', '2@3']);
   });
 
+  it('asks a publisher that does not answer less and less, until it connects again', async () => {
+    const memory = new Memory();
+    let asked = 0;
+    const { feed, told, settle } = harness(async function* () {
+      asked++;
+      yield* [];
+      throw new Error('timed out');
+    });
+    for (const message of publish(memory, 41)) if (message.sequence % 2 === 0) feed.push(message);
+    await settle();
+    expect(told.filter((line) => line === 'lost 1')).to.have.length(20);
+    expect(asked).to.equal(4);
+    feed.connected();
+    await settle();
+    expect(asked).to.equal(5);
+  });
+
+  it('asks again when a replay broke off half-way', async () => {
+    const memory = new Memory();
+    publish(memory, 4);
+    const { feed, told, settle } = harness(async function* (from: number) {
+      yield* memory.messages.slice(from, from + 2);
+      if (from < 2) throw new Error('timed out');
+    });
+    feed.connected();
+    await settle();
+    expect(told.filter((line) => line.includes('@'))).to.deep.equal(['0@1', '1@2', '2@3', '3@4']);
+  });
+
   it('tells a publisher that began anew by its newer messages under old numbers', async () => {
     const memory = new Memory();
     const { feed, told, settle } = harness();

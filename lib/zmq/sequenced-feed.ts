@@ -39,6 +39,9 @@ export interface FeedOptions {
 /** Replays for one stretch of missing messages at most. A publisher that replays too fast drops some of them. */
 const maxReplays = 8;
 
+/** A publisher that does not answer is asked at every second gap, then at every fourth, and so on up to this. */
+const maxSkips = 63;
+
 /** Stands between the messages of one connection and those of the next. */
 const connection = Symbol('connection');
 
@@ -59,6 +62,9 @@ export class SequencedFeed {
   #incomplete = false;
   /** The connection was made anew, so the publisher may be another. */
   #doubtful = false;
+  #failures = 0;
+  /** Gaps for which no replay is asked. */
+  #skips = 0;
 
   constructor(o: FeedOptions) {
     this.#o = o;
@@ -111,6 +117,7 @@ export class SequencedFeed {
   async #take(message: SequencedMessage | typeof connection, signal: AbortSignal): Promise<void> {
     if (message === connection) {
       this.#doubtful = this.#last !== undefined;
+      this.#skips = 0;
       return this.#replay(signal);
     }
     if (this.#isRestart(message)) this.#restart();
@@ -155,16 +162,21 @@ export class SequencedFeed {
   /** Takes what the publisher remembers after the newest message, as often as that brings more. */
   async #replay(signal: AbortSignal): Promise<void> {
     const { replay, tally } = this.#o;
-    if (replay === undefined) return;
-    try {
-      for (let tries = 0; tries < maxReplays && !signal.aborted; tries++) {
-        const before = this.#last;
-        const complete = await this.#replayOnce(replay(Math.max(0, this.newest), signal));
-        if (complete || this.#last === before) return;
+    if (replay === undefined || this.#skips-- > 0) return;
+    for (let tries = 0; tries < maxReplays && !signal.aborted; tries++) {
+      const before = this.#last;
+      let complete = false;
+      try {
+        complete = await this.#replayOnce(replay(Math.max(0, this.newest), signal));
+        this.#failures = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#failures++;
+        tally.replayFailed(error);
       }
-    } catch (error) {
-      if (!signal.aborted) tally.replayFailed(error);
+      if (complete || this.#last === before) break;
     }
+    this.#skips = Math.min(2 ** this.#failures - 1, maxSkips);
   }
 
   /**
