@@ -114,7 +114,7 @@ class MessageWriter {
 
   #hash(offset: number): void {
     const from = (this.#data.nodes[offset] ?? 0) * 8;
-    buffer.set(this.#hashes.subarray(from, from + 8), this.#at);
+    for (let i = 0; i < 8; i++) buffer[this.#at + i] = this.#hashes[from + i] ?? 0;
     this.#at += 8;
   }
 
