@@ -1,9 +1,16 @@
 // One-to-one mirror of what src/addon.cc exports.
 
 export interface Binding {
-  /** Local hashes of the full blocks, then their sequence hashes. */
-  hashBlocks(tokenIds: Uint32Array, blockSize: number, cacheSalt: string, adapter: string): BigUint64Array;
-  /** The same for a chain of any shape. Media: block and hash of each object. Runs: offset and length, then hash, of each. */
+  /** Writes the local hashes of the full blocks, then their sequence hashes, into `hashes` from `at` on. */
+  hashBlocks(
+    tokenIds: Uint32Array,
+    blockSize: number,
+    hashes: BigUint64Array,
+    at: number,
+    cacheSalt?: string,
+    adapter?: string,
+  ): void;
+  /** Local hashes of the full blocks of a chain of any shape, then their sequence hashes. Media: block and hash of each object. Runs: offset and length, then hash, of each. */
   hashChain(
     tokenIds: Uint32Array,
     blockSize: number,

@@ -65,9 +65,32 @@ function binding(): Binding {
  * Throws RangeError for a block size below 1.
  */
 export function hashBlocks(tokenIds: Uint32Array, blockSize: number, o: BlockHashOptions): BlockHashes {
-  const hashes = binding().hashBlocks(tokenIds, blockSize, o.cacheSalt, o.adapter);
-  const count = hashes.length / 2;
-  return { localHashes: hashes.subarray(0, count), sequenceHashes: hashes.subarray(count) };
+  const count = blockSize >= 1 ? Math.floor(tokenIds.length / blockSize) : 0;
+  const at = reserve(count * 2);
+  const hashes = count * 2 > slabShare ? new BigUint64Array(count * 2) : slab;
+  const { cacheSalt, adapter } = o;
+  if (cacheSalt === '' && adapter === '') binding().hashBlocks(tokenIds, blockSize, hashes, at);
+  else binding().hashBlocks(tokenIds, blockSize, hashes, at, cacheSalt, adapter);
+  const middle = at + count;
+  return { localHashes: hashes.subarray(at, middle), sequenceHashes: hashes.subarray(middle, middle + count) };
+}
+
+/** Hashes in a shared buffer, and in an array that still comes out of one. Small, because one array keeps its whole buffer. */
+const slabLength = 1024;
+const slabShare = 256;
+let slab = new BigUint64Array(0);
+let slabUsed = 0;
+
+/** Where hashes may be written: buffers are dear to make, so that short prompts share one. A long one has its own, from 0. */
+function reserve(length: number): number {
+  if (length > slabShare) return 0;
+  if (slabUsed + length > slab.length) {
+    slab = new BigUint64Array(slabLength);
+    slabUsed = 0;
+  }
+  const at = slabUsed;
+  slabUsed += length;
+  return at;
 }
 
 /**

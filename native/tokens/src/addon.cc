@@ -28,15 +28,30 @@ std::string text(const Napi::CallbackInfo& info, size_t index, const char* name)
   return info[index].As<Napi::String>().Utf8Value();
 }
 
-// hashBlocks(tokenIds, blockSize, cacheSalt, adapter): local hashes, then sequence hashes, in one array.
+// hashBlocks(tokenIds, blockSize, hashes, at, cacheSalt?, adapter?): writes local hashes, then sequence hashes, from `at` on.
+// Without salts, which is the usual case, neither strings nor a seed's secret are made for the call.
 Napi::Value hashBlocks(const Napi::CallbackInfo& info) {
+  static const BlockHasher unsalted(kBlockHashSeed);
   const Napi::Uint32Array ids = tokenIds(info);
   const size_t size = blockSize(info);
-  const BlockHasher hasher(text(info, 3, "adapter"), text(info, 2, "cacheSalt"));
-  const size_t count = ids.ElementLength() / size;
-  auto hashes = Napi::BigUint64Array::New(info.Env(), count * 2);
-  hasher.blocks(ids.Data(), ids.ElementLength(), size, hashes.Data(), hashes.Data() + count);
-  return hashes;
+  if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array) {
+    throw Napi::TypeError::New(info.Env(), "hashes must be a BigUint64Array");
+  }
+  auto hashes = info[2].As<Napi::BigUint64Array>();
+  const size_t length = ids.ElementLength();
+  const size_t count = length / size;
+  const size_t at = info[3].IsNumber() ? info[3].As<Napi::Number>().Uint32Value() : SIZE_MAX;
+  if (at > hashes.ElementLength() || hashes.ElementLength() - at < count * 2) {
+    throw Napi::RangeError::New(info.Env(), "hashes must have room for two hashes of each block");
+  }
+  uint64_t* const local = hashes.Data() + at;
+  if (info.Length() < 6) {
+    unsalted.blocks(ids.Data(), length, size, local, local + count);
+  } else {
+    const BlockHasher hasher(text(info, 5, "adapter"), text(info, 4, "cacheSalt"));
+    hasher.blocks(ids.Data(), length, size, local, local + count);
+  }
+  return info.Env().Undefined();
 }
 
 uint64_t unsigned64(const Napi::Value& value, const char* name) {
