@@ -98,8 +98,11 @@ export interface Engine {
   load(): RankLoad[];
   /** Forgets cached blocks of sequences that do not run; returns how many. */
   clearCache(): Promise<number>;
-  /** Every block cached now, as stored changes in prefix order: the snapshot for late subscribers. */
-  kvSnapshot(): readonly KvEventChange[];
+  /**
+   * Every block cached now, as stored changes in prefix order: the snapshot for late subscribers. It may be read over many
+   * turns of the event loop: what is cached all that time must be in it, what comes or goes meanwhile may be.
+   */
+  kvSnapshot(): Iterable<KvEventChange>;
   embed?(
     inputs: readonly EmbedInput[],
     options: { pooling: Pooling; normalize: boolean; signal: AbortSignal },

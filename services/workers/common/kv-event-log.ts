@@ -1,23 +1,45 @@
-import { create } from '@bufbuild/protobuf';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { create, toBinary } from '@bufbuild/protobuf';
 import {
+  type KvEventFrame,
+  KvEventFrameSchema,
   type SubscribeKvEventsRequest,
-  type SubscribeKvEventsResponse,
-  SubscribeKvEventsResponseSchema,
 } from '#gen/stator/engine/v1/engine_pb.ts';
-import { type KvEvent, KvEventSchema } from '#gen/stator/events/v1/events_pb.ts';
+import { KvEventBatchSchema } from '#gen/stator/events/v1/events_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Engine, KvEventChange } from './engine.ts';
+import { boundedChanges, numbered, snapshotParts } from './kv-event-parts.ts';
 import { KvEventRing } from './kv-event-ring.ts';
 import { Pulse } from './pulse.ts';
 
-/** Events in one message at most. */
-const batch = 512;
+/** Events, and bytes of events, in one message at most. */
+const batchEvents = 512;
+const batchBytes = 64 * 1024;
 
-/** KV events of one engine: a ring for each rank, and streams that begin with a snapshot where the ring does not reach. */
+/** Snapshots begun for one subscription at most: one that the ring outruns so often would never end. */
+const snapshotTries = 5;
+
+export interface KvSubscription {
+  readonly signal: AbortSignal;
+  /** Milliseconds of silence before a sign of life. */
+  readonly heartbeatMs: number;
+}
+
+type Cursors = Map<KvEventRing, number>;
+
+/**
+ * KV events of one engine: a ring for each rank, and streams that begin with a snapshot where the ring does not reach. Events
+ * stay encoded from the ring to the wire, so that many subscribers cost little.
+ */
 export class KvEventLog {
   readonly #engine: Engine;
   readonly #capacity: number;
   readonly #onCut: () => void;
+  /**
+   * Numbers begin where no earlier life of this worker has come, so that a subscriber who still knows one of its numbers gets a
+   * snapshot: microseconds since 1970, which events do not overtake.
+   */
+  readonly #start = Date.now() * 1000;
   readonly #rings = new Map<number, KvEventRing>();
   readonly #pulse = new Pulse();
 
@@ -28,68 +50,78 @@ export class KvEventLog {
   }
 
   append(changes: readonly KvEventChange[]): void {
-    for (const change of changes) this.#ring(change.dataParallelRank).append(change);
+    for (const change of changes)
+      for (const part of boundedChanges(change)) this.#ring(part.dataParallelRank).append(part);
     this.#pulse.fire();
   }
 
   newest(rank: number): number {
-    return this.#rings.get(rank)?.newest ?? 0;
+    return this.#ring(rank).newest;
   }
 
   /** Events from where the request says, or a snapshot first. Throws `slow_reader` when the reader fell off the ring. */
-  async *subscribe(
-    request: SubscribeKvEventsRequest,
-    o: { readonly signal: AbortSignal; readonly heartbeatMs: number },
-  ): AsyncGenerator<SubscribeKvEventsResponse> {
-    const cursors = new Map<KvEventRing, number>();
-    const ranks = this.#ranks(request);
-    for (const ring of ranks) {
-      const from = Number(request.fromSequenceNumber);
-      cursors.set(ring, from > 0 && ring.has(from) ? from : 0);
-    }
-    for (const [ring, from] of cursors) if (from === 0) yield* this.#snapshot(ring, cursors);
+  async *subscribe(request: SubscribeKvEventsRequest, o: KvSubscription): AsyncGenerator<KvEventFrame> {
+    const cursors: Cursors = new Map();
+    const from = Number(request.fromSequenceNumber);
+    for (const ring of this.#ranks(request)) cursors.set(ring, from > 0 && ring.has(from) ? from : 0);
+    for (const [ring, cursor] of cursors) if (cursor === 0) cursors.set(ring, yield* this.#snapshot(ring, o.signal));
     while (!o.signal.aborted) {
       let sent = false;
-      for (const [ring, from] of cursors) {
-        const events = this.#read(ring, from);
-        if (events.length === 0) continue;
-        cursors.set(ring, from + events.length);
+      for (const [ring, cursor] of cursors) {
+        const frame = this.#read(ring, cursor);
+        if (frame === undefined) continue;
+        cursors.set(ring, frame.next);
         sent = true;
-        yield message({ events, newest: ring.newest });
+        yield message({ batch: frame.batch, newest: ring.newest });
+        // A subscriber that reads as fast as this writes must not keep the engine from its steps.
+        await nextTurn();
       }
       if (sent) continue;
       // Nothing was awaited since the rings were read, so no event can have come between.
-      const woken = this.#pulse.wait(o.signal, o.heartbeatMs);
-      const before = performance.now();
-      await woken;
-      if (performance.now() - before >= o.heartbeatMs - 1 && !o.signal.aborted)
-        for (const ring of ranks) yield message({ events: [], newest: ring.newest });
+      const happened = await this.#pulse.wait(o.signal, o.heartbeatMs);
+      if (happened || o.signal.aborted) continue;
+      for (const ring of cursors.keys()) yield message({ batch: nothing, newest: ring.newest });
     }
   }
 
-  /** Snapshot and number are taken in the same turn of the event loop, so nothing falls between it and what follows. */
-  *#snapshot(ring: KvEventRing, cursors: Map<KvEventRing, number>): Generator<SubscribeKvEventsResponse> {
-    const newest = ring.newest;
-    cursors.set(ring, newest + 1);
-    const events = this.#engine
-      .kvSnapshot()
-      .filter((change) => change.dataParallelRank === ring.dataParallelRank)
-      .map((change) => create(KvEventSchema, { ...change, sequenceNumber: BigInt(newest) }));
-    for (let at = 0; at === 0 || at < events.length; at += batch) {
-      const end = at + batch >= events.length;
-      yield message({ events: events.slice(at, at + batch), newest, snapshot: true, end });
+  /**
+   * Everything of a rank, with the number of the newest event at its beginning; returns the number of the first event after
+   * it. What changes meanwhile may be in it already: applied once more, events leave the same state. Starts over under a new
+   * number when the ring has lost what came after the old one.
+   */
+  async *#snapshot(ring: KvEventRing, signal: AbortSignal): AsyncGenerator<KvEventFrame, number> {
+    for (let tries = 0; tries < snapshotTries; tries++) {
+      const newest = ring.newest;
+      let held: Uint8Array = nothing;
+      for (const part of snapshotParts(this.#engine.kvSnapshot(), ring.dataParallelRank)) {
+        if (held.length > 0) yield message({ batch: held, newest, snapshot: true });
+        held = toBinary(KvEventBatchSchema, numbered(part, newest));
+        await nextTurn();
+        if (signal.aborted) return 0;
+        if (!ring.has(newest + 1)) break;
+      }
+      if (!ring.has(newest + 1)) continue;
+      yield message({ batch: held, newest, snapshot: true, end: true });
+      return newest + 1;
     }
-  }
-
-  #read(ring: KvEventRing, from: number): KvEvent[] {
-    if (ring.has(from)) return ring.from(from, batch);
-    this.#onCut();
-    const missed = ring.oldest - from;
-    throw new StatorError(
-      'slow_reader',
-      `the subscriber is ${missed} events behind what is kept of rank ${ring.dataParallelRank}: subscribe again for a snapshot`,
-      { retryable: true, facts: { oldest: ring.oldest, wanted: from } },
+    throw this.#cut(
+      `the subscriber reads its snapshot of rank ${ring.dataParallelRank} more slowly than events are lost`,
     );
+  }
+
+  #read(ring: KvEventRing, from: number): { batch: Uint8Array; next: number } | undefined {
+    if (from > ring.newest) return undefined;
+    if (ring.has(from)) return ring.encoded(from, batchEvents, batchBytes);
+    const missed = ring.oldest - from;
+    throw this.#cut(
+      `the subscriber is ${missed} events behind what is kept of rank ${ring.dataParallelRank}: subscribe again for a snapshot`,
+      { oldest: ring.oldest, wanted: from },
+    );
+  }
+
+  #cut(why: string, facts?: Readonly<Record<string, number>>): StatorError {
+    this.#onCut();
+    return new StatorError('slow_reader', why, { retryable: true, ...(facts !== undefined && { facts }) });
   }
 
   #ranks(request: SubscribeKvEventsRequest): KvEventRing[] {
@@ -110,20 +142,22 @@ export class KvEventLog {
   #ring(rank: number): KvEventRing {
     const known = this.#rings.get(rank);
     if (known !== undefined) return known;
-    const ring = new KvEventRing(rank, this.#capacity);
+    const ring = new KvEventRing(rank, this.#capacity, this.#start);
     this.#rings.set(rank, ring);
     return ring;
   }
 }
 
+const nothing = new Uint8Array();
+
 function message(o: {
-  readonly events: KvEvent[];
+  readonly batch: Uint8Array;
   readonly newest: number;
   readonly snapshot?: boolean;
   readonly end?: boolean;
-}): SubscribeKvEventsResponse {
-  return create(SubscribeKvEventsResponseSchema, {
-    batch: { events: o.events },
+}): KvEventFrame {
+  return create(KvEventFrameSchema, {
+    batch: o.batch,
     newestSequenceNumber: BigInt(o.newest),
     snapshot: o.snapshot ?? false,
     snapshotEnd: o.end ?? false,

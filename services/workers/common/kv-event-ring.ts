@@ -1,34 +1,37 @@
-import { create } from '@bufbuild/protobuf';
-import { type KvEvent, KvEventSchema } from '#gen/stator/events/v1/events_pb.ts';
+import { toBinary } from '@bufbuild/protobuf';
+import { KvEventBatchSchema } from '#gen/stator/events/v1/events_pb.ts';
 import type { KvEventChange } from './engine.ts';
+import { numbered } from './kv-event-parts.ts';
 
-/** The newest KV events of one rank, numbered from 1 without gaps. */
+/** The newest KV events of one rank, numbered without gaps. Each is encoded once, when the first subscriber reads it. */
 export class KvEventRing {
   readonly dataParallelRank: number;
   readonly #capacity: number;
-  readonly #events: (KvEvent | undefined)[];
-  #newest = 0;
+  readonly #start: number;
+  readonly #events: (KvEventChange | Uint8Array | undefined)[] = [];
+  #newest: number;
 
-  constructor(dataParallelRank: number, capacity: number) {
+  /** `start`: the number before the first event's. */
+  constructor(dataParallelRank: number, capacity: number, start: number) {
     this.dataParallelRank = dataParallelRank;
     this.#capacity = capacity;
-    this.#events = [];
+    this.#start = start;
+    this.#newest = start;
   }
 
-  /** Number of the newest event; 0 before the first. */
+  /** Number of the newest event; before the first, the number before it. */
   get newest(): number {
     return this.#newest;
   }
 
   /** Number of the oldest event that is still here. */
   get oldest(): number {
-    return Math.max(1, this.#newest - this.#capacity + 1);
+    return Math.max(this.#start, this.#newest - this.#capacity) + 1;
   }
 
-  append({ change, dataParallelRank }: KvEventChange): void {
+  append(change: KvEventChange): void {
     this.#newest++;
-    const event = create(KvEventSchema, { sequenceNumber: BigInt(this.#newest), dataParallelRank, change });
-    this.#events[this.#newest % this.#capacity] = event;
+    this.#events[this.#newest % this.#capacity] = change;
   }
 
   /** Whether everything from this number on can be had. */
@@ -36,13 +39,30 @@ export class KvEventRing {
     return from >= this.oldest && from <= this.#newest + 1;
   }
 
-  /** At most `limit` events from this number on; the caller has checked `has`. */
-  from(number: number, limit: number): KvEvent[] {
-    const events: KvEvent[] = [];
-    for (let at = number; at <= this.#newest && events.length < limit; at++) {
-      const event = this.#events[at % this.#capacity];
-      if (event !== undefined) events.push(event);
+  /**
+   * Events from this number on as an encoded KvEventBatch: at most `maxEvents`, and no further ones after `maxBytes`; `next`
+   * is the number after them. The caller has checked `has`.
+   */
+  encoded(from: number, maxEvents: number, maxBytes: number): { batch: Uint8Array; next: number } {
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    let at = from;
+    while (at <= this.#newest && parts.length < maxEvents && bytes < maxBytes) {
+      const event = this.#encodedEvent(at++);
+      parts.push(event);
+      bytes += event.length;
     }
-    return events;
+    return { batch: parts.length === 1 ? (parts[0] ?? new Uint8Array()) : Buffer.concat(parts, bytes), next: at };
+  }
+
+  /** A batch of one event: concatenated batches are a batch of all their events. */
+  #encodedEvent(number: number): Uint8Array {
+    const slot = number % this.#capacity;
+    const event = this.#events[slot];
+    if (event === undefined) throw new RangeError(`the ring has no event ${number}`);
+    if (event instanceof Uint8Array) return event;
+    const encoded = toBinary(KvEventBatchSchema, numbered([event], number));
+    this.#events[slot] = encoded;
+    return encoded;
   }
 }

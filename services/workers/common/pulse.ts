@@ -1,26 +1,25 @@
 /** Wakes everyone who waits; waiting costs nothing while nothing happens. */
 export class Pulse {
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<(fired: boolean) => void>();
 
   fire(): void {
-    if (this.#waiters.length === 0) return;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const wake of waiters) wake();
+    for (const wake of [...this.#waiters]) wake(true);
   }
 
-  /** Resolves at the next `fire`, when the signal aborts, or after `timeoutMs`. */
-  wait(signal: AbortSignal, timeoutMs?: number): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
+  /** Resolves at the next `fire`, when the signal aborts, or after `timeoutMs`; whether it was `fire`. */
+  wait(signal: AbortSignal, timeoutMs?: number): Promise<boolean> {
+    if (signal.aborted) return Promise.resolve(false);
     return new Promise((resolve) => {
-      const done = (): void => {
-        signal.removeEventListener('abort', done);
+      const done = (fired: boolean): void => {
+        this.#waiters.delete(done);
+        signal.removeEventListener('abort', aborted);
         clearTimeout(timer);
-        resolve();
+        resolve(fired);
       };
-      const timer = timeoutMs === undefined ? undefined : setTimeout(done, timeoutMs);
-      signal.addEventListener('abort', done, { once: true });
-      this.#waiters.push(done);
+      const aborted = (): void => done(false);
+      const timer = timeoutMs === undefined ? undefined : setTimeout(done, timeoutMs, false);
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#waiters.add(done);
     });
   }
 }

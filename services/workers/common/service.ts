@@ -2,6 +2,7 @@ import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { defaultSettings, type SettingsOf } from '#lib/config/settings.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
+import { KvEventFrames } from '#lib/rpc/kv-event-frames.ts';
 import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { SessionServer } from '#lib/rpc/session/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
@@ -14,6 +15,7 @@ import type { WorkerContext } from './context.ts';
 import { Drainer } from './drain.ts';
 import type { Engine } from './engine.ts';
 import { engineService } from './handlers/engine-service.ts';
+import { subscribeKvEvents } from './handlers/subscribe-kv-events.ts';
 import { EngineHost } from './host.ts';
 import { WorkerModels } from './models.ts';
 import { selfTest } from './self-test.ts';
@@ -116,11 +118,15 @@ class Worker implements WorkerService {
     }
     this.#models.checkNames();
     for (const host of this.#models.hosts) await this.#warmUp(host);
-    const implementation = engineService(() => this.context);
+    const contextOf = (): WorkerContext => this.context;
     this.#server = await startRpcServer({
       listen: this.#config.listen,
       services: [EngineService],
-      routes: (router) => void router.service(EngineService, implementation),
+      routes: (router) => {
+        router.service(EngineService, engineService(contextOf));
+        // The later of two handlers of one RPC serves it.
+        router.service(KvEventFrames, subscribeKvEvents(contextOf));
+      },
       telemetry,
       ...serverSecurity(this.#config),
     });

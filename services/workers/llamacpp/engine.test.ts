@@ -133,9 +133,9 @@ describe(`llamacpp worker: engine${skippedBecause}`, function () {
       if (change.case === 'stored') for (const hash of unpackHashes(change.value.sequenceHashes)) held.add(hash);
       if (change.case === 'removed') for (const hash of unpackHashes(change.value.sequenceHashes)) held.delete(hash);
     }
-    const snapshot = runner.engine
-      .kvSnapshot()
-      .flatMap(({ change }) => (change.case === 'stored' ? [...unpackHashes(change.value.sequenceHashes)] : []));
+    const snapshot = [...runner.engine.kvSnapshot()].flatMap(({ change }) =>
+      change.case === 'stored' ? [...unpackHashes(change.value.sequenceHashes)] : [],
+    );
     expect(new Set(snapshot)).to.deep.equal(held);
     expect(held.size).to.be.greaterThan(2);
     const [load] = runner.engine.load();
@@ -146,7 +146,7 @@ describe(`llamacpp worker: engine${skippedBecause}`, function () {
       totalKvBlocks: 64n,
     });
     expect(await runner.engine.clearCache()).to.equal(held.size);
-    expect(runner.engine.kvSnapshot()).to.deep.equal([]);
+    expect([...runner.engine.kvSnapshot()]).to.deep.equal([]);
   });
 
   it('keeps to a JSON Schema, to a choice, to JSON', async () => {

@@ -97,28 +97,20 @@ export class BlockPool {
     return events;
   }
 
-  /** Every hashed block, parents before children. Blocks are inserted in that order and a parent never leaves first. */
-  snapshot(): KvEventChange[] {
-    const changes: KvEventChange[] = [];
+  /**
+   * Every hashed block, parents before children: blocks are inserted in that order and a parent never leaves first. Changes
+   * while it is read do no harm: an iterator of a map misses nothing that stays.
+   */
+  *snapshot(): Generator<KvEventChange> {
     let run: HashedBlock[] = [];
-    const close = (): void => {
-      const [first] = run;
-      if (first !== undefined)
-        changes.push(
-          storedChange(
-            first.parent,
-            run.map((block) => block.hash),
-            first.index,
-          ),
-        );
-      run = [];
-    };
     for (const block of this.#hashed.values()) {
-      if (block.parent !== run.at(-1)?.hash.sequence) close();
+      if (run.length > 0 && block.parent !== run.at(-1)?.hash.sequence) {
+        yield runChange(run);
+        run = [];
+      }
       run.push(block);
     }
-    close();
-    return changes;
+    if (run.length > 0) yield runChange(run);
   }
 
   #hold(sequence: bigint): boolean {
@@ -136,6 +128,15 @@ export class BlockPool {
     this.#hashed.delete(hash);
     this.#events.push(removedChange([hash]));
   }
+}
+
+function runChange(run: readonly HashedBlock[]): KvEventChange {
+  const [first] = run;
+  return storedChange(
+    first?.parent ?? null,
+    run.map((block) => block.hash),
+    first?.index ?? 0,
+  );
 }
 
 function storedChange(parent: bigint | null, blocks: readonly BlockHash[], startBlock: number): KvEventChange {

@@ -110,7 +110,7 @@ export class MockerEngine implements Engine {
     return blocks;
   }
 
-  kvSnapshot(): readonly KvEventChange[] {
+  kvSnapshot(): Iterable<KvEventChange> {
     return this.#pool.snapshot();
   }
 

@@ -52,7 +52,7 @@ class Follower {
 
 function cached(test: TestWorker): Set<bigint> {
   const [host] = test.worker.context.models.hosts;
-  const hashes = (host?.engine.kvSnapshot() ?? []).flatMap(({ change }) =>
+  const hashes = [...(host?.engine.kvSnapshot() ?? [])].flatMap(({ change }) =>
     change.case === 'stored' ? [...unpackHashes(change.value.sequenceHashes)] : [],
   );
   return new Set(hashes);

@@ -534,7 +534,8 @@ export type SubscribeKvEventsResponse = Message<"stator.engine.v1.SubscribeKvEve
   batch?: KvEventBatch | undefined;
 
   /**
-   * Whether these events belong to a snapshot: the receiver drops what it had of the worker before the first of them.
+   * Whether these events belong to a snapshot: the receiver drops what it had of the worker before the first of them. One that
+   * carries another newest_sequence_number than the message before starts over.
    *
    * @generated from field: bool snapshot = 2;
    */

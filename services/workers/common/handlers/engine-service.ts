@@ -15,10 +15,9 @@ import { score } from './score.ts';
 import { session } from './session.ts';
 import { sleep } from './sleep.ts';
 import { subscribeForwardPasses } from './subscribe-forward-passes.ts';
-import { subscribeKvEvents } from './subscribe-kv-events.ts';
 
-/** EngineService over the worker's engines. */
-export function engineService(contextOf: ContextOf): EngineServiceImpl {
+/** EngineService over the worker's engines, without SubscribeKvEvents, which answers in encoded frames. */
+export function engineService(contextOf: ContextOf): Omit<EngineServiceImpl, 'subscribeKvEvents'> {
   const gate = new EmbedGate();
   return {
     ...generate(contextOf),
@@ -34,7 +33,6 @@ export function engineService(contextOf: ContextOf): EngineServiceImpl {
     ...sleep(contextOf),
     ...adapters(contextOf),
     ...releaseHandoff(contextOf),
-    ...subscribeKvEvents(contextOf),
     ...subscribeForwardPasses(contextOf),
     ...fetchArtifact(contextOf),
   };

@@ -1,6 +1,8 @@
-import { type ContextOf, type EngineServiceImpl, unimplemented } from './handler.ts';
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { KvEventFrames } from '#lib/rpc/kv-event-frames.ts';
+import { type ContextOf, unimplemented } from './handler.ts';
 
-export function subscribeKvEvents(contextOf: ContextOf): Pick<EngineServiceImpl, 'subscribeKvEvents'> {
+export function subscribeKvEvents(contextOf: ContextOf): ServiceImpl<typeof KvEventFrames> {
   return {
     async *subscribeKvEvents(request, call) {
       const { models, closing, config } = contextOf();
