@@ -105,10 +105,13 @@ export class Admission {
     this.#schedule();
   }
 
+  /** Takes back a request that waits and refuses it; false: it does not wait. */
   cancel(owner: string, requestId: string): boolean {
     const cancelled = this.#queue.cancel(owner, requestId);
-    if (cancelled) this.#schedule();
-    return cancelled;
+    if (cancelled === undefined) return false;
+    cancelled.refuse(new StatorError('cancelled', 'The request gave up its place in the queue.'));
+    this.#schedule();
+    return true;
   }
 
   /** Takes back what an owner has waiting. */

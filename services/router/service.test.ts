@@ -18,7 +18,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { createRpcClient } from '#lib/rpc/client.ts';
 import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
-import { routerSettings } from './config.ts';
+import { type RouterConfig, routerSettings } from './config.ts';
 import { startRouter } from './service.ts';
 
 /** A port that answers as a worker does when it is asked for its load. */
@@ -35,7 +35,12 @@ function loadServer(running: number): Promise<RpcServer> {
 }
 
 function workerInstance(instanceId: bigint, address: string, taints: string[] = []): Instance {
-  const card = create(ModelCardSchema, { name: 'm', digest: Uint8Array.of(1), taints, limits: { kvBlockSize: 16 } });
+  const card = create(ModelCardSchema, {
+    name: 'm',
+    digest: Uint8Array.of(1),
+    taints,
+    limits: { kvBlockSize: 16, maxBatchedTokens: 20 },
+  });
   return create(InstanceSchema, {
     instanceId,
     kind: ServiceKind.WORKER,
@@ -72,7 +77,10 @@ describe('router', () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
 
-  async function setUp(workers: readonly { id: bigint; running?: number; taints?: string[] }[]) {
+  async function setUp(
+    workers: readonly { id: bigint; running?: number; taints?: string[] }[],
+    settings: Partial<RouterConfig> = {},
+  ) {
     const telemetry = quietTelemetry();
     const discovery = await openDiscovery('memory:', { namespace: `router-${nextId++}`, ttlSeconds: 5, telemetry });
     cleanups.push(() => discovery.close());
@@ -82,7 +90,7 @@ describe('router', () => {
       cleanups.push(() => server.stop(0));
       registrations.set(id, await discovery.register(workerInstance(id, server.address, taints)));
     }
-    const config = defaultSettings(routerSettings, { shutdownGraceSeconds: 0, loadPollMs: 50 });
+    const config = defaultSettings(routerSettings, { shutdownGraceSeconds: 0, loadPollMs: 50, ...settings });
     const shutdown = new AbortController();
     const router = await startRouter(config, { telemetry, discovery, shutdown: shutdown.signal, instanceId: 99n });
     cleanups.push(() => router.stop());
@@ -168,6 +176,18 @@ describe('router', () => {
     expect(costs.map(({ excludedBecause }) => excludedBecause)).to.deep.equal(['the request excludes it', '']);
     expect(costs[1]?.terms).to.have.property('active_requests', 0);
     expect(await activeRequests()).to.equal(0);
+  });
+
+  it('answers a request that gives up its place in the queue', async () => {
+    const { router, client } = await setUp([{ id: 1n }], { queueThreshold: 1 });
+    const placed = request();
+    await router.client.route(placed, new AbortController().signal);
+    const caller = new AbortController();
+    const waiting = codeOf(router.client.route(request(), caller.signal));
+    expect((await client.getLoads({})).queuedRequests).to.equal(1);
+    caller.abort();
+    expect(await waiting).to.equal('cancelled');
+    expect((await client.getLoads({})).queuedRequests).to.equal(0);
   });
 
   it('refuses as overloaded what thresholds forbid, and takes new thresholds at run time', async () => {

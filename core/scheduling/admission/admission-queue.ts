@@ -125,12 +125,12 @@ export class AdmissionQueue<T> {
     return (queue ?? new ModelQueue<T>(profile, 1)).position(entry);
   }
 
-  /** Takes back a waiting request, for example because its caller gave up. False: it does not wait. */
-  cancel(owner: string, requestId: string): boolean {
+  /** Takes back a waiting request, for example because its caller gave up. Returns its payload; undefined: it does not wait. */
+  cancel(owner: string, requestId: string): T | undefined {
     const entry = this.#owners.get(owner)?.get(requestId);
-    if (entry === undefined) return false;
+    if (entry === undefined) return undefined;
     this.#remove(entry);
-    return true;
+    return entry.request.payload;
   }
 
   /** Takes back all of an owner whose stream ended. Returns their payloads. */
