@@ -14,7 +14,7 @@ export interface Shape {
 }
 
 /** Part of the cached files' names: a change of the generator must change it. */
-const VERSION = 1;
+const VERSION = 2;
 const SEED = 20_261_121;
 const GROUP = 16;
 const UNKNOWN_BLOCKS = 65_536;
@@ -166,7 +166,7 @@ class Generator {
 
   #queries(sequences: readonly Sequence[], { length, depth }: QuerySet, unknown: number): Uint32Array {
     const candidates = sequences.filter((sequence) => sequence.length === length);
-    const large = this.#shape.blocks > 2_000_000 ? 2 : 1;
+    const large = this.#shape.blocks > 2_000_000 ? 4 : 1;
     const words = new Words();
     for (let i = 0; i < (large * 524_288) / length; i++) {
       const sequence = candidates[this.#random.below(candidates.length)];
