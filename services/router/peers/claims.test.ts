@@ -10,25 +10,35 @@ import { StrictAccounts } from './strict-accounts.test-support.ts';
 const worker = 7n;
 const key = reservationKey('g', 'one');
 
-function one(fields: { prefillDone?: boolean; outputTokens?: number; instanceId?: bigint } = {}): Reannounce {
-  const route = { requestId: 'one', model: 'm', promptTokens: 10 };
+function one(
+  fields: { prefillDone?: boolean; outputTokens?: number; instanceId?: bigint } = {},
+  claimNumber = 0n,
+): Reannounce {
+  const route = { requestId: 'one', model: 'm', promptTokens: 10, claimNumber };
   return create(ReannounceSchema, { route, instanceId: worker, gatewayId: 'g', ...fields });
 }
 
 describe('claims of replicas', () => {
   let accounts: StrictAccounts;
-  let own: Set<string>;
+  let own: Map<string, bigint>;
   let claims: PeerClaims;
 
   beforeEach(() => {
     accounts = new StrictAccounts();
     accounts.workers.add(worker);
-    own = new Set();
+    own = new Map();
     claims = new PeerClaims({
       accounts,
       metrics: peerMetrics(quietTelemetry().metrics),
       maxPerPeer: 10,
-      holdsOwn: (wanted) => own.has(wanted),
+      own: {
+        has: (wanted) => own.has(wanted),
+        claimNumber: (wanted) => own.get(wanted) ?? 0n,
+        release: (wanted) => {
+          own.delete(wanted);
+          claims.ownEnded(wanted);
+        },
+      },
     });
     for (const peer of [1n, 2n]) claims.setLinked(peer, true);
   });
@@ -73,18 +83,44 @@ describe('claims of replicas', () => {
 
   it("give way to the router's own, for good where their replica cannot be heard", () => {
     claims.placed(1n, one());
-    own.add(key);
+    own.set(key, 0n);
     claims.ownPlaced(key);
     expect([accounts.size, claims.count().shadowed]).to.deep.equal([0, 1]);
     own.delete(key);
     claims.ownEnded(key);
     expect(claims.count()).to.include({ counted: 1, shadowed: 0 });
     claims.setLinked(1n, false);
-    own.add(key);
+    own.set(key, 0n);
     claims.ownPlaced(key);
     own.delete(key);
     claims.ownEnded(key);
     expect([accounts.size, claims.size(1n)]).to.deep.equal([0, 0]);
+  });
+
+  it("give way to the gateway's newer claim, whoever tells of it and in whichever order", () => {
+    claims.placed(1n, one({}, 4n));
+    claims.placed(2n, one({}, 5n));
+    expect([claims.size(1n), claims.size(2n)]).to.deep.equal([0, 1]);
+    claims.placed(1n, one({}, 4n));
+    expect([claims.size(1n), claims.size(2n)]).to.deep.equal([0, 1]);
+    own.set(key, 6n);
+    claims.ownPlaced(key);
+    expect([accounts.size, claims.size(2n)]).to.deep.equal([0, 0]);
+    claims.placed(2n, one({}, 5n));
+    expect([accounts.size, claims.size(2n)]).to.deep.equal([0, 0]);
+    claims.placed(1n, one({}, 7n));
+    expect([accounts.size, own.size]).to.deep.equal([1, 0]);
+    own.set(key, 6n);
+    claims.ownPlaced(key);
+    expect([accounts.size, own.size], 'an old session speaks up late').to.deep.equal([1, 0]);
+  });
+
+  it('are kept where only one side numbers them', () => {
+    claims.placed(1n, one());
+    claims.placed(2n, one({}, 5n));
+    own.set(key, 0n);
+    claims.ownPlaced(key);
+    expect(claims.count()).to.deep.equal({ counted: 0, shadowed: 2, waiting: 0 });
   });
 
   it('follow progress, and a request that was placed anew', () => {

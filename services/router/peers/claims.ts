@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Reannounce, ReannounceSchema } from '#gen/stator/router/v1/router_pb.ts';
 import type { PeerMetrics } from './metrics.ts';
+import { isNewer } from './own-reservations.ts';
 import { type PeerAccounts, reservationKey } from './ports.ts';
 
 /** What a replica says it has. */
@@ -25,16 +26,25 @@ export interface PeerClaimsOptions {
   readonly accounts: PeerAccounts;
   readonly metrics: PeerMetrics;
   readonly maxPerPeer: number;
-  /** Whether a reservation is this router's own. */
-  holdsOwn(key: string): boolean;
+  readonly own: OwnClaims;
+}
+
+/** This router's own reservations, as far as claims on the same ones need them. */
+export interface OwnClaims {
+  has(key: string): boolean;
+  /** Its gateway's number of it; 0: not told, or it is not this router's own. */
+  claimNumber(key: string): bigint;
+  /** Ends one that its gateway holds elsewhere. */
+  release(key: string): void;
 }
 
 export type DropReason = 'gone' | 'unreachable';
 
 /**
  * The reservations that replicas told of. While a gateway moves, two replicas have the same one, or this router has it
- * itself: it counts once, this router's own before a replica's. A claim of a replica that cannot be heard gives way for good
- * to anyone else's; one of a replica that can be heard is kept as a shadow, and counts when the other ends.
+ * itself: it counts once. Where the gateway numbers its claims the highest is true, even against this router's own, and the
+ * others end. Otherwise this router's own comes before a replica's, a claim of a replica that cannot be heard gives way for
+ * good to anyone else's, and one of a replica that can be heard is kept as a shadow, which counts when the other ends.
  */
 export class PeerClaims {
   readonly #options: PeerClaimsOptions;
@@ -51,7 +61,7 @@ export class PeerClaims {
     for (const [key, claims] of this.#byKey) {
       const booked = claims.some((claim) => claim.booked);
       if (booked) counts.counted++;
-      if (booked || this.#options.holdsOwn(key)) counts.shadowed += claims.length - (booked ? 1 : 0);
+      if (booked || this.#options.own.has(key)) counts.shadowed += claims.length - (booked ? 1 : 0);
       else counts.waiting += claims.length;
     }
     return counts;
@@ -119,10 +129,10 @@ export class PeerClaims {
 
   /** This router has a reservation itself now. */
   ownPlaced(key: string): void {
-    for (const claim of [...(this.#byKey.get(key) ?? [])]) {
-      this.#unbook(claim);
-      if (!claim.book.linked) this.#remove(claim);
-    }
+    const claims = this.#byKey.get(key);
+    if (claims === undefined) return;
+    for (const claim of claims) this.#unbook(claim);
+    for (const claim of [...claims]) this.#contestOwn(claim);
   }
 
   /** This router's own reservation ended: a replica that has it too counts from now on. */
@@ -147,16 +157,10 @@ export class PeerClaims {
       this.#options.metrics.dropped.inc({ because: 'limit' });
       return;
     }
-    const reservation = ownCopy(announced);
-    const claim: Claim = { key, book, reservation, snapshot: book.snapshot, booked: false };
+    const claim: Claim = { key, book, reservation: ownCopy(announced), snapshot: book.snapshot, booked: false };
     book.claims.set(key, claim);
-    const others = this.#byKey.get(key);
-    if (others === undefined) this.#byKey.set(key, [claim]);
-    else {
-      for (const other of [...others]) if (!other.book.linked) this.#remove(other);
-      this.#byKey.set(key, [...(this.#byKey.get(key) ?? []), claim]);
-    }
-    this.#settle(key);
+    this.#byKey.set(key, [...(this.#byKey.get(key) ?? []), claim]);
+    this.#contest(claim);
   }
 
   #update(claim: Claim, announced: Reannounce): void {
@@ -165,12 +169,35 @@ export class PeerClaims {
     claim.reservation = ownCopy(announced);
     if (!claim.booked || !isProgress(before, announced)) {
       this.#unbook(claim);
-      this.#settle(claim.key);
+      this.#contest(claim);
       return;
     }
     const { accounts } = this.#options;
     if (announced.prefillDone) accounts.prefillDone(claim.book.owner, claim.key);
-    if (announced.outputTokens > 0) accounts.output(claim.book.owner, claim.key, announced.outputTokens);
+    if (announced.outputTokens > before.outputTokens)
+      accounts.output(claim.book.owner, claim.key, announced.outputTokens);
+  }
+
+  /** Ends whatever a new claim shows to be past, or the claim itself, and books what is left. */
+  #contest(claim: Claim): void {
+    const { key } = claim;
+    for (const other of [...(this.#byKey.get(key) ?? [])]) {
+      if (other === claim) continue;
+      if (!other.book.linked || isNewer(numberOf(claim), numberOf(other))) this.#remove(other);
+      else if (isNewer(numberOf(other), numberOf(claim))) {
+        this.#remove(claim);
+        return;
+      }
+    }
+    if (this.#options.own.has(key)) this.#contestOwn(claim);
+    this.#settle(key);
+  }
+
+  #contestOwn(claim: Claim): void {
+    const { own } = this.#options;
+    const number = own.claimNumber(claim.key);
+    if (isNewer(numberOf(claim), number)) own.release(claim.key);
+    else if (!claim.book.linked || isNewer(number, numberOf(claim))) this.#remove(claim);
   }
 
   #remove(claim: Claim): void {
@@ -186,7 +213,7 @@ export class PeerClaims {
   /** Books one of the claims on a reservation that does not count yet. */
   #settle(key: string): void {
     const claims = this.#byKey.get(key);
-    if (claims === undefined || this.#options.holdsOwn(key) || claims.some((claim) => claim.booked)) return;
+    if (claims === undefined || this.#options.own.has(key) || claims.some((claim) => claim.booked)) return;
     for (const claim of claims) {
       claim.booked = this.#options.accounts.book(claim.book.owner, key, claim.reservation);
       if (claim.booked) return;
@@ -201,7 +228,7 @@ export class PeerClaims {
 
   #isShadowed({ key, book }: Claim): boolean {
     const others = this.#byKey.get(key) ?? [];
-    return this.#options.holdsOwn(key) || others.some((other) => other.book !== book && other.book.linked);
+    return this.#options.own.has(key) || others.some((other) => other.book !== book && other.book.linked);
   }
 
   #book(peer: bigint): PeerBook {
@@ -212,6 +239,11 @@ export class PeerClaims {
     }
     return book;
   }
+}
+
+/** The gateway's number of a claim; 0: not told. */
+function numberOf({ reservation }: Claim): bigint {
+  return reservation.route?.claimNumber ?? 0n;
 }
 
 /** With its own bytes: those that arrived are a view that keeps the whole message alive. */
@@ -231,6 +263,7 @@ function isProgress(before: Reannounce, now: Reannounce): boolean {
     before.overlapTokens === now.overlapTokens &&
     (now.prefillDone || !before.prefillDone) &&
     now.outputTokens >= before.outputTokens &&
+    a.claimNumber === b.claimNumber &&
     a.model === b.model &&
     a.promptTokens === b.promptTokens &&
     a.sequences === b.sequences &&

@@ -43,13 +43,17 @@ export class OwnReservations {
     return this.#byOwner.get(owner)?.get(requestId);
   }
 
-  add(owner: string, gatewayId: string, requestId: string): OwnReservation {
+  /** Null: its gateway holds it by a newer session already, and it is ended. */
+  add(owner: string, gatewayId: string, requestId: string): OwnReservation | null {
     const gateway = gatewayId === '' ? `${owner}${this.#anonymous}` : gatewayId;
     const own: OwnReservation = { owner, gatewayId: gateway, requestId, key: reservationKey(gateway, requestId) };
     const before = this.#byKey.get(own.key);
     if (before !== undefined && before.owner !== owner) {
+      const [older, number] = [this.claimNumber(before), this.claimNumber(own)];
+      const loser = isNewer(older, number) ? own : before;
+      this.#accounts.finish(loser.owner, requestId);
+      if (loser === own) return null;
       this.remove(before);
-      this.#accounts.finish(before.owner, requestId);
     }
     this.#byKey.set(own.key, own);
     const ofOwner = this.#byOwner.get(owner) ?? new Map<string, OwnReservation>();
@@ -57,11 +61,21 @@ export class OwnReservations {
     return own;
   }
 
+  /** Its gateway's number of it; 0: not told. */
+  claimNumber({ owner, requestId }: OwnReservation): bigint {
+    return this.#accounts.describe(owner, requestId)?.route?.claimNumber ?? 0n;
+  }
+
   remove({ owner, requestId, key }: OwnReservation): void {
     this.#byKey.delete(key);
     const ofOwner = this.#byOwner.get(owner);
     ofOwner?.delete(requestId);
     if (ofOwner?.size === 0) this.#byOwner.delete(owner);
+  }
+
+  /** The one of that name, whoever owns it. */
+  named(key: string): OwnReservation | undefined {
+    return this.#byKey.get(key);
   }
 
   ofOwner(owner: string): OwnReservation[] {
@@ -78,6 +92,11 @@ export class OwnReservations {
     const described = this.#accounts.describe(owner, requestId);
     return described === undefined ? undefined : create(ReannounceSchema, { ...described, gatewayId });
   }
+}
+
+/** Whether the first of a gateway's two claims on a request is known to be the newer. */
+export function isNewer(number: bigint, other: bigint): boolean {
+  return other > 0n && number > other;
 }
 
 export function wireKey({ gatewayId, requestId }: OwnReservation): ReservationKey {

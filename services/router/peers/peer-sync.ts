@@ -76,7 +76,11 @@ export class PeerSync implements ReservationObserver {
       accounts,
       metrics,
       maxPerPeer: config.peerMaxReservations,
-      holdsOwn: (key) => this.#own.has(key),
+      own: {
+        has: (key) => this.#own.has(key),
+        claimNumber: (key) => this.#claimNumber(key),
+        release: (key) => this.#release(key),
+      },
     });
     this.#table = new PeerTable({
       instanceId,
@@ -145,6 +149,7 @@ export class PeerSync implements ReservationObserver {
 
   placed(owner: string, gatewayId: string, requestId: string): void {
     const own = this.#own.add(owner, gatewayId, requestId);
+    if (own === null) return;
     this.#claims.ownPlaced(own.key);
     this.#changed((batch) => batch.placed(own));
   }
@@ -182,6 +187,19 @@ export class PeerSync implements ReservationObserver {
     this.#own.remove(own);
     this.#claims.ownEnded(own.key);
     this.#changed((batch) => batch.finished(own));
+  }
+
+  #claimNumber(key: string): bigint {
+    const own = this.#own.named(key);
+    return own === undefined ? 0n : this.#own.claimNumber(own);
+  }
+
+  /** Its gateway holds it elsewhere by now: the end of the old session, which would free it, may be long in coming. */
+  #release(key: string): void {
+    const own = this.#own.named(key);
+    if (own === undefined) return;
+    this.#options.accounts.finish(own.owner, own.requestId);
+    this.#ended(own);
   }
 
   #changed(note: (batch: ChangeBatch) => void): void {

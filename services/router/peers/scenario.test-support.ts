@@ -45,6 +45,9 @@ export class Scenario {
   readonly #gateways: Gateway[] = [];
   readonly #config: PeerSyncConfig;
   readonly #static: boolean;
+  /** Whether gateways number their claims. */
+  readonly #numbered: boolean;
+  #lastClaim = 0n;
   #lastInstance = 0n;
   #lastOwner = 0;
   #lastRequest = 0;
@@ -55,6 +58,7 @@ export class Scenario {
     this.network.lossProbability = this.world.chance(0.5) ? 0.02 : 0;
     this.network.maxDelayMs = this.world.pick([1, 20, 300]);
     this.#static = this.world.chance(0.3);
+    this.#numbered = this.world.chance(0.5);
     const names = Array.from({ length: replicas }, (_, index) => `replica-${index}:1`);
     this.#config = { ...quick, ...config, ...(this.#static ? { peers: names } : {}) };
     this.world.check = () => this.#checkNothingCountsTwice();
@@ -146,7 +150,8 @@ export class Scenario {
   }
 
   #announce({ id, replica, owner }: Gateway, { requestId, worker, prefillDone, outputTokens }: Request): void {
-    const route = { requestId, model: 'm', promptTokens: 100 };
+    const claimNumber = this.#numbered ? ++this.#lastClaim : 0n;
+    const route = { requestId, model: 'm', promptTokens: 100, claimNumber };
     replica.place(
       owner,
       id,
