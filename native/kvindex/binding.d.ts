@@ -9,6 +9,18 @@ export interface Binding {
     results: Float64Array,
     numbers: BigUint64Array,
   ): NativeIndex;
+  /** Exactly one of ttlMs and blocksPerSlot is not 0. `stats` writes to `results` (2). */
+  createApproximate(ttlMs: number, blocksPerSlot: number, maxBlocks: number, results: Float64Array): NativeApproximate;
+}
+
+export interface NativeApproximate {
+  record(slot: number, hashes: Uint8Array, nowMs: number): void;
+  match(hashes: Uint8Array, device: Uint32Array, nowMs: number): number;
+  removeSlot(slot: number): void;
+  limitSlot(slot: number, blocks: number): void;
+  expire(nowMs: number): void;
+  /** Writes entries and bytes to `results`. */
+  stats(): void;
 }
 
 export interface NativeIndex {

@@ -9,6 +9,8 @@
       'target_name': 'kvindex',
       'sources': [
         'src/addon.cc',
+        'src/approximate.cc',
+        'src/approximate_api.cc',
         'src/block_table.cc',
         'src/dump.cc',
         'src/hit_window.cc',
@@ -18,6 +20,7 @@
         'src/matcher.cc',
         'src/message.cc',
         'src/owner_sets.cc',
+        'src/recency.cc',
         'src/run_pool.cc',
         'src/tier.cc',
         'src/tier_store.cc',

@@ -1,4 +1,4 @@
-// The shapes of core/kv-index/kv-index.ts, which says what they mean: native/ imports nothing of ours.
+// The shapes of core/kv-index/kv-index.ts and approximate.ts, which say what they mean: native/ imports nothing of ours.
 
 export interface EventCounts {
   readonly stored: number;
@@ -83,4 +83,21 @@ export interface NativeKvIndex {
   dump(cursor: DumpCursor | undefined, maxBlocks: number): DumpChunk;
   hits(sequenceHashes: Uint8Array, counts: Uint32Array): void;
   readonly stats: KvIndexStats;
+}
+
+export interface ApproximateOptions {
+  readonly bound:
+    | { readonly kind: 'ttl'; readonly ttlMs: number }
+    | { readonly kind: 'lru'; readonly blocksPerSlot: number };
+  readonly maxBlocks: number;
+}
+
+/** ApproximateIndex of core/kv-index. */
+export interface NativeApproximateIndex {
+  record(slot: number, sequenceHashes: Uint8Array, nowMs: number): void;
+  match(sequenceHashes: Uint8Array, device: Uint32Array, nowMs: number): number;
+  removeSlot(slot: number): void;
+  limitSlot(slot: number, blocks: number): void;
+  expire(nowMs: number): void;
+  readonly stats: { readonly entries: number; readonly bytes: number };
 }
