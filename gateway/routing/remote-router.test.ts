@@ -53,7 +53,7 @@ class TestRouter {
           const refused = { code: 'overloaded', message: 'full', retryAfterMs: 700 };
           yield { message: { case: 'routed', value: { requestId, outcome: { case: 'refused', value: refused } } } };
         } else {
-          const decision = { instanceId: 7n };
+          const decision = { instanceId: 7n, overlapTokens: 32 };
           yield { message: { case: 'routed', value: { requestId, outcome: { case: 'decision', value: decision } } } };
         }
       }
@@ -115,7 +115,8 @@ describe('RemoteRouter', () => {
     router.breakSessions();
     await until(() => router.sessions === 2 && router.received.at(-1)?.case === 'reannounce');
     const last = router.received.at(-1);
-    expect(last?.value).to.deep.include({ instanceId: 7n, prefillDone: true, outputTokens: 48 });
+    const progress = { prefillDone: true, outputTokens: 48 };
+    expect(last?.value).to.deep.include({ instanceId: 7n, overlapTokens: 32, ...progress });
     remote.close();
   });
 
@@ -173,6 +174,32 @@ describe('RouterSwitch', () => {
     router.breakSessions();
     expect((await pending).instanceId).to.equal(99n);
     expect(fallbacks).to.equal(2);
+    routers.close();
+  });
+
+  it('tells a router of requests that were placed without one, as long as they run', async () => {
+    const router = new TestRouter();
+    const routers = new RouterSwitch(
+      () => open(router),
+      localRouter(),
+      () => {},
+    );
+    const named = (requestId: string) => create(RouteRequestSchema, { requestId, model: 'm' });
+    await routers.route(named('before'), never);
+    await routers.route(named('ended'), never);
+    routers.finish('ended', { workerFailed: false });
+    routers.up(instance);
+    await routers.route(named('connecting'), never);
+    await until(() => router.cases().filter((kind) => kind === 'reannounce').length === 2);
+    const announced = router.received.flatMap((message) =>
+      message.case === 'reannounce' ? [[message.value.route?.requestId, message.value.instanceId]] : [],
+    );
+    expect(announced).to.deep.equal([
+      ['before', 99n],
+      ['connecting', 99n],
+    ]);
+    routers.finish('connecting', { workerFailed: false });
+    await until(() => router.received.at(-1)?.case === 'finish');
     routers.close();
   });
 

@@ -181,8 +181,9 @@ export class RemoteRouter implements RouterClient {
   }
 
   #reannounce({ route, decision, prefillDone, outputTokens }: Reserved): void {
-    const { instanceId, dataParallelRank } = decision;
-    this.#send({ case: 'reannounce', value: { route, instanceId, dataParallelRank, prefillDone, outputTokens } });
+    const { instanceId, dataParallelRank, overlapTokens } = decision;
+    const placed = { route, instanceId, dataParallelRank, overlapTokens };
+    this.#send({ case: 'reannounce', value: { ...placed, prefillDone, outputTokens } });
   }
 
   #routed(routed: Routed): void {

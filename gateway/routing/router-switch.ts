@@ -65,6 +65,8 @@ export class RouterSwitch implements RouterClient {
     }
     const decision = await this.#fallback.route(request, signal);
     this.#onFallback();
+    // The next router to connect must know of it: it is load like any other.
+    this.#entrust([{ route: request, decision, prefillDone: false, outputTokens: 0 }]);
     return decision;
   }
 
@@ -99,6 +101,11 @@ export class RouterSwitch implements RouterClient {
     this.#routers.delete(instanceId);
     const reservations = router.release();
     router.close();
+    this.#entrust(reservations);
+  }
+
+  /** Gives reservations to any router, now or later. */
+  #entrust(reservations: readonly Reserved[]): void {
     const heir = this.#routers.values().next().value;
     if (heir !== undefined) {
       this.#adopt(heir, reservations);
