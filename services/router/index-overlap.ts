@@ -1,0 +1,131 @@
+import type { ApproximateIndex } from '#core/kv-index/approximate.ts';
+import { createOverlaps, type KvIndex, type Overlaps } from '#core/kv-index/kv-index.ts';
+import type { CandidateTable } from '#core/routing/candidate-table.ts';
+import type { TierHits } from '#core/routing/prefill-cost.ts';
+import type { KvOverlap } from './kv-overlap.ts';
+import type { WorkerRank } from './worker-ranks.ts';
+
+/** Which slot of the index of events stands for a rank. */
+export interface IndexedRanks {
+  /** Grows with every change of any slot. */
+  readonly version: number;
+  /** Slots are below this. */
+  readonly capacity: number;
+  /** Undefined: no events of the rank are followed. */
+  slotOf(rank: WorkerRank): number | undefined;
+}
+
+export interface IndexOverlapOptions {
+  /** What workers tell of their blocks. */
+  readonly index: Pick<KvIndex, 'match'>;
+  readonly ranks: IndexedRanks;
+  /** What ranks probably hold that tell no events, by their numbers in the accounts. */
+  readonly approximate: ApproximateIndex;
+  /** What ranks that do will hold in a moment; null: events are waited for. */
+  readonly predicted: ApproximateIndex | null;
+  /** Numbers of ranks are below this. */
+  readonly rankCapacity: () => number;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  /** Told of every prompt that was sent to a rank whose events are followed. */
+  readonly onRouted: KvOverlap['routed'];
+}
+
+interface SlotColumn {
+  readonly version: number;
+  /** The slot of each rank, −1: none. */
+  readonly slots: Int32Array;
+}
+
+/** What is known of the blocks of ranks, from events and from what was routed to them. Slots of a model's ranks are looked up once for each change, not for each request. */
+export class IndexOverlap implements KvOverlap {
+  readonly #options: IndexOverlapOptions;
+  readonly #columns = new WeakMap<readonly WorkerRank[], SlotColumn>();
+  #overlaps: Overlaps = createOverlaps(64);
+  #approximate = new Uint32Array(64);
+  #predicted = new Uint32Array(64);
+  #ranks: readonly WorkerRank[] = [];
+  #slots: Int32Array = new Int32Array();
+  readonly #hits = { deviceBlocks: 0, hostBlocks: 0, diskBlocks: 0, externalBlocks: 0 };
+
+  constructor(options: IndexOverlapOptions) {
+    this.#options = options;
+  }
+
+  match(ranks: readonly WorkerRank[], hashes: Uint8Array): void {
+    const { index, approximate, predicted, rankCapacity, nowMs } = this.#options;
+    this.#ranks = hashes.length === 0 ? [] : ranks;
+    if (hashes.length === 0) return;
+    this.#grow();
+    this.#slots = this.#slotsOf(ranks);
+    index.match(hashes, this.#overlaps);
+    if (this.#approximate.length < rankCapacity()) {
+      this.#approximate = new Uint32Array(rankCapacity() * 2);
+      this.#predicted = new Uint32Array(rankCapacity() * 2);
+    }
+    approximate.match(hashes, this.#approximate, nowMs());
+    predicted?.match(hashes, this.#predicted, nowMs());
+  }
+
+  write(index: number, candidates: CandidateTable, row: number): void {
+    const { deviceBlocks, hostBlocks, diskBlocks, externalBlocks } = this.#read(index);
+    candidates.deviceBlocks[row] = deviceBlocks;
+    candidates.hostBlocks[row] = hostBlocks;
+    candidates.diskBlocks[row] = diskBlocks;
+    candidates.externalBlocks[row] = externalBlocks;
+  }
+
+  hits(index: number): TierHits {
+    return { ...this.#read(index) };
+  }
+
+  routed(rank: WorkerRank, hashes: Uint8Array, deviceBlocks: number): void {
+    const { approximate, predicted, ranks, nowMs, onRouted } = this.#options;
+    if (ranks.slotOf(rank) === undefined) {
+      approximate.record(rank.slot, hashes, nowMs());
+      return;
+    }
+    predicted?.record(rank.slot, hashes, nowMs());
+    onRouted(rank, hashes, deviceBlocks);
+  }
+
+  /** What the rank of this index has; valid until the next call. */
+  #read(index: number): TierHits {
+    const hits = this.#hits;
+    const rank = this.#ranks[index];
+    const slot = this.#slots[index] ?? -1;
+    hits.deviceBlocks = slot < 0 ? 0 : (this.#overlaps.device[slot] ?? 0);
+    hits.hostBlocks = slot < 0 ? 0 : (this.#overlaps.host[slot] ?? 0);
+    hits.diskBlocks = slot < 0 ? 0 : (this.#overlaps.disk[slot] ?? 0);
+    hits.externalBlocks = slot < 0 ? 0 : (this.#overlaps.external[slot] ?? 0);
+    if (rank === undefined) {
+      hits.deviceBlocks = hits.hostBlocks = hits.diskBlocks = hits.externalBlocks = 0;
+      return hits;
+    }
+    const promised = slot < 0 ? this.#approximate[rank.slot] : this.#predicted[rank.slot];
+    let more = (promised ?? 0) - hits.deviceBlocks;
+    if (more <= 0) return hits;
+    hits.deviceBlocks += more;
+    // Blocks that will be on the device no longer count below it.
+    for (const tier of ['hostBlocks', 'diskBlocks', 'externalBlocks'] as const) {
+      const covered = Math.min(more, hits[tier]);
+      hits[tier] -= covered;
+      more -= covered;
+    }
+    return hits;
+  }
+
+  #grow(): void {
+    const { capacity } = this.#options.ranks;
+    if (this.#overlaps.device.length < capacity) this.#overlaps = createOverlaps(capacity * 2);
+  }
+
+  #slotsOf(ranks: readonly WorkerRank[]): Int32Array {
+    const { version } = this.#options.ranks;
+    const known = this.#columns.get(ranks);
+    if (known?.version === version) return known.slots;
+    const slots = Int32Array.from(ranks, (rank) => this.#options.ranks.slotOf(rank) ?? -1);
+    this.#columns.set(ranks, { version, slots });
+    return slots;
+  }
+}
