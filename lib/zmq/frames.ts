@@ -11,12 +11,14 @@ export function readPublished(frames: readonly Uint8Array[]): SequencedMessage |
     : null;
 }
 
-/** Number and payload, with or without an empty frame before; 'end' for the last one; null for anything else. */
+/**
+ * Number and payload are the last two frames; before them come an empty one or none, and the topic in newer engines.
+ * 'end' for the last of a replay; null for anything else.
+ */
 export function readReplayed(frames: readonly Uint8Array[]): SequencedMessage | 'end' | null {
-  const [sequence, payload] = frames.length === 3 && frames[0]?.length === 0 ? frames.slice(1) : frames;
-  if (sequence?.length !== 8) return null;
-  if (viewOf(sequence).getBigUint64(0) === endOfReplay) return 'end';
-  return payload === undefined ? null : readNumbered(sequence, payload);
+  const [sequence, payload] = frames.slice(-2);
+  if (frames.length > 4 || sequence?.length !== 8 || payload === undefined) return null;
+  return viewOf(sequence).getBigUint64(0) === endOfReplay ? 'end' : readNumbered(sequence, payload);
 }
 
 /** What asks for a replay. */

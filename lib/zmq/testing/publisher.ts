@@ -67,8 +67,10 @@ export class TestPublisher {
       if (identity === undefined || from === undefined) continue;
       const first = Number(from.readBigUInt64BE());
       const wanted = this.#kept.filter(([sequence]) => sequence >= first);
-      for (const [sequence, payload] of wanted) await this.#router.send([identity, '', numberBytes(sequence), payload]);
-      await this.#router.send([identity, '', Buffer.alloc(8, 0xff), '']);
+      // Newer engines put the topic before the number.
+      const before = this.#topic === '' ? [identity, ''] : [identity, '', this.#topic];
+      for (const [sequence, payload] of wanted) await this.#router.send([...before, numberBytes(sequence), payload]);
+      await this.#router.send([...before, Buffer.alloc(8, 0xff), '']);
     }
   }
 }
