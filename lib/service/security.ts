@@ -22,7 +22,7 @@ export function serverTls(config: SecurityConfig): { tls?: TlsFiles } {
 }
 
 /** How another service is reached: with TLS where it speaks TLS, by the system's authorities unless one is set. */
-export function targetOf(instance: Instance, config: SecurityConfig): RpcTarget {
+export function targetOf(instance: Pick<Instance, 'address' | 'tls'>, config: SecurityConfig): RpcTarget {
   return { address: instance.address, ...(instance.tls ? { tls: tlsFiles(config) } : {}), ...token(config) };
 }
 

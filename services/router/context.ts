@@ -3,6 +3,7 @@ import type { Thresholds } from '#core/routing/thresholds.ts';
 import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { Admission } from './admission.ts';
 import type { RouterMetrics } from './metrics.ts';
+import type { PeerSync } from './peers/peer-sync.ts';
 import type { Placer } from './placer.ts';
 import type { Reservations } from './reservations.ts';
 import type { TimedReservations } from './timed-reservations.ts';
@@ -17,6 +18,8 @@ export interface RouterContext {
   readonly placer: Placer;
   readonly reservations: Reservations;
   readonly timed: TimedReservations;
+  /** The exchange with replicas; null: switched off. */
+  readonly peers: PeerSync | null;
   /** Thresholds set at run time, by model. */
   readonly thresholds: Map<string, Thresholds>;
   /** Monotonic milliseconds. */

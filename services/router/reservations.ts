@@ -149,7 +149,27 @@ export class Reservations {
     if (active.has(owner, requestId)) return true;
     const sequence = { ...placer.restored(route, instanceId, dataParallelRank), cachedTokens: overlapTokens };
     this.#book(owner, requestId, sequence, announced);
+    this.#count(instanceId, dataParallelRank);
     return true;
+  }
+
+  /** Ends a reservation, a replica's or one that its gateway holds elsewhere by now; nobody is told. */
+  drop(owner: string, requestId: string): void {
+    const { active, admission, nowMs } = this.#options;
+    const ended = active.finish(owner, requestId, nowMs());
+    this.#held.take(owner, requestId)?.use?.end(nowMs());
+    if (ended === null) return;
+    this.#countSlot(ended.request.slot);
+    admission.wake();
+  }
+
+  /** Progress of a replica's reservation. */
+  progressOfPeer(owner: string, requestId: string, outputTokens: number | null): void {
+    const { active, nowMs } = this.#options;
+    if (outputTokens === null) active.prefillDone(owner, requestId, nowMs());
+    else active.output(owner, requestId, outputTokens, nowMs());
+    const slot = active.get(owner, requestId)?.request.slot;
+    if (slot !== undefined) this.#countSlot(slot);
   }
 
   /** Frees everything of an owner whose stream ended. */
@@ -273,6 +293,11 @@ export class Reservations {
     metrics.activePrefillTokens.set(labels, load.activePrefillTokens);
     metrics.activeBlocks.set(labels, load.activeBlocks);
     metrics.reservations.set(active.size);
+  }
+
+  #countSlot(slot: number): void {
+    const rank = this.#options.workers.slots.rank(slot);
+    if (rank !== undefined) this.#count(rank.instanceId, rank.dataParallelRank);
   }
 
   #countAll(): void {

@@ -271,10 +271,4 @@ describe('router', () => {
     expect((await client.removeWorker({ instanceId: 1n })).found).to.equal(false);
     expect((await client.listWorkers({})).workers.map(({ instanceId }) => instanceId)).to.deep.equal([1n]);
   });
-
-  it('answers UNIMPLEMENTED where replicas would synchronise', async () => {
-    const { client } = await setUp([]);
-    const responses = client.syncPeers((async function* () {})());
-    expect(await codeOf(responses[Symbol.asyncIterator]().next())).to.equal('unimplemented');
-  });
 });
