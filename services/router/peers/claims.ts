@@ -1,5 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import { type Reannounce, ReannounceSchema } from '#gen/stator/router/v1/router_pb.ts';
+import type { Reannounce } from '#gen/stator/router/v1/router_pb.ts';
 import type { PeerMetrics } from './metrics.ts';
 import { isNewer } from './own-reservations.ts';
 import { type PeerAccounts, reservationKey } from './ports.ts';
@@ -94,6 +93,7 @@ export class PeerClaims {
     }
   }
 
+  /** The reservation is kept: it must be of nobody else. */
   placed(peer: bigint, reservation: Reannounce): void {
     const book = this.#book(peer);
     const key = reservationKey(reservation.gatewayId, reservation.route?.requestId ?? '');
@@ -157,7 +157,7 @@ export class PeerClaims {
       this.#options.metrics.dropped.inc({ because: 'limit' });
       return;
     }
-    const claim: Claim = { key, book, reservation: ownCopy(announced), snapshot: book.snapshot, booked: false };
+    const claim: Claim = { key, book, reservation: detached(announced), snapshot: book.snapshot, booked: false };
     book.claims.set(key, claim);
     this.#byKey.set(key, [...(this.#byKey.get(key) ?? []), claim]);
     this.#contest(claim);
@@ -166,7 +166,7 @@ export class PeerClaims {
   #update(claim: Claim, announced: Reannounce): void {
     const before = claim.reservation;
     claim.snapshot = claim.book.snapshot;
-    claim.reservation = ownCopy(announced);
+    claim.reservation = detached(announced);
     if (!claim.booked || !isProgress(before, announced)) {
       this.#unbook(claim);
       this.#contest(claim);
@@ -246,11 +246,11 @@ function numberOf({ reservation }: Claim): bigint {
   return reservation.route?.claimNumber ?? 0n;
 }
 
-/** With its own bytes: those that arrived are a view that keeps the whole message alive. */
-function ownCopy(announced: Reannounce): Reannounce {
+/** Lets go of the message: its bytes are a view that would keep all of it alive. */
+function detached(announced: Reannounce): Reannounce {
   const { route } = announced;
-  if (route === undefined) return announced;
-  return create(ReannounceSchema, { ...announced, route: { ...route, sequenceHashes: route.sequenceHashes.slice() } });
+  if (route !== undefined) route.sequenceHashes = route.sequenceHashes.slice();
+  return announced;
 }
 
 /** Whether it is the same reservation, only further on. */

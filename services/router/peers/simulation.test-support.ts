@@ -66,13 +66,22 @@ class Pipe {
     if (arrived === undefined) return;
     if (!arrived.isLost) {
       try {
-        this.#to.receive(arrived.message);
+        this.#to.receive(received(arrived.message));
       } catch (thrown) {
         this.#to.end('failed', StatorError.from(thrown));
       }
     }
     this.pump();
   }
+}
+
+/** As the receiver has it: of nobody else. */
+function received(message: SyncPeersRequest): SyncPeersRequest {
+  const placed = message.placed.map((reservation) => {
+    const { route } = reservation;
+    return { ...reservation, ...(route === undefined ? {} : { route: { ...route } }) };
+  });
+  return { ...message, placed };
 }
 
 interface Connection {
