@@ -291,14 +291,9 @@ export class PeerLink {
     this.#transport?.ready();
   }
 
-  /** Whether something was applied that the other side has not been told. */
-  get owesAcknowledgement(): boolean {
-    return (this.#applied ?? 0n) > this.#acknowledged;
-  }
-
   /** Says what was applied, if that was not said along with something else. */
   acknowledgeNow(): void {
-    if (!this.#ended && this.owesAcknowledgement) this.#signal();
+    if (!this.#ended && (this.#applied ?? 0n) > this.#acknowledged) this.#signal();
   }
 }
 

@@ -1,10 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import {
-  type Reannounce,
-  ReannounceSchema,
-  type ReservationKey,
-  ReservationKeySchema,
-} from '#gen/stator/router/v1/router_pb.ts';
+import { type Reannounce, type ReservationKey, ReservationKeySchema } from '#gen/stator/router/v1/router_pb.ts';
 import { type PeerAccounts, reservationKey } from './ports.ts';
 
 /** One of this router's own reservations: where the accounts have it, and what all replicas call it. */
@@ -90,7 +85,8 @@ export class OwnReservations {
   /** As peers are told; undefined: the accounts have it no more. */
   describe({ owner, requestId, gatewayId }: OwnReservation): Reannounce | undefined {
     const described = this.#accounts.describe(owner, requestId);
-    return described === undefined ? undefined : create(ReannounceSchema, { ...described, gatewayId });
+    if (described !== undefined) described.gatewayId = gatewayId;
+    return described;
   }
 }
 

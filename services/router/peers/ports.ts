@@ -17,7 +17,7 @@ export interface ReservationObserver {
 
 /** The router's accounts, as far as replicas need them. */
 export interface PeerAccounts {
-  /** One of this router's own reservations as it is now; undefined: it is not in force. */
+  /** A new message of one of this router's own reservations as it is now; undefined: it is not in force. */
   describe(owner: string, requestId: string): Reannounce | undefined;
   /** Books a peer's reservation as it is now, prefill and output included; false: its worker is not known here. */
   book(owner: string, requestId: string, reservation: Reannounce): boolean;
