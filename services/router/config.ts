@@ -2,6 +2,7 @@ import { policyNames } from '#core/routing/factory.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
 import { costSettings } from './cost-config.ts';
+import { kvBlockSettings } from './kv-blocks.ts';
 import { peerSettings } from './peers/settings.ts';
 import { queueSettings, sessionSettings } from './queue-config.ts';
 
@@ -61,6 +62,7 @@ export const routerSettings = defineSettings({
     help: 'The same as a fraction of the tokens of one pass; 0: off.',
   }),
   ...costSettings,
+  ...kvBlockSettings,
   ...queueSettings,
   ...sessionSettings,
   ...peerSettings,

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Thresholds } from '#core/routing/thresholds.ts';
 import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { Admission } from './admission.ts';
+import type { KvBlocks } from './kv-blocks.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { PeerSync } from './peers/peer-sync.ts';
 import type { Placer } from './placer.ts';
@@ -15,6 +16,7 @@ export interface RouterContext {
   readonly workers: Workers;
   readonly active: ActiveSequences;
   readonly admission: Admission;
+  readonly blocks: KvBlocks;
   readonly placer: Placer;
   readonly reservations: Reservations;
   readonly timed: TimedReservations;

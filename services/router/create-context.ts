@@ -11,7 +11,7 @@ import { Admission } from './admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
 import { policySettings } from './cost-config.ts';
-import { noOverlap } from './kv-overlap.ts';
+import { createKvBlocks, type KvBlocks } from './kv-blocks.ts';
 import { type LoadPoll, noLoadPoll, startLoadPoll } from './load-poll.ts';
 import { routerMetrics } from './metrics.ts';
 import { peerAccounts } from './peer-accounts.ts';
@@ -35,6 +35,7 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
   const thresholds = new Map<string, Thresholds>();
   const defaults = defaultThresholds(config);
   const nowMs = (): number => performance.now();
+  const blocks: KvBlocks = createKvBlocks(config, parts, () => workers, nowMs);
   const workers: Workers = new Workers({
     discovery,
     metrics,
@@ -43,16 +44,18 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
     nowMs,
     startPoll: (instance, listener) => pollOf(config, parts, instance, listener),
     onGone: (worker, slots) => {
+      blocks.workerGone(worker, slots);
       reservations.endWorker(worker, slots);
       peers?.workerGone(worker);
     },
     onChange: (worker) => {
+      blocks.workerChanged(worker);
       admission.wake();
       if (workers.has(worker)) peers?.workerUp(worker);
     },
     onLoad: (worker) => admission.wake(worker),
   });
-  const overlap = noOverlap;
+  const { overlap } = blocks;
   const placer = new Placer({
     workers,
     active,
@@ -78,6 +81,7 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
     workers,
     active,
     admission,
+    blocks,
     placer,
     reservations,
     timed: new TimedReservations({ reservations, metrics, ttlMs: reservationTtlSeconds * 1000 }),

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { ReferenceApproximateIndex } from '#core/kv-index/approximate.ts';
+import { createOverlaps } from '#core/kv-index/kv-index.ts';
 import { ReferenceKvIndex } from '#core/kv-index/reference-index.ts';
 import { CandidateTable } from '#core/routing/candidate-table.ts';
 import { packHashes } from '#core/tokens/packed-hashes.ts';
@@ -29,10 +30,11 @@ function rank(slot: number): WorkerRank {
 describe('IndexOverlap', () => {
   const prompt = packHashes(BigUint64Array.of(1n, 2n, 3n, 4n));
   const first = (count: number): Uint8Array => prompt.subarray(0, count * 8);
+  const blocks = (count: number) => ({ hashes: first(count), blockSize: 16, salted: false });
+  const none = { deviceBlocks: 0, hostBlocks: 0, diskBlocks: 0, externalBlocks: 0 };
   const ranks = [rank(0), rank(1), rank(2)];
   let index: ReferenceKvIndex;
   let slots: Map<WorkerRank, number>;
-  let version: number;
   let nowMs: number;
   let routed: number[];
 
@@ -42,17 +44,15 @@ describe('IndexOverlap', () => {
     return new IndexOverlap({
       index,
       ranks: {
-        get version() {
-          return version;
-        },
-        capacity: 8,
-        slotOf: (of) => slots.get(of),
+        slotOf: (of) => slots.get(of) ?? -1,
+        slotsOf: (all) => Int32Array.from(all, (of) => slots.get(of) ?? -1),
+        overlaps: createOverlaps(8),
       },
       approximate: approximateOf(1000),
       predicted: o.predictedTtlMs === undefined ? null : approximateOf(o.predictedTtlMs),
       rankCapacity: () => 3,
       nowMs: () => nowMs,
-      onRouted: ({ slot }, _, deviceBlocks) => routed.push(slot, deviceBlocks),
+      onRouted: (slot, _, matchedBlocks) => routed.push(slot, matchedBlocks),
     });
   }
 
@@ -64,7 +64,6 @@ describe('IndexOverlap', () => {
   beforeEach(() => {
     index = new ReferenceKvIndex({ maxBlocks: 1000 });
     slots = new Map();
-    version = 0;
     nowMs = 0;
     routed = [];
   });
@@ -85,7 +84,6 @@ describe('IndexOverlap', () => {
     const next = index.addSlot();
     index.store(next, device, undefined, first(4));
     slots.set(one, next);
-    version++;
     expect(deviceBlocks(overlap)).to.deep.equal([0, 4, 0]);
     overlap.match(ranks, new Uint8Array());
     expect(overlap.hits(1).deviceBlocks).to.equal(0);
@@ -95,7 +93,7 @@ describe('IndexOverlap', () => {
     const overlap = overlapOf();
     const [zero] = ranks;
     if (zero === undefined) throw new Error('no rank');
-    overlap.routed(zero, first(3), 0);
+    overlap.routed(zero, blocks(3), none);
     expect(deviceBlocks(overlap)).to.deep.equal([3, 0, 0]);
     expect(routed).to.deep.equal([]);
     nowMs = 2000;
@@ -110,7 +108,7 @@ describe('IndexOverlap', () => {
     slots.set(zero, slot);
     index.store(slot, device, undefined, first(1));
     index.store(slot, host, 1n, prompt.subarray(8, 32));
-    overlap.routed(zero, first(3), 1);
+    overlap.routed(zero, blocks(3), { ...none, deviceBlocks: 1 });
     overlap.match(ranks, prompt);
     expect(overlap.hits(0)).to.deep.equal({ deviceBlocks: 3, hostBlocks: 1, diskBlocks: 0, externalBlocks: 0 });
     expect(routed).to.deep.equal([0, 1]);

@@ -2,17 +2,16 @@ import type { ApproximateIndex } from '#core/kv-index/approximate.ts';
 import { createOverlaps, type KvIndex, type Overlaps } from '#core/kv-index/kv-index.ts';
 import type { CandidateTable } from '#core/routing/candidate-table.ts';
 import type { TierHits } from '#core/routing/prefill-cost.ts';
-import type { KvOverlap } from './kv-overlap.ts';
+import type { KvOverlap, RoutedBlocks } from './kv-overlap.ts';
 import type { WorkerRank } from './worker-ranks.ts';
 
-/** Which slot of the index of events stands for a rank. */
+/** Which slot of the index of events stands for a rank; −1: no events of it are followed. */
 export interface IndexedRanks {
-  /** Grows with every change of any slot. */
-  readonly version: number;
-  /** Slots are below this. */
-  readonly capacity: number;
-  /** Undefined: no events of the rank are followed. */
-  slotOf(rank: WorkerRank): number | undefined;
+  slotOf(rank: WorkerRank): number;
+  /** The same for many, computed once for each change. */
+  slotsOf(ranks: readonly WorkerRank[]): Int32Array;
+  /** Arrays as long as there are slots. */
+  readonly overlaps: Overlaps;
 }
 
 export interface IndexOverlapOptions {
@@ -28,20 +27,13 @@ export interface IndexOverlapOptions {
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   /** Told of every prompt that was sent to a rank whose events are followed. */
-  readonly onRouted: KvOverlap['routed'];
+  onRouted(slot: number, prompt: RoutedBlocks, matchedBlocks: number): void;
 }
 
-interface SlotColumn {
-  readonly version: number;
-  /** The slot of each rank, −1: none. */
-  readonly slots: Int32Array;
-}
-
-/** What is known of the blocks of ranks, from events and from what was routed to them. Slots of a model's ranks are looked up once for each change, not for each request. */
+/** What is known of the blocks of ranks, from events and from what was routed to them. */
 export class IndexOverlap implements KvOverlap {
   readonly #options: IndexOverlapOptions;
-  readonly #columns = new WeakMap<readonly WorkerRank[], SlotColumn>();
-  #overlaps: Overlaps = createOverlaps(64);
+  #overlaps: Overlaps = createOverlaps(0);
   #approximate = new Uint32Array(64);
   #predicted = new Uint32Array(64);
   #ranks: readonly WorkerRank[] = [];
@@ -53,11 +45,11 @@ export class IndexOverlap implements KvOverlap {
   }
 
   match(ranks: readonly WorkerRank[], hashes: Uint8Array): void {
-    const { index, approximate, predicted, rankCapacity, nowMs } = this.#options;
+    const { index, ranks: indexed, approximate, predicted, rankCapacity, nowMs } = this.#options;
     this.#ranks = hashes.length === 0 ? [] : ranks;
     if (hashes.length === 0) return;
-    this.#grow();
-    this.#slots = this.#slotsOf(ranks);
+    this.#overlaps = indexed.overlaps;
+    this.#slots = indexed.slotsOf(ranks);
     index.match(hashes, this.#overlaps);
     if (this.#approximate.length < rankCapacity()) {
       this.#approximate = new Uint32Array(rankCapacity() * 2);
@@ -79,14 +71,16 @@ export class IndexOverlap implements KvOverlap {
     return { ...this.#read(index) };
   }
 
-  routed(rank: WorkerRank, hashes: Uint8Array, deviceBlocks: number): void {
+  routed(rank: WorkerRank, prompt: RoutedBlocks, hits: TierHits): void {
     const { approximate, predicted, ranks, nowMs, onRouted } = this.#options;
-    if (ranks.slotOf(rank) === undefined) {
+    const { hashes } = prompt;
+    const slot = ranks.slotOf(rank);
+    if (slot < 0) {
       approximate.record(rank.slot, hashes, nowMs());
       return;
     }
     predicted?.record(rank.slot, hashes, nowMs());
-    onRouted(rank, hashes, deviceBlocks);
+    onRouted(slot, prompt, hits.deviceBlocks + hits.hostBlocks + hits.diskBlocks + hits.externalBlocks);
   }
 
   /** What the rank of this index has; valid until the next call. */
@@ -113,19 +107,5 @@ export class IndexOverlap implements KvOverlap {
       more -= covered;
     }
     return hits;
-  }
-
-  #grow(): void {
-    const { capacity } = this.#options.ranks;
-    if (this.#overlaps.device.length < capacity) this.#overlaps = createOverlaps(capacity * 2);
-  }
-
-  #slotsOf(ranks: readonly WorkerRank[]): Int32Array {
-    const { version } = this.#options.ranks;
-    const known = this.#columns.get(ranks);
-    if (known?.version === version) return known.slots;
-    const slots = Int32Array.from(ranks, (rank) => this.#options.ranks.slotOf(rank) ?? -1);
-    this.#columns.set(ranks, { version, slots });
-    return slots;
   }
 }

@@ -10,11 +10,15 @@ export interface KvOverlap {
   write(index: number, candidates: CandidateTable, row: number): void;
   /** The same on its own. */
   hits(index: number): TierHits;
-  /** A prompt was sent to a rank that had so many of its blocks on the device: it will have all of them soon. */
-  routed(rank: WorkerRank, hashes: Uint8Array, deviceBlocks: number): void;
+  /** A prompt was sent to a rank that had so much of it: it will have all of it soon. */
+  routed(rank: WorkerRank, prompt: RoutedBlocks, hits: TierHits): void;
 }
 
-const nothing: TierHits = { deviceBlocks: 0, hostBlocks: 0, diskBlocks: 0, externalBlocks: 0 };
-
-/** For routers that know nothing of caches. */
-export const noOverlap: KvOverlap = { match: () => {}, write: () => {}, hits: () => nothing, routed: () => {} };
+/** The blocks of a prompt that was placed. */
+export interface RoutedBlocks {
+  readonly hashes: Uint8Array;
+  /** Tokens in a block, as the request has it; 0: it does not say. */
+  readonly blockSize: number;
+  /** Whether an adapter is known to be in the hashes. */
+  readonly salted: boolean;
+}

@@ -6,24 +6,21 @@ import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import type { RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 
-const noHashes = new Uint8Array();
-
 /** A request's prompt as decisions and accounts see it. */
 export interface RequestedPrompt extends RoutedPrompt {
-  /** Packed sequence hashes; empty where they are of another block size than the model's workers have. */
+  /** Packed sequence hashes. */
   readonly hashes: Uint8Array;
 }
 
 export function promptOf(request: RouteRequest, set: ModelSet): RequestedPrompt {
   const own = set.card.limits?.kvBlockSize ?? 0;
   const blockSize = own || request.kvBlockSize || 1;
-  const comparable = request.kvBlockSize === 0 || request.kvBlockSize === blockSize;
   const { promptTokens, constraints, overrides } = request;
   return {
     promptTokens,
     blockSize,
     blocks: Math.floor(promptTokens / blockSize),
-    hashes: comparable ? request.sequenceHashes : noHashes,
+    hashes: request.sequenceHashes,
     ...(constraints?.role === WorkerRole.DECODE ? { stage: 'decode' as const } : {}),
     ...(overrides === undefined ? {} : { overrides: checkedOverrides(overrides) }),
   };

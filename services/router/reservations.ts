@@ -240,7 +240,8 @@ export class Reservations {
       metrics.nonMaxOverlap.inc();
       metrics.overlapBlocksLost.inc(bestDeviceBlocks - deviceBlocks);
     }
-    if (sequence.sequenceHashes.length > 0) overlap.routed(rank, sequence.sequenceHashes, deviceBlocks);
+    const { sequenceHashes: hashes, kvBlockSize: blockSize, adapter } = request;
+    if (hashes.length > 0) overlap.routed(rank, { hashes, blockSize, salted: adapter !== '' }, decision);
   }
 
   #hold(owner: string, request: RouteRequest, target: AffinityTarget, overlapTokens: number, book: () => void): void {

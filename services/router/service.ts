@@ -69,6 +69,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
     await server.stop(config.shutdownGraceSeconds * 1000);
     context.timed.close();
     context.admission.close();
+    context.blocks.close();
     context.workers.close();
   };
   const stop = (): Promise<void> => {

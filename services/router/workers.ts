@@ -77,6 +77,10 @@ export class Workers {
     return this.#known.has(instanceId);
   }
 
+  get(instanceId: bigint): Instance | undefined {
+    return this.#known.get(instanceId)?.instance;
+  }
+
   instances(): Instance[] {
     return [...this.#known.values()].map(({ instance }) => instance);
   }
