@@ -7,7 +7,11 @@ export interface CollectedSpan {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentSpanId: string;
+  readonly attributes: Attributes;
+  readonly events: readonly { readonly name: string; readonly attributes: Attributes }[];
 }
+
+type Attributes = Readonly<Record<string, string | number | boolean>>;
 
 /** A collector that keeps the spans that processes send it as OTLP over HTTP with JSON bodies. */
 export interface OtlpSink extends AsyncDisposable {
@@ -17,11 +21,28 @@ export interface OtlpSink extends AsyncDisposable {
 
 interface ExportRequest {
   readonly resourceSpans?: readonly {
-    readonly resource: {
-      readonly attributes: readonly { readonly key: string; readonly value: { readonly stringValue?: string } }[];
-    };
-    readonly scopeSpans: readonly { readonly spans: readonly Omit<CollectedSpan, 'service'>[] }[];
+    readonly resource: { readonly attributes: readonly KeyValue[] };
+    readonly scopeSpans: readonly { readonly spans: readonly ExportedSpan[] }[];
   }[];
+}
+
+interface ExportedSpan {
+  readonly name: string;
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId?: string;
+  readonly attributes?: readonly KeyValue[];
+  readonly events?: readonly { readonly name: string; readonly attributes?: readonly KeyValue[] }[];
+}
+
+interface KeyValue {
+  readonly key: string;
+  readonly value: {
+    readonly stringValue?: string;
+    readonly boolValue?: boolean;
+    readonly doubleValue?: number;
+    readonly intValue?: number | string;
+  };
 }
 
 export async function startOtlpSink(): Promise<OtlpSink> {
@@ -45,13 +66,24 @@ export async function startOtlpSink(): Promise<OtlpSink> {
 
 function collect(message: ExportRequest, spans: CollectedSpan[]): void {
   for (const { resource, scopeSpans } of message.resourceSpans ?? []) {
-    const service = resource.attributes.find(({ key }) => key === 'service.name')?.value.stringValue ?? '';
-    for (const scope of scopeSpans) {
-      for (const { name, traceId, spanId, parentSpanId = '' } of scope.spans) {
-        spans.push({ service, name, traceId, spanId, parentSpanId });
-      }
+    const service = String(attributesOf(resource.attributes)['service.name'] ?? '');
+    for (const { name, traceId, spanId, parentSpanId = '', ...span } of scopeSpans.flatMap((scope) => scope.spans)) {
+      const events = (span.events ?? []).map((event) => ({
+        name: event.name,
+        attributes: attributesOf(event.attributes),
+      }));
+      spans.push({ service, name, traceId, spanId, parentSpanId, attributes: attributesOf(span.attributes), events });
     }
   }
+}
+
+function attributesOf(pairs: readonly KeyValue[] = []): Attributes {
+  return Object.fromEntries(
+    pairs.map(({ key, value: { stringValue, boolValue, doubleValue, intValue } }) => [
+      key,
+      stringValue ?? boolValue ?? doubleValue ?? Number(intValue),
+    ]),
+  );
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
