@@ -34,7 +34,7 @@ const gpu = { ...nowhere, medium: 'GPU' };
 const tokens = Array.from({ length: 12 }, (_, i) => i + 1);
 
 describe('engine event batches', () => {
-  for (const form of ['array of integers', 'array of bytes', 'map of integers', 'map of bytes'])
+  for (const form of ['array of integers', 'array of bytes', 'map of integers', 'map of bytes', 'maps in an array'])
     describe(`vLLM, ${form}`, () => {
       // Low 64 bits of SHA-256 of "block 0", "block 1", "block 2".
       const ids = [0x37077017bbe0e947n, 0xb278992a3967c67fn, 0x7c8b78de5eed6ea5n];

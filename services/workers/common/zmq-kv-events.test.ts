@@ -101,7 +101,7 @@ describe('KV events of an engine over ZeroMQ', () => {
     return wanted.reduce((sum, { value }) => sum + value, 0);
   }
 
-  for (const form of ['array of integers', 'array of bytes', 'map of integers', 'map of bytes'])
+  for (const form of ['array of integers', 'array of bytes', 'map of integers', 'map of bytes', 'maps in an array'])
     it(`turns what vLLM publishes into changes: ${form}`, async () => {
       const publisher = await open();
       for (const name of ['stored', 'hybrid', 'removed', 'cleared'])
