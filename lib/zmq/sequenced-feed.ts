@@ -162,7 +162,11 @@ export class SequencedFeed {
   /** Takes what the publisher remembers after the newest message, as often as that brings more. */
   async #replay(signal: AbortSignal): Promise<void> {
     const { replay, tally } = this.#o;
-    if (replay === undefined || this.#skips-- > 0) return;
+    if (replay === undefined) return;
+    if (this.#skips > 0) {
+      this.#skips--;
+      return;
+    }
     for (let tries = 0; tries < maxReplays && !signal.aborted; tries++) {
       const before = this.#last;
       let complete = false;
