@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -185,9 +186,12 @@ describe('subscription to a publisher', () => {
   });
 
   it('opens the endpoint where the publisher connects', async () => {
-    const probe = await open();
-    const { endpoint } = probe;
+    const probe = createServer().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const address = probe.address();
+    const endpoint = `tcp://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
     probe.close();
+    await once(probe, 'close');
     const { told } = follow({ endpoint, bind: true });
     const publisher = new Publisher({ linger: 0 });
     publisher.connect(endpoint);

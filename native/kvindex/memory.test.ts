@@ -73,6 +73,25 @@ describe('Memory of the native index', () => {
     expect(index.stats.bytes).to.be.below(full.bytes / 3);
   });
 
+  it('is given back when slots that shared blocks go in any order', () => {
+    const index = createKvIndex({ maxBlocks: 1e6 });
+    const sizes: number[] = [];
+    for (let round = 0; round < 10; round++) {
+      const slots = Array.from({ length: 40 }, () => index.addSlot());
+      for (let i = 0; i < 2000; i++) {
+        const prompt = random.pick(prompts.slice(0, 20));
+        index.store(random.pick(slots), 0, undefined, prompt.subarray(0, 8 * (1 + random.below(30))));
+        const at = 8 * random.below(30);
+        if (i % 3 === 0) index.remove(random.pick(slots), 0, prompt.subarray(at, at + 8 * random.below(10)));
+      }
+      for (const slot of random.shuffle(slots)) index.removeSlot(slot);
+      while (index.reclaim(50));
+      expect(index.stats).to.include({ blocks: 0, entries: 0 });
+      sizes.push(index.stats.bytes);
+    }
+    expect(sizes.at(-1)).to.be.at.most(1.1 * (sizes[2] ?? 0));
+  });
+
   it('does not grow over loads and drops', async () => {
     const index = createKvIndex({ maxBlocks: 1e6 });
     const resident = await residentAfter(12, () => {

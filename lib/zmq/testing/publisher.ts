@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Publisher, Router } from 'zeromq';
 
 /**
@@ -24,8 +25,13 @@ export class TestPublisher {
     o: { topic?: string; like?: Pick<TestPublisher, 'endpoint' | 'replayEndpoint'> | undefined } = {},
   ): Promise<TestPublisher> {
     const publisher = new TestPublisher(o.topic ?? '');
-    await publisher.#pub.bind(o.like?.endpoint ?? 'tcp://127.0.0.1:*');
-    await publisher.#router.bind(o.like?.replayEndpoint ?? 'tcp://127.0.0.1:*');
+    try {
+      await bind(publisher.#pub, o.like?.endpoint);
+      await bind(publisher.#router, o.like?.replayEndpoint);
+    } catch (error) {
+      publisher.close();
+      throw error;
+    }
     publisher.#endpoint = publisher.#pub.lastEndpoint ?? '';
     publisher.#replayEndpoint = publisher.#router.lastEndpoint ?? '';
     void publisher.#serveReplays();
@@ -71,6 +77,18 @@ export class TestPublisher {
       const before = this.#topic === '' ? [identity, ''] : [identity, '', this.#topic];
       for (const [sequence, payload] of wanted) await this.#router.send([...before, numberBytes(sequence), payload]);
       await this.#router.send([...before, Buffer.alloc(8, 0xff), '']);
+    }
+  }
+}
+
+/** A port that was closed just now is free a little later. */
+async function bind(socket: Publisher | Router, endpoint = 'tcp://127.0.0.1:*'): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await socket.bind(endpoint);
+    } catch (error) {
+      if (tries === 50) throw error;
+      await sleep(20);
     }
   }
 }
