@@ -12,6 +12,7 @@ import { IndexOverlap } from './index-overlap.ts';
 import { type KvFollowing, startKvFollowing } from './kv-events/following.ts';
 import { kvEventSettings } from './kv-events/settings.ts';
 import type { KvOverlap } from './kv-overlap.ts';
+import { PushedCaches } from './pushed-caches.ts';
 import type { Workers } from './workers.ts';
 
 const group = 'KV events';
@@ -46,6 +47,8 @@ export interface KvBlocks {
   readonly index: KvIndex;
   readonly following: KvFollowing;
   readonly overlap: KvOverlap;
+  /** Caches whose events callers push. */
+  readonly pushed: PushedCaches;
   /** A worker came, went or changed. */
   workerChanged(instanceId: bigint): void;
   /** A worker is gone; its ranks' numbers may stand for others after this. */
@@ -86,10 +89,12 @@ export function createKvBlocks(
     onRouted: (slot, { hashes, blockSize, salted }, matchedBlocks) =>
       following.onRouted(slot, hashes, matchedBlocks, { salted, ...(blockSize > 0 ? { blockSize } : {}) }),
   });
+  const pushed = new PushedCaches(index, following.slots);
   return {
     index,
     following,
     overlap,
+    pushed,
     workerChanged(instanceId) {
       const instance = workers().get(instanceId);
       // A worker without an address tells nothing over a stream.
@@ -98,6 +103,7 @@ export function createKvBlocks(
     },
     workerGone(instanceId, slots) {
       following.unfollow(instanceId);
+      pushed.closeWorker(instanceId);
       for (const slot of slots) {
         approximate.removeSlot(slot);
         predicted?.removeSlot(slot);

@@ -9,9 +9,12 @@ import { serverSecurity } from '#lib/service/security.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
 import { createContext } from './create-context.ts';
+import { apply } from './handlers/apply.ts';
+import { dump } from './handlers/dump.ts';
 import { explain } from './handlers/explain.ts';
 import { getLoads } from './handlers/get-loads.ts';
 import { listWorkers } from './handlers/list-workers.ts';
+import { match } from './handlers/match.ts';
 import { removeWorker } from './handlers/remove-worker.ts';
 import { route } from './handlers/route.ts';
 import { session } from './handlers/session.ts';
@@ -41,8 +44,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
     services: [Contract, KvIndexService],
     routes: (router) => {
       router.service(Contract, createImplementation(context));
-      // Without handlers every RPC answers UNIMPLEMENTED.
-      router.service(KvIndexService, {});
+      router.service(KvIndexService, { ...match(context), ...apply(context), ...dump(context) });
     },
     telemetry,
     ...(config.rest ? { http: routerRest(context, config, noEvents) } : {}),

@@ -90,6 +90,12 @@ export class KvSlots {
     return this.#sources[slot];
   }
 
+  /** Everything that slots stand for, of one model or (empty) of all. */
+  *published(model: string): Generator<{ readonly source: KvSource; readonly slot: number }> {
+    for (const [slot, source] of this.#sources.entries())
+      if (source !== undefined && (model === '' || source.model === model)) yield { source, slot };
+  }
+
   /** The slots of ranks, by index. For the same array it is computed again only after a change. */
   slotsOf(ranks: readonly SourceKey[]): Int32Array {
     const known = this.#cached.get(ranks);

@@ -4,6 +4,7 @@ import type { RouterConfig } from '../config.ts';
 import type { RouterContext } from '../context.ts';
 import { type CatalogEvents, catalogRoutes } from './catalog.ts';
 import { createRest } from './http.ts';
+import { indexRoutes } from './index-routes.ts';
 import { selectionRoutes } from './selection.ts';
 import { WorkerCatalog } from './workers.ts';
 
@@ -13,7 +14,7 @@ export function routerRest(context: RouterContext, config: RouterConfig, events:
   const catalog = new WorkerCatalog(maxAddedWorkers);
   const isRight = internalToken === undefined ? () => true : tokenCheck(internalToken);
   return createRest({
-    routes: [...selectionRoutes(context, catalog), ...catalogRoutes(context, catalog, events)],
+    routes: [...selectionRoutes(context, catalog), ...catalogRoutes(context, catalog, events), ...indexRoutes(context)],
     maxBodyBytes: restBodyLimitMib * 1024 * 1024,
     authorized: isRight,
   });

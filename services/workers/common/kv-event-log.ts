@@ -65,6 +65,8 @@ export class KvEventLog {
     const from = Number(request.fromSequenceNumber);
     for (const ring of this.#ranks(request)) cursors.set(ring, from > 0 && ring.has(from) ? from : 0);
     for (const [ring, cursor] of cursors) if (cursor === 0) cursors.set(ring, yield* this.#snapshot(ring, o.signal));
+    // A subscriber that is up to date learns at once that it is.
+    yield* signsOfLife(cursors);
     while (!o.signal.aborted) {
       let sent = false;
       for (const [ring, cursor] of cursors) {
@@ -80,7 +82,7 @@ export class KvEventLog {
       // Nothing was awaited since the rings were read, so no event can have come between.
       const happened = await this.#pulse.wait(o.signal, o.heartbeatMs);
       if (happened || o.signal.aborted) continue;
-      for (const ring of cursors.keys()) yield message({ batch: nothing, newest: ring.newest });
+      yield* signsOfLife(cursors);
     }
   }
 
@@ -149,6 +151,12 @@ export class KvEventLog {
 }
 
 const nothing = new Uint8Array();
+
+/** For every rank of which all has been sent: a message without events that says so. */
+function* signsOfLife(cursors: Cursors): Generator<KvEventFrame> {
+  for (const [ring, cursor] of cursors)
+    if (cursor === ring.newest + 1) yield message({ batch: nothing, newest: ring.newest });
+}
 
 function message(o: {
   readonly batch: Uint8Array;

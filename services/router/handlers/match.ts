@@ -1,0 +1,49 @@
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { hashCount, packHashes } from '#core/tokens/packed-hashes.ts';
+import {
+  type KvIndexService,
+  MatchedWorkerSchema,
+  type MatchRequest,
+  type MatchResponse,
+  MatchResponseSchema,
+} from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { hashBlocks } from '#native/tokens/index.ts';
+import type { RouterContext } from '../context.ts';
+
+export function match(context: RouterContext): Partial<ServiceImpl<typeof KvIndexService>> {
+  return { match: (request) => matchBlocks(context, request) };
+}
+
+/** Who has how much of a prompt, by what the events of workers say. */
+export function matchBlocks({ blocks, workers }: RouterContext, request: MatchRequest): MatchResponse {
+  const { model } = request;
+  const { index, following, pushed } = blocks;
+  const kvBlockSize = workers.model(model)?.card.limits?.kvBlockSize ?? pushed.blockSizeOf(model);
+  if (kvBlockSize === undefined)
+    throw new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
+  const hashes = hashesOf(request, kvBlockSize);
+  const { overlaps } = following.slots;
+  index.match(hashes, overlaps);
+  const matched = [];
+  for (const { source, slot } of following.slots.published(model)) {
+    const found = {
+      deviceBlocks: overlaps.device[slot] ?? 0,
+      hostBlocks: overlaps.host[slot] ?? 0,
+      diskBlocks: overlaps.disk[slot] ?? 0,
+      externalBlocks: overlaps.external[slot] ?? 0,
+    };
+    if (found.deviceBlocks + found.hostBlocks + found.diskBlocks + found.externalBlocks === 0) continue;
+    const { instanceId, dataParallelRank } = source;
+    matched.push(create(MatchedWorkerSchema, { instanceId, dataParallelRank, ...found }));
+  }
+  return create(MatchResponseSchema, { workers: matched, promptBlocks: hashCount(hashes), kvBlockSize });
+}
+
+function hashesOf({ sequenceHashes, tokenIds, adapter, cacheSalt }: MatchRequest, blockSize: number): Uint8Array {
+  if (sequenceHashes.length % 8 !== 0) throw StatorError.invalid('sequence_hashes', 'Expected 8 bytes for each hash.');
+  if (sequenceHashes.length > 0 || tokenIds.length === 0) return sequenceHashes;
+  if (blockSize < 1) throw StatorError.invalid('token_ids', 'The model has no block size to hash tokens by.');
+  return packHashes(hashBlocks(Uint32Array.from(tokenIds), blockSize, { adapter, cacheSalt }).sequenceHashes);
+}
