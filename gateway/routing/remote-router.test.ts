@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { expect } from 'chai';
 import {
+  ExplainResponseSchema,
   RouteDecisionSchema,
   RouteRequestSchema,
   RouterService,
@@ -58,7 +59,11 @@ class TestRouter {
         }
       }
     };
-    const service = { session } as unknown as ServiceImpl<typeof RouterService>;
+    const explain: ServiceImpl<typeof RouterService>['explain'] = ({ route }) => {
+      if (route?.model === 'none') throw new StatorError('model_not_found', 'no such model');
+      return { decision: { instanceId: 7n }, costs: [{ instanceId: 7n, cost: 2, terms: { decode_blocks: 2 } }] };
+    };
+    const service = { session, explain } as unknown as ServiceImpl<typeof RouterService>;
     return createLocalClient(RouterService, service);
   }
 }
@@ -142,6 +147,7 @@ describe('RouterSwitch', () => {
   function localRouter(): RouterClient {
     return {
       route: async () => create(RouteDecisionSchema, { instanceId: 99n }),
+      explain: async () => create(ExplainResponseSchema, { decision: { instanceId: 99n } }),
       prefillDone: () => {},
       outputBlock: () => {},
       finish: () => {},
@@ -174,6 +180,30 @@ describe('RouterSwitch', () => {
     router.breakSessions();
     expect((await pending).instanceId).to.equal(99n);
     expect(fallbacks).to.equal(2);
+    routers.close();
+  });
+
+  it('explains by the router, and by itself while none answers', async () => {
+    const router = new TestRouter();
+    const routers = new RouterSwitch(
+      () => open(router, 60_000),
+      localRouter(),
+      () => {},
+    );
+    expect((await routers.explain(request, never)).decision?.instanceId).to.equal(99n);
+    routers.up(instance);
+    await until(() => routers.connected);
+    const { decision, costs } = await routers.explain(request, never);
+    expect(decision?.instanceId).to.equal(7n);
+    expect(costs[0]?.terms).to.deep.equal({ decode_blocks: 2 });
+    const unknown = create(RouteRequestSchema, { requestId: 'r2', model: 'none' });
+    expect(await routers.explain(unknown, never).catch((thrown: unknown) => thrown)).to.include({
+      code: 'model_not_found',
+    });
+    expect(router.cases()).to.deep.equal(['hello']);
+    router.breakSessions();
+    await until(() => !routers.connected);
+    expect((await routers.explain(request, never)).decision?.instanceId).to.equal(99n);
     routers.close();
   });
 

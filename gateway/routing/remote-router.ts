@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import {
+  type ExplainResponse,
   type RouteDecision,
   type Routed,
   type RouteRequest,
@@ -30,7 +31,7 @@ export interface Reserved {
 
 export interface RemoteRouterOptions {
   readonly gatewayId: string;
-  readonly client: Pick<Client<typeof RouterService>, 'session'>;
+  readonly client: Pick<Client<typeof RouterService>, 'session' | 'explain'>;
   /** Closes the connection under `client`. */
   onClose(): void;
   /** Most messages on their way to the router. */
@@ -100,6 +101,16 @@ export class RemoteRouter implements RouterClient {
       if (!this.#connected || !this.#send({ case: 'route', value: request }))
         this.#waiting.get(requestId)?.reject(routerGone());
     });
+  }
+
+  async explain(request: RouteRequest, signal: AbortSignal): Promise<ExplainResponse> {
+    if (!this.#connected) throw routerGone();
+    try {
+      return await this.#options.client.explain({ route: request }, { signal });
+    } catch (thrown) {
+      // The session says first that the router is gone; what the call says then is of no use to anyone.
+      throw this.#connected || signal.aborted ? StatorError.from(thrown) : routerGone();
+    }
   }
 
   /** Whether a reservation was made here. */

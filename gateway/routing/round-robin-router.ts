@@ -1,11 +1,14 @@
 import { create } from '@bufbuild/protobuf';
-import { InstanceState } from '#gen/stator/discovery/v1/discovery_pb.ts';
-import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import { exclusionOf } from '#core/routing/constraints.ts';
 import {
+  type ExplainResponse,
+  ExplainResponseSchema,
   type RouteDecision,
   RouteDecisionSchema,
   type RouteRequest,
   RouterMode,
+  type WorkerCost,
+  WorkerCostSchema,
 } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelCatalog, ModelWorker } from '../models/catalog.ts';
@@ -23,21 +26,22 @@ export class RoundRobinRouter implements RouterClient {
   }
 
   async route(request: RouteRequest): Promise<RouteDecision> {
-    const found = this.#catalog.find(request.model);
-    const candidates = [...(found?.entry.workers.values() ?? [])].filter((worker) => this.#serves(worker, request));
-    if (candidates.length === 0) {
+    const chosen = this.#inTurn(request);
+    if (chosen === undefined) {
       throw new StatorError('worker_unavailable', `No worker can serve the model \`${request.model}\` now.`, {
         retryAfterMs: 1000,
       });
     }
-    const turn = this.#next.get(request.model) ?? 0;
-    this.#next.set(request.model, turn + 1);
-    const chosen = candidates[turn % candidates.length] ?? candidates[0];
-    return create(RouteDecisionSchema, {
-      instanceId: chosen?.instance.instanceId ?? 0n,
-      dataParallelRank: request.constraints?.dataParallelRank ?? 0,
-      mode: RouterMode.ROUND_ROBIN,
-    });
+    this.#next.set(request.model, this.#turn(request) + 1);
+    return this.#decision(request, chosen, request.explain ? this.#costs(request) : []);
+  }
+
+  /** Whose turn it is. There are no costs to tell: only why some workers cannot serve the request. */
+  async explain(request: RouteRequest): Promise<ExplainResponse> {
+    const chosen = this.#inTurn(request);
+    const costs = this.#costs(request);
+    const decision = chosen === undefined ? {} : { decision: this.#decision(request, chosen, []) };
+    return create(ExplainResponseSchema, { costs, ...decision });
   }
 
   prefillDone(): void {}
@@ -48,18 +52,55 @@ export class RoundRobinRouter implements RouterClient {
 
   close(): void {}
 
-  #serves(worker: ModelWorker, request: RouteRequest): boolean {
-    const { instance, card } = worker;
-    const { constraints } = request;
-    const takesWork = instance.state === InstanceState.READY || instance.state === InstanceState.UNSPECIFIED;
-    const serves = card.role === WorkerRole.AGGREGATED || card.role === WorkerRole.UNSPECIFIED;
-    if (!takesWork || !serves || !this.#isAlive(instance.instanceId)) return false;
-    if (request.adapter !== '' && !card.adapters.some((adapter) => adapter.name === request.adapter)) return false;
-    if (constraints === undefined) return true;
-    if (constraints.instanceId !== undefined && constraints.instanceId !== instance.instanceId) return false;
-    if (constraints.excludedInstanceIds.includes(instance.instanceId)) return false;
-    const allowed = constraints.allowedInstanceIds;
-    if (allowed.length > 0 && !allowed.includes(instance.instanceId)) return false;
-    return constraints.requiredTaints.every((taint) => card.taints.includes(taint));
+  #workers(request: RouteRequest): ModelWorker[] {
+    return [...(this.#catalog.find(request.model)?.entry.workers.values() ?? [])];
   }
+
+  #turn(request: RouteRequest): number {
+    return this.#next.get(request.model) ?? 0;
+  }
+
+  #inTurn(request: RouteRequest): ModelWorker | undefined {
+    const candidates = this.#workers(request).filter((worker) => this.#excludedBecause(worker, request) === '');
+    return candidates[this.#turn(request) % candidates.length];
+  }
+
+  #decision(request: RouteRequest, { instance }: ModelWorker, costs: WorkerCost[]): RouteDecision {
+    const dataParallelRank = rankOf(request);
+    return create(RouteDecisionSchema, {
+      instanceId: instance.instanceId,
+      dataParallelRank,
+      mode: RouterMode.ROUND_ROBIN,
+      costs,
+    });
+  }
+
+  #costs(request: RouteRequest): WorkerCost[] {
+    return this.#workers(request).map((worker) =>
+      create(WorkerCostSchema, {
+        instanceId: worker.instance.instanceId,
+        dataParallelRank: rankOf(request),
+        prefillTokens: request.promptTokens,
+        excludedBecause: this.#excludedBecause(worker, request),
+      }),
+    );
+  }
+
+  /** Empty: it can serve the request. */
+  #excludedBecause(worker: ModelWorker, request: RouteRequest): string {
+    const { instance, card } = worker;
+    const { instanceId, state } = instance;
+    const adapter = request.adapter;
+    const lacksAdapter = adapter !== '' && !card.adapters.some(({ name }) => name === adapter);
+    // The rank is not checked here: the worker refuses one that it lacks.
+    const known = { instanceId, state, role: card.role, taints: card.taints, dataParallelRank: rankOf(request) };
+    const health = { lacksAdapter, inhibited: false, busyBecause: null };
+    const exclusion = exclusionOf({ ...known, ...health }, request.constraints);
+    if (exclusion !== null) return exclusion.reason;
+    return this.#isAlive(instanceId) ? '' : 'the gateway has no session with it';
+  }
+}
+
+function rankOf(request: RouteRequest): number {
+  return request.constraints?.dataParallelRank ?? 0;
 }

@@ -1,5 +1,5 @@
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
-import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import type { ExplainResponse, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import type { DownReason } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Orphans } from './orphans.ts';
@@ -68,6 +68,20 @@ export class RouterSwitch implements RouterClient {
     // The next router to connect must know of it: it is load like any other.
     this.#entrust([{ route: request, decision, prefillDone: false, outputTokens: 0 }]);
     return decision;
+  }
+
+  async explain(request: RouteRequest, signal: AbortSignal): Promise<ExplainResponse> {
+    this.#dropLost();
+    for (const router of this.#routers.values()) {
+      if (!router.connected) continue;
+      try {
+        return await router.explain(request, signal);
+      } catch (thrown) {
+        const error = StatorError.from(thrown);
+        if (signal.aborted || error.code !== 'not_ready') throw error;
+      }
+    }
+    return this.#fallback.explain(request, signal);
   }
 
   prefillDone(requestId: string): void {

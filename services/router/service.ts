@@ -61,7 +61,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
   );
   await Promise.race([context.workers.synced, aborted(parts.shutdown)]);
   context.peers?.start();
-  const client = createLocalRouter(context.reservations, 'local');
+  const client = createLocalRouter(context.reservations, context.placer, 'local');
   let stopped: Promise<void> | undefined;
   const shutDown = async (): Promise<void> => {
     server.setServing(false);
