@@ -94,7 +94,7 @@ describe('accounts of the router', function () {
     const load = new RandomLoad({ random, open, callers, workers, churn: () => fleet.churn(), churnEvery: 500 });
     await load.run(requests);
     await load.drain();
-    await everythingIsZero('stator_router_(?!workers|sessions|session_bindings|kv_)');
+    await everythingIsZero('stator_router_(?!workers|added_workers|sessions|session_bindings|kv_)');
     load.close();
     await fleet.stop();
     // An empty index still has a table.
