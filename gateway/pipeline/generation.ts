@@ -1,8 +1,6 @@
-import { create } from '@bufbuild/protobuf';
 import { decideMigration } from '#core/migration/migration.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { SlotFinished, SlotPrefilled } from '#gen/stator/engine/v1/session_pb.ts';
-import { RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
 import { errorClasses, isErrorCode } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
@@ -11,6 +9,7 @@ import type { PipelineParts } from './parts.ts';
 import { Placement } from './placement.ts';
 import { buildGenerateRequest, type PreparedPrompt } from './prepare.ts';
 import type { GenerationRequest } from './request.ts';
+import { buildRouteRequest } from './route-request.ts';
 
 /** Milliseconds that a request waits for a session that is being opened. */
 const sessionPatienceMs = 1000;
@@ -166,29 +165,14 @@ export class Generation implements AttemptOwner {
 
   async #route(routeId: string, sequences: number): Promise<Placement> {
     const { request, prompt } = this;
-    const { routing } = request;
-    const message = create(RouteRequestSchema, {
-      requestId: routeId,
-      model: request.model.entry.name,
-      promptTokens: prompt.tokenIds.length,
-      sequenceHashes: prompt.sequenceHashes,
-      kvBlockSize: prompt.kvBlockSize,
-      constraints: {
-        ...(routing.instanceId === null ? {} : { instanceId: routing.instanceId }),
-        ...(routing.dataParallelRank === null ? {} : { dataParallelRank: routing.dataParallelRank }),
-        excludedInstanceIds: [...this.#excluded],
-        requiredTaints: [...routing.requiredTaints],
-        preferredTaints: { ...routing.preferredTaints },
-      },
-      priority: request.priority,
-      strictPriority: routing.strictPriority,
-      ...(routing.expectedOutputTokens === null ? {} : { expectedOutputTokens: routing.expectedOutputTokens }),
-      sessionId: routing.sessionId,
-      adapter: request.model.adapter,
-      queueTimeoutMs: this.#parts.routeTimeoutMs,
+    const excluded = this.#excluded;
+    const queueTimeoutMs = this.#parts.routeTimeoutMs;
+    const message = buildRouteRequest(request, prompt, {
+      routeId,
       sequences,
-      traceparent: request.traceparent,
-      tracestate: request.tracestate,
+      excluded,
+      queueTimeoutMs,
+      explain: false,
     });
     const { router, sessions, routeTimeoutMs } = this.#parts;
     // The router keeps the time by itself; this is for one that does not answer at all.

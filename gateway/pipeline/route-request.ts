@@ -1,0 +1,45 @@
+import { create } from '@bufbuild/protobuf';
+import { type RouteRequest, RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
+import type { PreparedPrompt } from './prepare.ts';
+import type { GenerationRequest } from './request.ts';
+
+/** What one attempt to place a prompt adds to it. */
+export interface RouteOptions {
+  /** Name of the reservation. */
+  readonly routeId: string;
+  readonly sequences: number;
+  /** Workers that failed the request already. */
+  readonly excluded: Iterable<bigint>;
+  readonly queueTimeoutMs: number;
+  /** Whether every worker's cost comes back. */
+  readonly explain: boolean;
+}
+
+/** What the router is asked for a prepared prompt. */
+export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPrompt, o: RouteOptions): RouteRequest {
+  const { routing } = request;
+  return create(RouteRequestSchema, {
+    requestId: o.routeId,
+    model: request.model.entry.name,
+    promptTokens: prompt.tokenIds.length,
+    sequenceHashes: prompt.sequenceHashes,
+    kvBlockSize: prompt.kvBlockSize,
+    constraints: {
+      ...(routing.instanceId === null ? {} : { instanceId: routing.instanceId }),
+      ...(routing.dataParallelRank === null ? {} : { dataParallelRank: routing.dataParallelRank }),
+      excludedInstanceIds: [...o.excluded],
+      requiredTaints: [...routing.requiredTaints],
+      preferredTaints: { ...routing.preferredTaints },
+    },
+    priority: request.priority,
+    strictPriority: routing.strictPriority,
+    ...(routing.expectedOutputTokens === null ? {} : { expectedOutputTokens: routing.expectedOutputTokens }),
+    sessionId: routing.sessionId,
+    adapter: request.model.adapter,
+    queueTimeoutMs: o.queueTimeoutMs,
+    sequences: o.sequences,
+    explain: o.explain,
+    traceparent: request.traceparent,
+    tracestate: request.tracestate,
+  });
+}
