@@ -11,6 +11,7 @@ import { Admission } from './admission.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
 import { policySettings } from './cost-config.ts';
+import { measureAtScrape } from './gauges.ts';
 import { createKvBlocks, type KvBlocks } from './kv-blocks.ts';
 import { type LoadPoll, noLoadPoll, startLoadPoll } from './load-poll.ts';
 import { routerMetrics } from './metrics.ts';
@@ -41,6 +42,7 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
     metrics,
     log: telemetry.log,
     inhibitMs: config.inhibitMs,
+    maxAddedWorkers: config.maxAddedWorkers,
     nowMs,
     startPoll: (instance, listener) => pollOf(config, parts, instance, listener),
     onGone: (worker, slots) => {
@@ -68,14 +70,13 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
   });
   const admission = createAdmission(config, placer, workers, nowMs);
   const sessions = new Sessions(affinityOptions(config, instanceId), workers, nowMs);
-  const { maxReservations, reservationTtlSeconds, maxQueuedRequests } = config;
+  const { maxReservations, reservationTtlSeconds } = config;
   const { tracer } = telemetry;
   const booked = { placer, admission, active, sessions, workers, overlap, metrics };
   const reservations: Reservations = new Reservations({ ...booked, maxReservations, tracer, nowMs });
   const peers: PeerSync | null = config.replicaSync ? createPeers(config, parts, reservations, sessions) : null;
   if (peers !== null) reservations.observe(peers);
-  metrics.reservationLimit.set(maxReservations);
-  metrics.queueLimit.set(maxQueuedRequests);
+  measureAtScrape(telemetry.metrics, { ...booked, index: blocks.index, limits: config, nowMs });
   return {
     instanceId,
     workers,

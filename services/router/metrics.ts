@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 export type RouterMetrics = ReturnType<typeof routerMetrics>;
 
+/** What the router counts as it happens; levels are in gauges.ts. */
 export function routerMetrics(registry: Registry) {
   const registers = [registry];
   return {
@@ -15,24 +16,6 @@ export function routerMetrics(registry: Registry) {
       name: 'stator_router_decision_seconds',
       help: 'Time that a decision took.',
       buckets: [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2],
-      registers,
-    }),
-    activeRequests: new Gauge({
-      name: 'stator_router_active_requests',
-      help: 'Requests placed and not finished, by worker and data parallel rank.',
-      labelNames: ['worker', 'data_parallel_rank'],
-      registers,
-    }),
-    activePrefillTokens: new Gauge({
-      name: 'stator_router_active_prefill_tokens',
-      help: 'Prompt tokens placed and not computed, by worker and data parallel rank.',
-      labelNames: ['worker', 'data_parallel_rank'],
-      registers,
-    }),
-    activeBlocks: new Gauge({
-      name: 'stator_router_active_blocks',
-      help: 'KV blocks that placed requests hold, by worker and data parallel rank.',
-      labelNames: ['worker', 'data_parallel_rank'],
       registers,
     }),
     kvHitRate: new Histogram({
@@ -56,29 +39,11 @@ export function routerMetrics(registry: Registry) {
       help: 'Cached blocks that were forgone by that.',
       registers,
     }),
-    queuedRequests: new Gauge({ name: 'stator_router_queued_requests', help: 'Requests that wait.', registers }),
-    queuedPromptTokens: new Gauge({
-      name: 'stator_router_queued_prompt_tokens',
-      help: 'Prompt tokens of the requests that wait.',
-      registers,
-    }),
-    queueLimit: new Gauge({ name: 'stator_router_queue_limit', help: 'Most requests that may wait.', registers }),
     queueSeconds: new Histogram({
       name: 'stator_router_queue_seconds',
       help: 'Time that requests waited which were then placed, by policy class.',
       labelNames: ['class'],
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60],
-      registers,
-    }),
-    sessionBindings: new Gauge({
-      name: 'stator_router_session_bindings',
-      help: 'Sessions that are bound to a worker.',
-      registers,
-    }),
-    reservations: new Gauge({ name: 'stator_router_reservations', help: 'Reservations in force.', registers }),
-    reservationLimit: new Gauge({
-      name: 'stator_router_reservation_limit',
-      help: 'Most reservations at once.',
       registers,
     }),
     expired: new Counter({

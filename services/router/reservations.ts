@@ -73,8 +73,6 @@ export class Reservations {
       span.refused(thrown);
       metrics.requests.inc({ mode: modeLabel(request.mode), outcome: StatorError.from(thrown).code });
       throw thrown;
-    } finally {
-      this.#countQueue();
     }
   }
 
@@ -86,7 +84,6 @@ export class Reservations {
     }
     this.#observer?.prefillDone(owner, requestId);
     const held = this.#held.get(owner, requestId);
-    if (held !== undefined) this.#count(held.instanceId, held.dataParallelRank);
     admission.wake(held?.instanceId);
   }
 
@@ -98,10 +95,7 @@ export class Reservations {
   /** Idempotent. A request that waits gives up its place; one that neither waits nor runs is only counted. */
   finish(owner: string, requestId: string, workerFailed: boolean): void {
     const { active, metrics, workers, admission, sessions, nowMs } = this.#options;
-    if (admission.cancel(owner, requestId)) {
-      this.#countQueue();
-      return;
-    }
+    if (admission.cancel(owner, requestId)) return;
     if (active.finish(owner, requestId, nowMs()) === null) {
       metrics.unknown.inc({ message: 'finish' });
       return;
@@ -114,7 +108,6 @@ export class Reservations {
         workers.inhibit(held.instanceId);
         sessions.drop(held.request, held);
       }
-      this.#count(held.instanceId, held.dataParallelRank);
     }
     admission.wake(held?.instanceId);
   }
@@ -149,7 +142,6 @@ export class Reservations {
     if (active.has(owner, requestId)) return true;
     const sequence = { ...placer.restored(route, instanceId, dataParallelRank), cachedTokens: overlapTokens };
     this.#book(owner, requestId, sequence, announced);
-    this.#count(instanceId, dataParallelRank);
     return true;
   }
 
@@ -158,9 +150,7 @@ export class Reservations {
     const { active, admission, nowMs } = this.#options;
     const ended = active.finish(owner, requestId, nowMs());
     this.#held.take(owner, requestId)?.use?.end(nowMs());
-    if (ended === null) return;
-    this.#countSlot(ended.request.slot);
-    admission.wake();
+    if (ended !== null) admission.wake();
   }
 
   /** Progress of a replica's reservation. */
@@ -168,8 +158,6 @@ export class Reservations {
     const { active, nowMs } = this.#options;
     if (outputTokens === null) active.prefillDone(owner, requestId, nowMs());
     else active.output(owner, requestId, outputTokens, nowMs());
-    const slot = active.get(owner, requestId)?.request.slot;
-    if (slot !== undefined) this.#countSlot(slot);
   }
 
   /** Frees everything of an owner whose stream ended. */
@@ -182,7 +170,6 @@ export class Reservations {
     this.#gateways.delete(owner);
     this.#observer?.ownerEnded(owner);
     if (freed > 0) metrics.freed.inc({ because: 'gateway' }, freed);
-    this.#countAll();
     admission.wake();
   }
 
@@ -198,7 +185,6 @@ export class Reservations {
     }
     sessions.dropWorker(instanceId);
     if (freed > 0) metrics.freed.inc({ because: 'worker' }, freed);
-    this.#countAll();
     admission.wake();
   }
 
@@ -253,7 +239,6 @@ export class Reservations {
     this.#observer?.placed(owner, this.#gateways.get(owner) ?? '', request.requestId);
     const binding = sessions.binding(request);
     if (binding !== undefined) this.#observer?.sessionBound(binding);
-    this.#count(instanceId, dataParallelRank);
   }
 
   #book(
@@ -283,37 +268,5 @@ export class Reservations {
         retryAfterMs: 1000,
         facts: { limit: maxReservations, actual: active.size },
       });
-  }
-
-  #count(instanceId: bigint, dataParallelRank: number): void {
-    const { active, metrics, workers, nowMs } = this.#options;
-    const slot = workers.slots.slotOf(instanceId, dataParallelRank);
-    const load = active.load(slot, nowMs());
-    const labels = { worker: instanceId.toString(16), data_parallel_rank: dataParallelRank };
-    metrics.activeRequests.set(labels, load.activeRequests);
-    metrics.activePrefillTokens.set(labels, load.activePrefillTokens);
-    metrics.activeBlocks.set(labels, load.activeBlocks);
-    metrics.reservations.set(active.size);
-  }
-
-  #countSlot(slot: number): void {
-    const rank = this.#options.workers.slots.rank(slot);
-    if (rank !== undefined) this.#count(rank.instanceId, rank.dataParallelRank);
-  }
-
-  #countAll(): void {
-    const { active, metrics, workers } = this.#options;
-    metrics.activeRequests.reset();
-    metrics.activePrefillTokens.reset();
-    metrics.activeBlocks.reset();
-    metrics.reservations.set(active.size);
-    for (const instance of workers.instances())
-      for (const rank of workers.rankNumbersOf(instance)) this.#count(instance.instanceId, rank);
-  }
-
-  #countQueue(): void {
-    const { admission, metrics } = this.#options;
-    metrics.queuedRequests.set(admission.size);
-    metrics.queuedPromptTokens.set(admission.promptTokens);
   }
 }

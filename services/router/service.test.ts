@@ -1,107 +1,20 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect } from 'chai';
-import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
-import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
-import { ModelCardSchema } from '#gen/stator/model/v1/model_pb.ts';
+import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import {
-  RouterService as Contract,
-  type RouteRequest,
-  RouteRequestSchema,
   RouterMode,
   RoutingConstraintsSchema,
   SessionRequestSchema,
   type UpdateReservationRequestSchema,
 } from '#gen/stator/router/v1/router_pb.ts';
-import { defaultSettings } from '#lib/config/settings.ts';
-import { openDiscovery } from '#lib/discovery/open.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { createRpcClient } from '#lib/rpc/client.ts';
-import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
-import { quietTelemetry } from '#lib/telemetry/quiet.ts';
-import { type RouterConfig, routerSettings } from './config.ts';
-import { startRouter } from './service.ts';
-
-/** A port that answers as a worker does when it is asked for its load. */
-function loadServer(running: number): Promise<RpcServer> {
-  return startRpcServer({
-    listen: '127.0.0.1:0',
-    services: [EngineService],
-    routes: (router) =>
-      void router.service(EngineService, {
-        getLoad: () => ({ load: { ranks: [{ runningSequences: running, totalKvBlocks: 100n }] } }),
-      }),
-    telemetry: quietTelemetry(),
-  });
-}
-
-function workerInstance(instanceId: bigint, address: string, taints: string[] = []): Instance {
-  const card = create(ModelCardSchema, {
-    name: 'm',
-    digest: Uint8Array.of(1),
-    taints,
-    limits: { kvBlockSize: 16, maxBatchedTokens: 20 },
-  });
-  return create(InstanceSchema, {
-    instanceId,
-    kind: ServiceKind.WORKER,
-    address,
-    state: InstanceState.READY,
-    cards: [card],
-  });
-}
-
-let nextId = 0;
-function request(extra: MessageInitShape<typeof RouteRequestSchema> = {}): RouteRequest {
-  return create(RouteRequestSchema, { requestId: `r${nextId++}`, model: 'm', promptTokens: 40, ...extra });
-}
-
-async function eventually(what: string, check: () => Promise<boolean> | boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (await check()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`timed out: ${what}`);
-}
-
-async function codeOf(run: Promise<unknown>): Promise<string> {
-  return run.then(
-    () => 'no error',
-    (thrown: unknown) => StatorError.from(thrown).code,
-  );
-}
+import { codeOf, eventually, routeRequest as request, TestRouters, workerInstance } from './router.test-support.ts';
 
 describe('router', () => {
-  const cleanups: (() => Promise<unknown> | unknown)[] = [];
+  const routers = new TestRouters();
+  const setUp = routers.start.bind(routers);
 
-  afterEach(async () => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-  });
-
-  async function setUp(
-    workers: readonly { id: bigint; running?: number; taints?: string[] }[],
-    settings: Partial<RouterConfig> = {},
-  ) {
-    const telemetry = quietTelemetry();
-    const discovery = await openDiscovery('memory:', { namespace: `router-${nextId++}`, ttlSeconds: 5, telemetry });
-    cleanups.push(() => discovery.close());
-    const registrations = new Map<bigint, Awaited<ReturnType<typeof discovery.register>>>();
-    for (const { id, running = 0, taints } of workers) {
-      const server = await loadServer(running);
-      cleanups.push(() => server.stop(0));
-      registrations.set(id, await discovery.register(workerInstance(id, server.address, taints)));
-    }
-    const config = defaultSettings(routerSettings, { shutdownGraceSeconds: 0, loadPollMs: 50, ...settings });
-    const shutdown = new AbortController();
-    const router = await startRouter(config, { telemetry, discovery, shutdown: shutdown.signal, instanceId: 99n });
-    cleanups.push(() => router.stop());
-    const { client, close } = createRpcClient(Contract, { address: router.address }, telemetry);
-    cleanups.push(close);
-    const activeRequests = async (): Promise<number> => {
-      const { loads } = await client.getLoads({});
-      return loads.reduce((sum, load) => sum + load.activeRequests, 0);
-    };
-    return { router, client, registrations, activeRequests };
-  }
+  afterEach(() => routers.close());
 
   it('spreads requests over workers by what is in flight', async () => {
     const { client, activeRequests } = await setUp([{ id: 1n }, { id: 2n }]);
@@ -154,7 +67,7 @@ describe('router', () => {
   });
 
   it('honours pins, exclusions and taints, and says why none is left', async () => {
-    const { client } = await setUp([{ id: 1n, taints: ['zone=a'] }, { id: 2n }]);
+    const { client } = await setUp([{ id: 1n, card: { taints: ['zone=a'] } }, { id: 2n }]);
     const route = (constraints: MessageInitShape<typeof RoutingConstraintsSchema>) =>
       client.route(request({ constraints: create(RoutingConstraintsSchema, constraints) }));
     expect((await route({ instanceId: 2n })).decision?.instanceId).to.equal(2n);
@@ -270,5 +183,19 @@ describe('router', () => {
     expect((await client.removeWorker({ instanceId: 7n })).found).to.equal(false);
     expect((await client.removeWorker({ instanceId: 1n })).found).to.equal(false);
     expect((await client.listWorkers({})).workers.map(({ instanceId }) => instanceId)).to.deep.equal([1n]);
+  });
+
+  it('takes so many workers by calls and no more, and says how many it has', async () => {
+    const { client, metrics } = await setUp([{ id: 1n }], { maxAddedWorkers: 2 });
+    for (const id of [7n, 8n]) await client.upsertWorker({ worker: workerInstance(id, '') });
+    const refused = await client.upsertWorker({ worker: workerInstance(9n, '') }).catch(StatorError.from);
+    expect(refused).to.include({ code: 'overloaded' });
+    expect(String(refused)).to.include('Calls made 2 workers known already');
+    expect(await metrics())
+      .to.match(/^stator_router_added_workers 2$/m)
+      .and.match(/^stator_router_added_worker_limit 2$/m);
+    await client.upsertWorker({ worker: workerInstance(8n, '', { taints: ['zone=a'] }) });
+    await client.removeWorker({ instanceId: 7n });
+    expect(await codeOf(client.upsertWorker({ worker: workerInstance(9n, '') }))).to.equal('no error');
   });
 });

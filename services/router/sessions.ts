@@ -24,6 +24,7 @@ export class Sessions {
   }
 
   get stats(): SessionAffinity['stats'] {
+    this.#affinity?.expire(this.#nowMs());
     return this.#affinity?.stats ?? { sessions: 0, evicted: 0, expired: 0 };
   }
 

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { type Instance, InstanceSchema, InstanceState, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { ModelCardSchema } from '#gen/stator/model/v1/model_pb.ts';
 import type { Discovery, InstanceListener } from '#lib/discovery/discovery.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { routerMetrics } from './metrics.ts';
 import { Workers } from './workers.ts';
@@ -48,6 +49,7 @@ describe('Workers', () => {
       metrics: routerMetrics(telemetry.metrics),
       log: telemetry.log,
       inhibitMs: 1000,
+      maxAddedWorkers: 1,
       nowMs: () => 0,
       startPoll: ({ instanceId }, { onGone }) => {
         silence.set(instanceId, onGone);
@@ -99,5 +101,16 @@ describe('Workers', () => {
     expect(routable()).to.include(1n);
     expect(gone).to.deep.equal([]);
     expect(await telemetry.metrics.metrics()).to.match(/stator_router_workers\{discovery="lost"\} 0/);
+  });
+
+  it('has room for another added worker once discovery tells of one, or one is taken back', () => {
+    workers.upsert(worker(7n));
+    expect(() => workers.upsert(worker(8n))).to.throw(StatorError, 'Calls made 1 workers known');
+    discovery.listener.onUp?.(worker(7n));
+    expect(workers.added).to.equal(0);
+    workers.upsert(worker(8n));
+    expect(workers.forget(8n)).to.equal(true);
+    expect(workers.added).to.equal(0);
+    expect(workers.has(7n)).to.equal(true);
   });
 });

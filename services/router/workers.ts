@@ -14,6 +14,8 @@ export interface WorkersOptions {
   readonly metrics: RouterMetrics;
   readonly log: Logger;
   readonly inhibitMs: number;
+  /** Most workers that calls make known. */
+  readonly maxAddedWorkers: number;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   /** Asks a worker for its load from now on; reports each answer, and whether the worker answers at all. */
@@ -48,6 +50,7 @@ export class Workers {
   readonly #ranks = new Map<string, readonly WorkerRank[]>();
   readonly #models: ModelSets;
   readonly #watch: Watch;
+  #added = 0;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
@@ -71,6 +74,15 @@ export class Workers {
 
   get size(): number {
     return this.#known.size;
+  }
+
+  /** Workers that calls made known. */
+  get added(): number {
+    return this.#added;
+  }
+
+  get addedLimit(): number {
+    return this.#options.maxAddedWorkers;
   }
 
   has(instanceId: bigint): boolean {
@@ -129,13 +141,14 @@ export class Workers {
     this.#options.metrics.inhibitions.inc();
   }
 
-  /** Makes a worker known that discovery does not tell of. Throws `conflict` for one of discovery's. */
+  /** Makes a worker known that discovery does not tell of. Throws `conflict` for one of discovery's, `overloaded` for one too many. */
   upsert(instance: Instance): void {
     const known = this.#known.get(instance.instanceId);
     if (known !== undefined && !known.byCall)
       throw new StatorError('conflict', `Discovery has the worker ${instance.instanceId} already.`, {
         field: 'worker.instance_id',
       });
+    if (known === undefined) this.#refuseBeyondLimit();
     this.#up(instance, true);
   }
 
@@ -166,13 +179,23 @@ export class Workers {
         discoveryLost: false,
         byCall,
       });
+      this.#added += Number(byCall);
     } else {
+      this.#added += Number(byCall) - Number(known.byCall);
       known.instance = instance;
       known.discoveryLost = false;
       known.byCall = byCall;
     }
     this.#models.upsert(instance);
     this.#changed(instance.instanceId);
+  }
+
+  #refuseBeyondLimit(): void {
+    const { maxAddedWorkers: limit } = this.#options;
+    if (this.#added < limit) return;
+    throw new StatorError('overloaded', `Calls made ${limit} workers known already, the most that this router keeps.`, {
+      facts: { limit, actual: this.#added },
+    });
   }
 
   #down(instance: Instance, reason: DownReason): void {
@@ -207,6 +230,7 @@ export class Workers {
     if (known === undefined) return;
     known.poll.close();
     this.#known.delete(instanceId);
+    this.#added -= Number(known.byCall);
     this.#models.remove(instanceId);
     this.#options.onGone(instanceId, this.#slots.slotsOf(instanceId));
     this.#slots.release(instanceId);
