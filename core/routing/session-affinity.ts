@@ -6,7 +6,7 @@ export interface AffinityTarget {
   readonly dataParallelRank: number;
 }
 
-/** hard: the bound worker or none. soft: the bound worker where it can serve, else any, which is bound from then on. */
+/** hard: the bound worker or none. soft: the bound worker where it can serve and is not busy, else any, which is bound from then on. */
 export const affinityModes = ['hard', 'soft'] as const;
 export type AffinityMode = (typeof affinityModes)[number];
 
@@ -84,8 +84,8 @@ export class SessionAffinity {
   }
 
   /**
-   * `cannotServe` says why a worker cannot serve this request, null if it can. Being busy should be no reason, so that
-   * sessions wait for their worker; where a soft session should rather move than wait, it is one.
+   * `cannotServe` says why a worker cannot serve this request, null if it can. Being busy is no reason where sessions are
+   * hard, so that they wait for their worker, and is one where they are soft, so that they move.
    */
   answer(
     scope: string,

@@ -12,14 +12,17 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Placer } from './placer.ts';
 import type { Workers } from './workers.ts';
 
+/** Whether a rank has more prompt tokens in flight than a request's class accepts. */
+export type BusyTest = (activePrefillTokens: number, maxBatchedTokens: number) => boolean;
+
 /** A request that asks to be placed, with those who wait for the answer. */
 export interface Pending {
   readonly owner: string;
   readonly request: RouteRequest;
-  /** The worker that its session is bound to. */
+  /** The worker that it must wait for, because its session is bound to it for good. */
   readonly target: AffinityTarget | null;
   /** Places it now and answers. Must not throw. */
-  place(waited: Waited): void;
+  place(waited: Waited, isBusy: BusyTest): void;
   refuse(error: StatorError): void;
 }
 
@@ -169,7 +172,12 @@ function portOf({ placer, workers, profile }: AdmissionOptions): AdmissionPort<P
     allBusy: ({ request, target }, policyClass) =>
       placer.allBusy(request, target, (tokens, batch) => isPrefillBusy(policyClass, tokens, batch)),
     cachedTokens: ({ request }) => placer.bestCachedTokens(request),
-    dispatch: (pending, waited) => pending.place(waited),
+    dispatch: (pending, waited) =>
+      pending.place(waited, (tokens, batch) => {
+        const { classes } = profile(pending.request.model);
+        const policyClass = classes.find(({ name }) => name === waited.policyClass);
+        return policyClass !== undefined && isPrefillBusy(policyClass, tokens, batch);
+      }),
     expired: (pending, because, { waitedMs, policyClass }) => pending.refuse(expired(because, waitedMs, policyClass)),
   };
 }

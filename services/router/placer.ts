@@ -18,6 +18,7 @@ import {
   WorkerCostSchema,
 } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import type { BusyTest } from './admission.ts';
 import { Eligibility } from './eligibility.ts';
 import type { KvOverlap } from './kv-overlap.ts';
 import { modeOfPolicy, policyFor } from './modes.ts';
@@ -137,11 +138,7 @@ export class Placer {
   }
 
   /** Whether each rank that may serve the request has more prompt tokens to compute than a limit allows. False: there is none. */
-  allBusy(
-    request: RouteRequest,
-    target: AffinityTarget | null,
-    isBusy: (tokens: number, batch: number) => boolean,
-  ): boolean {
+  allBusy(request: RouteRequest, target: AffinityTarget | null, isBusy: BusyTest): boolean {
     const { workers, thresholds, nowMs, active } = this.#options;
     const set = workers.model(request.model);
     if (set === undefined) return false;
@@ -171,13 +168,20 @@ export class Placer {
     );
   }
 
-  /** Why a worker cannot serve a request at all; null: it can. Being busy passes and is no reason. */
-  cannotServe(request: RouteRequest, target: AffinityTarget): string | null {
-    const { workers, nowMs } = this.#options;
+  /**
+   * Why a worker cannot serve a request; null: it can. Being busy passes by itself and is a reason only for a request that
+   * would rather go elsewhere: it has a test of its class for it.
+   */
+  cannotServe(request: RouteRequest, target: AffinityTarget, isBusy: BusyTest | null): string | null {
+    const { workers, thresholds, nowMs, active } = this.#options;
     const set = workers.model(request.model);
     const rank = set === undefined ? undefined : workers.ranksOf(set).find((known) => isTarget(known, target));
     if (rank === undefined) return 'it is gone';
-    return this.#eligibility.exclusion(rank, request, {}, nowMs())?.reason ?? null;
+    const now = nowMs();
+    const limits = isBusy === null ? {} : thresholds(request.model);
+    const reason = this.#eligibility.exclusion(rank, request, limits, now)?.reason ?? null;
+    const tooMuch = isBusy?.(active.activePrefillTokens(rank.slot, now), rank.maxBatchedTokens) ?? false;
+    return reason ?? (tooMuch ? 'requests for it would wait' : null);
   }
 
   #weigh(request: RouteRequest, target: AffinityTarget | null): Weighed {

@@ -4,7 +4,7 @@ import type { Waited } from '#core/scheduling/admission/admission-queue.ts';
 import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { Admission } from './admission.ts';
+import type { Admission, BusyTest } from './admission.ts';
 import { HeldRequests } from './held.ts';
 import type { KvOverlap } from './kv-overlap.ts';
 import type { RouterMetrics } from './metrics.ts';
@@ -52,13 +52,15 @@ export class Reservations {
 
   /** Places a request for an owner, at once or after it waited; rejects with a StatorError when it cannot be placed. */
   async route(owner: string, request: RouteRequest): Promise<RouteDecision> {
-    const { metrics, nowMs, tracer, admission } = this.#options;
+    const { metrics, nowMs, tracer, admission, sessions } = this.#options;
     const begun = nowMs();
     const span = new RouteSpan(tracer, request);
     try {
       const queueDepth = admission.size;
       this.#refuseDuplicate(owner, request.requestId);
-      const target = this.#targetOf(request);
+      sessions.check(request);
+      // A soft session waits like any other request, and looks for its worker when it may go.
+      const target = sessions.areHard ? this.#targetOf(request, null) : null;
       const { placed, waited } = await this.#admit(owner, request, target, span);
       const { decision } = placed;
       decision.queueUs = waited.queued ? Math.min(0xffff_ffff, Math.round(waited.waitedMs * 1000)) : 0;
@@ -202,10 +204,12 @@ export class Reservations {
         request,
         target,
         refuse: reject,
-        place: (waited) => {
+        place: (waited, isBusy) => {
           try {
             // While it waited its session may have been bound, or have lost its worker.
-            const placed = this.#options.placer.place(explained, waited.queued ? this.#targetOf(request) : target);
+            const { placer, sessions } = this.#options;
+            const current = sessions.areHard && !waited.queued ? target : this.#targetOf(request, isBusy);
+            const placed = placer.place(explained, current);
             this.#settle(owner, request, placed);
             resolve({ placed, waited });
           } catch (thrown) {
@@ -253,9 +257,9 @@ export class Reservations {
     if (progress !== null && progress.outputTokens > 0) active.output(owner, requestId, progress.outputTokens, nowMs());
   }
 
-  #targetOf(request: RouteRequest): AffinityTarget | null {
+  #targetOf(request: RouteRequest, isBusy: BusyTest | null): AffinityTarget | null {
     const { sessions, placer } = this.#options;
-    return sessions.target(request, (target) => placer.cannotServe(request, target));
+    return sessions.target(request, (target) => placer.cannotServe(request, target, sessions.areHard ? null : isBusy));
   }
 
   #refuseDuplicate(owner: string, requestId: string): void {

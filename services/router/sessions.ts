@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import {
+  type AffinityMode,
   type AffinityOptions,
   type AffinityTarget,
   type AffinityUse,
@@ -14,11 +15,13 @@ import type { Workers } from './workers.ts';
 /** Which worker each session is bound to; null options: sessions bind nothing. */
 export class Sessions {
   readonly #affinity: SessionAffinity | null;
+  readonly #mode: AffinityMode | null;
   readonly #workers: Workers;
   readonly #nowMs: () => number;
 
   constructor(options: AffinityOptions | null, workers: Workers, nowMs: () => number) {
     this.#affinity = options === null ? null : new SessionAffinity(options);
+    this.#mode = options?.mode ?? null;
     this.#workers = workers;
     this.#nowMs = nowMs;
   }
@@ -28,12 +31,22 @@ export class Sessions {
     return this.#affinity?.stats ?? { sessions: 0, evicted: 0, expired: 0 };
   }
 
+  /** Whether a session waits for its worker rather than go to another. */
+  get areHard(): boolean {
+    return this.#mode === 'hard';
+  }
+
+  /** Throws `invalid_argument` for a request whose session can have no binding. */
+  check({ sessionId }: RouteRequest): void {
+    if (this.#affinity === null || sessionId === '') return;
+    const problem = sessionIdProblem(sessionId);
+    if (problem !== null) throw StatorError.invalid('session_id', `${problem}.`);
+  }
+
   /** Where the request's session must go; null: anywhere. Throws when a hard binding cannot be kept. */
   target(request: RouteRequest, cannotServe: (target: AffinityTarget) => string | null): AffinityTarget | null {
     const { sessionId, constraints } = request;
     if (this.#affinity === null || sessionId === '') return null;
-    const problem = sessionIdProblem(sessionId);
-    if (problem !== null) throw StatorError.invalid('session_id', `${problem}.`);
     // A request that names its worker means it.
     if (constraints?.instanceId !== undefined) return null;
     const answer = this.#affinity.answer(scopeOf(request), sessionId, this.#nowMs(), cannotServe);
