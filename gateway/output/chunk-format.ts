@@ -1,6 +1,5 @@
 import type { AnswerPlan } from '../api/translate/job.ts';
 import type { Choice, ChoiceFinish } from '../pipeline/choice.ts';
-import type { Generation } from '../pipeline/generation.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 import { renderChatLogprobs, renderCompletionLogprobs, type TokenStyle } from './logprobs.ts';
 
@@ -71,16 +70,20 @@ export class ChunkFormat {
   }
 
   /** The last chunk of a choice. */
-  finish(index: number, finish: ChoiceFinish, usage: string | null, nvext: string | null): string {
+  finish(index: number, finish: ChoiceFinish, usage: string | null): string {
     const content = this.#plan.kind === 'chat' ? '"delta":{}' : '"text":""';
     const close = usage === null ? this.#close : `],"usage":${usage}}\n\n`;
-    const body = `${this.#open}{"index":${index},${content},"logprobs":null,"finish_reason":"${finish.reason}"}`;
-    return nvext === null ? body + close : `${body}${close.slice(0, -3)},"nvext":${nvext}}\n\n`;
+    return `${this.#open}{"index":${index},${content},"logprobs":null,"finish_reason":"${finish.reason}"}${close}`;
   }
 
   /** The chunk after all choices that `include_usage` asks for. */
   usage(usage: string): string {
     return `${this.#open}],"usage":${usage}}\n\n`;
+  }
+
+  /** A chunk without choices. */
+  empty(): string {
+    return `${this.#open}${this.#close}`;
   }
 
   /** Completions: characters of an echoed prompt come before the first token. */
@@ -103,33 +106,4 @@ export class ChunkFormat {
     this.#frames[index] = frame;
     return frame;
   }
-}
-
-/** The `nvext` object of an answer, as JSON; null where nothing of it was asked for. */
-export function renderNvext(plan: AnswerPlan, generation: Generation, choice: Choice): string | null {
-  if (plan.extraFields.size === 0) return null;
-  const parts: string[] = [];
-  if (plan.extraFields.has('worker_id')) {
-    const worker = `"prefill_worker_id":"${generation.instanceId}","prefill_dp_rank":${generation.dataParallelRank}`;
-    const decode = `"decode_worker_id":"${generation.instanceId}","decode_dp_rank":${generation.dataParallelRank}`;
-    parts.push(`"worker_id":{${worker},${decode}}`);
-  }
-  if (plan.extraFields.has('timing')) parts.push(`"timing":${renderTiming(generation)}`);
-  if (plan.extraFields.has('stop_reason')) {
-    const { finish } = choice;
-    const stopString = finish?.stopString ?? null;
-    const reason = stopString === null ? String(finish?.stopTokenId ?? null) : `"${escapeJson(stopString)}"`;
-    parts.push(`"stop_reason":${reason}`);
-  }
-  if (plan.extraFields.has('completion_token_ids')) parts.push(`"completion_token_ids":[${choice.tokenIds.join(',')}]`);
-  if (plan.extraFields.has('prompt_token_ids'))
-    parts.push(`"prompt_token_ids":[${generation.prompt.tokenIds.join(',')}]`);
-  return `{${parts.join(',')}}`;
-}
-
-function renderTiming(generation: Generation): string {
-  const { times } = generation;
-  const since = (ms: number): string => (ms === 0 ? 'null' : (ms - times.receivedMs).toFixed(3));
-  const received = (performance.timeOrigin + times.receivedMs).toFixed(3);
-  return `{"request_received_ms":${received},"ttft_ms":${since(times.firstTokenMs)},"total_time_ms":${since(performance.now())}}`;
 }

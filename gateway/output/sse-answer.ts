@@ -1,12 +1,14 @@
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { AnswerPlan } from '../api/translate/job.ts';
 import { renderStreamError } from '../http/error-body.ts';
-import type { Choice } from '../pipeline/choice.ts';
+import type { Choice, ChoiceFinish } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import type { Flushable, FlushQueue } from '../sse/flush-queue.ts';
 import { escapeJson, isPlainAscii } from '../sse/json-escape.ts';
 import type { SseSocket } from '../sse/sse-socket.ts';
-import { ChunkFormat, doneEvent, renderNvext } from './chunk-format.ts';
+import { renderAnnotations } from './annotations.ts';
+import { ChunkFormat, doneEvent } from './chunk-format.ts';
+import { endFields, tokenFields, withFields } from './nvext.ts';
 import { renderUsage, usageOf } from './usage.ts';
 
 /** How a streamed answer ended: `error` only if the client was told of one. */
@@ -23,7 +25,10 @@ export class SseAnswer implements GenerationObserver, Flushable {
   readonly ended: Promise<AnswerEnd>;
   readonly #plan: AnswerPlan;
   readonly #format: ChunkFormat;
+  /** Whether an event is one byte a character where its delta is. */
   readonly #ascii: boolean;
+  /** Whether chunks may carry an `nvext`. */
+  readonly #extended: boolean;
   readonly #socket: SseSocket;
   readonly #queue: FlushQueue;
   #generations: readonly Generation[] = [];
@@ -36,7 +41,10 @@ export class SseAnswer implements GenerationObserver, Flushable {
   constructor(plan: AnswerPlan, socket: SseSocket, queue: FlushQueue) {
     this.#plan = plan;
     this.#format = new ChunkFormat(plan);
-    this.#ascii = this.#format.plainAscii;
+    this.#extended = plan.extraFields.size > 0;
+    // Any of these may bring a prompt's or a token's text along, whatever the output is.
+    const othersText = plan.echo || plan.logprobs || this.#extended || plan.annotations.length > 0;
+    this.#ascii = this.#format.plainAscii && !othersText;
     this.#socket = socket;
     this.#queue = queue;
     this.ended = new Promise((resolve) => {
@@ -103,18 +111,34 @@ export class SseAnswer implements GenerationObserver, Flushable {
     if (this.#closed.has(choice)) return '';
     let out = '';
     if (!this.#opened.has(choice)) out = this.#open(generation, choice);
+    let from = choice.takenTokens;
     const text = choice.takeText();
-    if (text !== '' || choice.logprobs.length > 0) out += this.#delta(generation, choice, escapeJson(text));
-    if (choice.finish === null) return out;
+    if (text !== '' || choice.logprobs.length > 0) {
+      const delta = this.#delta(generation, choice, escapeJson(text));
+      out += this.#extended ? withFields(delta, tokenFields(this.#plan, choice, from)) : delta;
+      from = choice.takenTokens;
+    }
+    return choice.finish === null ? out : out + this.#finishChoice(generation, choice, choice.finish, from);
+  }
+
+  /** The last chunk of a choice; `from`: the first output token that no chunk has told of. */
+  #finishChoice(generation: Generation, choice: Choice, finish: ChoiceFinish, from: number): string {
     this.#closed.add(choice);
     const usage = this.#plan.stream.continuousUsage ? this.#usage() : null;
-    return out + this.#format.finish(choice.index, choice.finish, usage, renderNvext(this.#plan, generation, choice));
+    const chunk = this.#format.finish(choice.index, finish, usage);
+    if (!this.#extended) return chunk;
+    const isClosed = (one: Choice): boolean => this.#closed.has(one);
+    const endsPrompt = generation.choices.every(isClosed);
+    const endsAnswer = endsPrompt && this.#generations.every(({ choices }) => choices.every(isClosed));
+    const fields = tokenFields(this.#plan, choice, from);
+    for (const [name, json] of endFields(this.#plan, generation, choice, { endsPrompt, endsAnswer }))
+      fields.set(name, json);
+    return withFields(chunk, fields);
   }
 
   #open(generation: Generation, choice: Choice): string {
+    const opening = this.#annotations(generation) + this.#format.opening(choice.index);
     this.#opened.add(choice);
-    const first = generation.choices[0] === choice ? this.#annotations(generation) : '';
-    const opening = first + this.#format.opening(choice.index);
     if (!this.#plan.echo) return opening;
     const echoed = generation.prompt.text;
     this.#format.skipText(choice.index, echoed.length);
@@ -132,15 +156,11 @@ export class SseAnswer implements GenerationObserver, Flushable {
       : this.#format.deltaWithUsage(choice.index, escaped, usage);
   }
 
-  #annotations(generation: Generation): string {
-    let out = '';
-    for (const annotation of this.#plan.annotations) {
-      if (annotation === 'request_id') out += `event: request_id\ndata: "${generation.request.requestId}"\n\n`;
-      if (annotation === 'token_ids') out += `event: token_ids\ndata: [${generation.prompt.tokenIds.join(',')}]\n\n`;
-      if (annotation === 'formatted_prompt')
-        out += `event: formatted_prompt\ndata: "${escapeJson(generation.prompt.text)}"\n\n`;
-    }
-    return out;
+  /** Events in front of the first choice of a prompt that has output. */
+  #annotations({ choices, decision, request, prompt }: Generation): string {
+    if (this.#plan.annotations.length === 0 || decision === null) return '';
+    if (choices.some((choice) => this.#opened.has(choice))) return '';
+    return renderAnnotations(this.#plan, request.requestId, prompt, { decision, costs: decision.costs });
   }
 
   #usage(): string {

@@ -3,8 +3,8 @@ import type { AnswerPlan } from '../api/translate/job.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import { escapeJson } from '../sse/json-escape.ts';
-import { renderNvext } from './chunk-format.ts';
 import { renderChatLogprobs, renderCompletionLogprobs, renderPromptLogprobs } from './logprobs.ts';
+import { renderFields, wholeFields } from './nvext.ts';
 import { renderUsage, usageOf } from './usage.ts';
 
 /** Waits until every choice has ended; the first that fails ends the others. */
@@ -86,7 +86,6 @@ function renderRoot(plan: AnswerPlan, generations: readonly Generation[]): strin
   if (first === undefined) return '';
   let out = '';
   if (plan.kind === 'chat' && plan.promptLogprobs) out += `,"prompt_logprobs":${promptLogprobs(first)}`;
-  const [choice] = first.choices;
-  const nvext = choice === undefined ? null : renderNvext(plan, first, choice);
-  return nvext === null ? out : `${out},"nvext":${nvext}`;
+  const nvext = wholeFields(plan, generations);
+  return nvext.size === 0 ? out : `${out},"nvext":${renderFields(nvext)}`;
 }

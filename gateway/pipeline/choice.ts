@@ -12,6 +12,12 @@ export interface ChoiceFinish {
   readonly error: StatorError | null;
 }
 
+/** Where a choice runs. */
+export interface ChoiceWorker {
+  readonly instanceId: bigint;
+  readonly dataParallelRank: number;
+}
+
 /**
  * One sequence's output on its way to the client: token ids in, text out. What was produced and not taken yet waits here,
  * bounded by max_tokens, however slowly the client reads.
@@ -25,6 +31,8 @@ export class Choice {
   /** Log-probabilities that nobody has taken yet. */
   logprobs: PositionLogprobs[] = [];
   finish: ChoiceFinish | null = null;
+  /** The worker that runs or ran it; after a migration the last one. null: none took it yet. */
+  worker: ChoiceWorker | null = null;
   /** How many of `tokenIds` were taken. */
   takenTokens = 0;
   readonly #detokenizer: Detokenizer;

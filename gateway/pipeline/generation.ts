@@ -1,6 +1,7 @@
 import { decideMigration } from '#core/migration/migration.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { SlotFinished, SlotPrefilled } from '#gen/stator/engine/v1/session_pb.ts';
+import type { RouteDecision } from '#gen/stator/router/v1/router_pb.ts';
 import { errorClasses, isErrorCode } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
@@ -24,9 +25,22 @@ export interface GenerationObserver {
 export interface GenerationTimes {
   readonly receivedMs: number;
   preprocessedMs: number;
+  /** When the newest placement was decided. */
   routedMs: number;
+  /** When the worker of the first token began the prompt, as it says. */
+  prefillBeganMs: number;
   firstTokenMs: number;
   lastTokenMs: number;
+}
+
+export interface GenerationOptions {
+  readonly request: GenerationRequest;
+  readonly prompt: PreparedPrompt;
+  readonly choices: readonly Choice[];
+  readonly observer: GenerationObserver;
+  readonly times: GenerationTimes;
+  /** Whether decisions come with every worker's cost. */
+  readonly explain: boolean;
 }
 
 /** Runs one prepared prompt: routes it, submits its choices, follows them, and moves them when a worker is lost. */
@@ -35,10 +49,10 @@ export class Generation implements AttemptOwner {
   readonly prompt: PreparedPrompt;
   readonly choices: readonly Choice[];
   readonly times: GenerationTimes;
+  /** Prompt tokens that the worker of the first token found cached; of several choices the first to report counts. */
   cachedTokens = 0;
-  /** Worker of the newest placement. */
-  instanceId = 0n;
-  dataParallelRank = 0;
+  /** The router's newest decision: choices that migrated later have other workers. null: not placed yet. */
+  decision: RouteDecision | null = null;
   migrations = 0;
   readonly #parts: PipelineParts;
   readonly #observer: GenerationObserver;
@@ -46,25 +60,22 @@ export class Generation implements AttemptOwner {
   readonly #attemptCounts = new Map<Choice, number>();
   readonly #excluded = new Set<bigint>();
   readonly #abort = new AbortController();
+  readonly #explain: boolean;
+  /** The placement whose report of the prompt counts. */
+  #measured: Placement | null = null;
   #timer: NodeJS.Timeout | null = null;
   #running: number;
   #lastError: StatorError | null = null;
 
-  constructor(
-    parts: PipelineParts,
-    request: GenerationRequest,
-    prompt: PreparedPrompt,
-    choices: readonly Choice[],
-    observer: GenerationObserver,
-    times: GenerationTimes,
-  ) {
+  constructor(parts: PipelineParts, o: GenerationOptions) {
     this.#parts = parts;
-    this.request = request;
-    this.prompt = prompt;
-    this.choices = choices;
-    this.#observer = observer;
-    this.times = times;
-    this.#running = choices.length;
+    this.request = o.request;
+    this.prompt = o.prompt;
+    this.choices = o.choices;
+    this.#observer = o.observer;
+    this.times = o.times;
+    this.#explain = o.explain;
+    this.#running = o.choices.length;
   }
 
   /** Whether every choice has ended. */
@@ -103,7 +114,12 @@ export class Generation implements AttemptOwner {
 
   prefilled(attempt: Attempt, prefilled: SlotPrefilled): void {
     attempt.placement.prefillDone();
-    if (this.migrations === 0) this.cachedTokens = Math.max(this.cachedTokens, prefilled.cachedTokens);
+    const { times } = this;
+    if (times.firstTokenMs === 0 && this.#measured !== attempt.placement) {
+      this.#measured = attempt.placement;
+      this.cachedTokens = prefilled.cachedTokens;
+      times.prefillBeganMs = times.routedMs + prefilled.queueUs / 1000;
+    }
     if (prefilled.promptLogprobs.length > 0) this.prompt.logprobs = prefilled.promptLogprobs;
   }
 
@@ -172,7 +188,7 @@ export class Generation implements AttemptOwner {
       sequences,
       excluded,
       queueTimeoutMs,
-      explain: false,
+      explain: this.#explain,
     });
     const { router, sessions, routeTimeoutMs } = this.#parts;
     // The router keeps the time by itself; this is for one that does not answer at all.
@@ -188,8 +204,7 @@ export class Generation implements AttemptOwner {
       })
       .finally(() => clearTimeout(timer));
     this.times.routedMs = performance.now();
-    this.instanceId = decision.instanceId;
-    this.dataParallelRank = decision.dataParallelRank;
+    this.decision = decision;
     return new Placement({
       routeId,
       instanceId: decision.instanceId,
@@ -236,6 +251,7 @@ export class Generation implements AttemptOwner {
     }
     for (const attempt of submitted) {
       this.#attempts.set(attempt.choice, attempt);
+      attempt.choice.worker = placement;
       this.#attemptCounts.set(attempt.choice, (this.#attemptCounts.get(attempt.choice) ?? 0) + 1);
     }
     return null;

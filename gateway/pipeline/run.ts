@@ -13,13 +13,13 @@ export interface Run {
 
 /**
  * Prepares every prompt of a request and submits their choices, numbered over all prompts in order. Throws StatorError,
- * with nothing left running, if a prompt is refused or no worker takes it.
+ * with nothing left running, if a prompt is refused or no worker takes it. `explain`: decisions come with every worker's cost.
  */
 export async function runRequests(
   parts: PipelineParts,
   requests: readonly GenerationRequest[],
   observer: GenerationObserver,
-  o: { receivedMs: number; signal: AbortSignal },
+  o: { receivedMs: number; signal: AbortSignal; explain?: boolean },
 ): Promise<Run> {
   const prompts = await Promise.all(requests.map((request) => preparePrompt(parts, request, o.signal)));
   o.signal.throwIfAborted();
@@ -30,8 +30,9 @@ export async function runRequests(
     if (prompt === undefined) throw new Error('a prompt is missing');
     const choices: Choice[] = createChoices(request, prompt, firstIndex);
     firstIndex += choices.length;
-    const times = { receivedMs: o.receivedMs, preprocessedMs, routedMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
-    return new Generation(parts, request, prompt, choices, observer, times);
+    const begun = { receivedMs: o.receivedMs, preprocessedMs };
+    const times = { ...begun, routedMs: 0, prefillBeganMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
+    return new Generation(parts, { request, prompt, choices, observer, times, explain: o.explain ?? false });
   });
   const cancel = (error?: StatorError): void => {
     for (const generation of generations) generation.cancel(error);

@@ -95,7 +95,7 @@ export class RequestRecord {
     if (first !== undefined) {
       const { receivedMs, firstTokenMs } = first.times;
       if (firstTokenMs > 0) span.setAttribute('stator.ttft_ms', firstTokenMs - receivedMs);
-      span.setAttribute('stator.worker_id', first.instanceId.toString());
+      if (first.decision !== null) span.setAttribute('stator.worker_id', first.decision.instanceId.toString());
       span.setAttribute(
         'gen_ai.usage.input_tokens',
         this.#sum((generation) => generation.prompt.tokenIds.length),

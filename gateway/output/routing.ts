@@ -1,0 +1,56 @@
+import { type RouteDecision, RouterModeSchema, type WorkerCost } from '#gen/stator/router/v1/router_pb.ts';
+import type { PreparedPrompt } from '../pipeline/prepare.ts';
+
+/** Where a prompt goes and what every worker would have cost. */
+export interface RoutedPrompt {
+  readonly decision: RouteDecision;
+  readonly costs: readonly WorkerCost[];
+}
+
+/**
+ * The `routing` explanation as JSON: the decision, and every worker with its cost term by term or the reason why it could
+ * not serve the request.
+ */
+export function renderRouting(requestId: string, prompt: PreparedPrompt, { decision, costs }: RoutedPrompt): string {
+  return JSON.stringify({
+    request_id: requestId,
+    mode: modeName(decision),
+    by_session: decision.bySession,
+    worker_id: decision.instanceId.toString(),
+    dp_rank: decision.dataParallelRank,
+    prompt_tokens: prompt.tokenIds.length,
+    prompt_blocks: decision.promptBlocks,
+    overlap_tokens: decision.overlapTokens,
+    ...blocksOf(decision),
+    queue_ms: decision.queueUs / 1000,
+    queue_depth: decision.queueDepth,
+    workers: costs.map(workerCost),
+  });
+}
+
+function workerCost(worker: WorkerCost): Record<string, unknown> {
+  const { instanceId, dataParallelRank: rank, excludedBecause, terms, cost, prefillTokens } = worker;
+  return {
+    worker_id: instanceId.toString(),
+    dp_rank: rank,
+    ...(excludedBecause === '' ? { cost, terms } : { excluded_because: excludedBecause }),
+    ...blocksOf(worker),
+    prefill_tokens: prefillTokens,
+  };
+}
+
+type Blocks = Pick<WorkerCost, 'deviceBlocks' | 'hostBlocks' | 'diskBlocks' | 'externalBlocks'>;
+
+function blocksOf({ deviceBlocks, hostBlocks, diskBlocks, externalBlocks }: Blocks): Record<string, number> {
+  return {
+    device_blocks: deviceBlocks,
+    host_blocks: hostBlocks,
+    disk_blocks: diskBlocks,
+    external_blocks: externalBlocks,
+  };
+}
+
+/** As the router's settings spell it. */
+function modeName({ mode }: RouteDecision): string {
+  return (RouterModeSchema.value[mode]?.localName ?? 'unspecified').toLowerCase().replaceAll('_', '-');
+}
