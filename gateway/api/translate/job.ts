@@ -1,9 +1,10 @@
 import type { GenerationRequest, Guided } from '../../pipeline/request.ts';
-import type { Nvext } from '../schemas/nvext.ts';
+import type { dryRunPrefix, Nvext } from '../schemas/nvext.ts';
 import type { StreamOptions } from './common.ts';
 
-export type Annotation = NonNullable<Nvext['annotations']>[number];
-export type ExtraField = NonNullable<Nvext['extra_fields']>[number];
+type AskedAnnotation = NonNullable<Nvext['annotations']>[number];
+export type Annotation = Exclude<AskedAnnotation, `${typeof dryRunPrefix}${string}`>;
+export type ExtraField = Exclude<NonNullable<Nvext['extra_fields']>[number], 'routed_experts' | 'engine_data'>;
 
 /** How an answer is written. */
 export interface AnswerPlan {
@@ -19,7 +20,12 @@ export interface AnswerPlan {
   readonly tokensAsIds: boolean;
   readonly promptLogprobs: boolean;
   readonly echo: boolean;
+  /** Events in front of a stream; empty for a whole answer. */
   readonly annotations: readonly Annotation[];
+  /** Whether the decision and every worker's cost are wanted, streamed or not. */
+  readonly explain: boolean;
+  /** Phase of a dry run, which says where the request would go and generates nothing; may be empty. null: a real request. */
+  readonly dryRun: string | null;
   readonly extraFields: ReadonlySet<ExtraField>;
 }
 

@@ -1,8 +1,11 @@
+import { StatorError } from '#lib/errors/errors.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
+import { dryRunPrefix, type Nvext } from '../schemas/nvext.ts';
 import type { StreamOptions } from './common.ts';
-import type { AnswerPlan, TranslateInput } from './job.ts';
+import type { Annotation, AnswerPlan, ExtraField, TranslateInput } from './job.ts';
+import { refuseUnoffered } from './nvext.ts';
 
 /** How the answer to a body is written. */
 export function answerPlan(
@@ -12,6 +15,7 @@ export function answerPlan(
   stream: StreamOptions,
   input: TranslateInput,
 ): AnswerPlan {
+  refuseUnoffered(body.nvext);
   const logprobs = kind === 'chat' ? body.logprobs === true : typeof body.logprobs === 'number';
   const digest = Buffer.from(model.entry.card.digest.subarray(0, 6)).toString('hex');
   return {
@@ -25,9 +29,31 @@ export function answerPlan(
     tokensAsIds: body.return_tokens_as_token_ids ?? false,
     promptLogprobs: typeof body.prompt_logprobs === 'number',
     echo: 'echo' in body && body.echo === true,
-    annotations: stream.stream ? (body.nvext?.annotations ?? []) : [],
-    extraFields: new Set(body.nvext?.extra_fields ?? []),
+    ...annotationsOf(body.nvext, stream),
+    extraFields: new Set(extraFieldsOf(body.nvext)),
   };
+}
+
+function annotationsOf(
+  nvext: Nvext | null | undefined,
+  { stream }: StreamOptions,
+): Pick<AnswerPlan, 'annotations' | 'explain' | 'dryRun'> {
+  const asked = nvext?.annotations ?? [];
+  const annotations = asked.filter((name): name is Annotation => !name.startsWith(dryRunPrefix));
+  const dryRun = asked.find((name) => name.startsWith(dryRunPrefix));
+  return {
+    annotations: stream ? [...new Set(annotations)] : [],
+    explain: annotations.includes('routing'),
+    dryRun: dryRun === undefined ? null : dryRun.slice(dryRunPrefix.length),
+  };
+}
+
+function extraFieldsOf(nvext: Nvext | null | undefined): ExtraField[] {
+  return (nvext?.extra_fields ?? []).map((name, index) => {
+    if (name !== 'routed_experts' && name !== 'engine_data') return name;
+    const field = `nvext.extra_fields[${index}]`;
+    throw StatorError.unsupported(field, `\`${field}\`: no engine gives \`${name}\`; leave it out`);
+  });
 }
 
 /** What the client says of itself, for the trace. */
