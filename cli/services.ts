@@ -1,4 +1,5 @@
-import { runMain } from '#lib/service/run.ts';
+import { runMain, type ServiceParts } from '#lib/service/run.ts';
+import { ensurePresent } from './up/addons.ts';
 
 // Settings are loaded at once, the service itself only when it really starts: --help stays quick.
 
@@ -22,7 +23,14 @@ export async function tokenizer(argv: readonly string[]): Promise<void> {
     summary,
     settings,
     argv,
-    start: async (config, parts) => (await import('#services/tokenizer/service.ts')).startTokenizer(config, parts),
+    start: async (config, parts) => {
+      await addons(parts, 'tokens');
+      // It reads the vocabularies of GGUF files; other tokenizers do without.
+      await addons(parts, 'llamacpp').catch((error: unknown) =>
+        parts.telemetry.log.warn({ err: error }, 'tokenizers of GGUF files cannot be read'),
+      );
+      return (await import('#services/tokenizer/service.ts')).startTokenizer(config, parts);
+    },
   });
 }
 
@@ -34,7 +42,10 @@ export async function router(argv: readonly string[]): Promise<void> {
     summary,
     settings,
     argv,
-    start: async (config, parts) => (await import('#services/router/service.ts')).startRouter(config, parts),
+    start: async (config, parts) => {
+      await addons(parts, 'tokens', 'kvindex');
+      return (await import('#services/router/service.ts')).startRouter(config, parts);
+    },
   });
 }
 
@@ -46,8 +57,10 @@ export async function llamacppWorker(argv: readonly string[]): Promise<void> {
     summary,
     settings,
     argv,
-    start: async (config, parts) =>
-      (await import('#services/workers/llamacpp/service.ts')).startLlamacppWorker(config, parts),
+    start: async (config, parts) => {
+      await addons(parts, 'tokens', 'llamacpp');
+      return (await import('#services/workers/llamacpp/service.ts')).startLlamacppWorker(config, parts);
+    },
   });
 }
 
@@ -59,7 +72,13 @@ export async function mockerWorker(argv: readonly string[]): Promise<void> {
     summary,
     settings,
     argv,
-    start: async (config, parts) =>
-      (await import('#services/workers/mocker/service.ts')).startMockerWorker(config, parts),
+    start: async (config, parts) => {
+      await addons(parts, 'tokens');
+      return (await import('#services/workers/mocker/service.ts')).startMockerWorker(config, parts);
+    },
   });
+}
+
+function addons({ telemetry, shutdown }: ServiceParts, ...names: string[]): Promise<void> {
+  return ensurePresent(names, (line) => telemetry.log.info(line), shutdown);
 }

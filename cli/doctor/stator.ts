@@ -8,9 +8,10 @@ import { defaultModelFile } from '../models/default-model.ts';
 import { runCommand } from '../models/run-command.ts';
 import { defaultSources } from '../models/sources.ts';
 import { formatBytes } from '../ui/format.ts';
+import { addonFile } from '../up/addons.ts';
 import { type Finding, fail, guarded, ok, type Section, warn } from './check.ts';
 
-const addons = ['tokens', 'llamacpp'];
+const addons = ['tokens', 'kvindex', 'llamacpp'];
 const LOAD_MS = 20_000;
 const DISCOVERY_MS = 5000;
 
@@ -37,10 +38,6 @@ export async function statorSection(discovery: string): Promise<StatorState> {
       );
   const addonsBuilt = addons.every((name) => existsSync(addonFile(name)));
   return { section: { name: 'stator', findings: [...findings, models] }, addonsBuilt, modelCached };
-}
-
-function addonFile(name: string): string {
-  return join(import.meta.dirname, '../../native', name, 'build/Release', `${name}.node`);
 }
 
 /** Loads in a process of its own: a broken addon may crash it. */

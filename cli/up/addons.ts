@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheDirectory } from '#lib/config/directories.ts';
@@ -23,8 +24,26 @@ export async function ensureAddons(
   });
 }
 
+/** Builds what is missing. What is there is taken as it is: an image may hold neither compilers nor a place to write to. */
+export async function ensurePresent(
+  names: readonly string[],
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const missing = names.filter((name) => !existsSync(addonFile(name)));
+  if (missing.length > 0) await ensureAddons(missing, say, signal);
+}
+
+export function addonFile(name: string): string {
+  return join(addonFolder(name), 'build/Release', `${name}.node`);
+}
+
+function addonFolder(name: string): string {
+  return join(import.meta.dirname, '../../native', name);
+}
+
 async function explained(name: string, cause: unknown): Promise<StatorError> {
-  const folder = join(import.meta.dirname, '../../native', name);
+  const folder = addonFolder(name);
   const writable = await access(folder, constants.W_OK).then(
     () => true,
     () => false,

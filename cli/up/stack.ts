@@ -72,7 +72,7 @@ async function fetchModels({ config, parts, progress }: StackOptions): Promise<R
 }
 
 async function buildAddons({ config, parts, progress }: StackOptions): Promise<void> {
-  const names = config.engine === 'llamacpp' ? ['tokens', 'llamacpp'] : ['tokens'];
+  const names = ['tokens', 'kvindex', ...(config.engine === 'llamacpp' ? ['llamacpp'] : [])];
   await ensureAddons(names, (line) => progress.say(line), parts.shutdown);
 }
 

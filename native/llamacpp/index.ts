@@ -50,7 +50,7 @@ export function loadBinding(): Binding {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw nativeError(
       'not_ready',
-      `The llama.cpp addon cannot be loaded: ${reason} Build it with: npm run native.`,
+      `The llama.cpp addon cannot be loaded: ${reason} Build it with: npm run native, or see: stator doctor.`,
       cause,
     );
   }

@@ -57,15 +57,13 @@ export class StatorProcess implements AsyncDisposable {
 
   /** Resolves with the first match in what it has written. */
   async printed(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
-    return until(
+    const match = await until(
       `${pattern} in the output`,
-      () => {
-        const match = this.#output.match(pattern);
-        if (match === null && !this.running) throw new Error(`the process has ended:\n${this.#output}`);
-        return match ?? undefined;
-      },
+      () => this.#output.match(pattern) ?? (this.running ? undefined : 'ended'),
       timeoutMs,
     );
+    if (match === 'ended') throw new Error(`The process ended before it printed ${pattern}:\n${this.#output}`);
+    return match;
   }
 
   /** Sends a signal and resolves with the exit code; null where a signal ended it. */
