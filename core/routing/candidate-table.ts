@@ -24,7 +24,7 @@ interface Candidate {
   readonly diskBlocks: number;
   /** The same elsewhere, beyond those. */
   readonly externalBlocks: number;
-  /** Blocks beyond the device's that a cache shared by all workers has. */
+  /** Blocks beyond all of those that a cache shared by all workers has. */
   readonly sharedBlocks: number;
   /** Factor on its cost, from preferred taints and topology; 1: none. */
   readonly preference: number;

@@ -14,7 +14,7 @@ export interface CostSettings {
   readonly hostCacheHitWeight: number;
   /** What one on disk or elsewhere takes off. */
   readonly diskCacheHitWeight: number;
-  /** What one in a cache shared by all workers takes off. */
+  /** What one takes off that only a cache shared by all workers has. */
   readonly sharedCacheMultiplier: number;
   /** Whether prompts count as work. */
   readonly trackPrefillTokens: boolean;
@@ -33,7 +33,7 @@ export const defaultCostSettings: CostSettings = {
   decodeActiveRequestWeight: 0,
   hostCacheHitWeight: 0.75,
   diskCacheHitWeight: 0.25,
-  sharedCacheMultiplier: 0,
+  sharedCacheMultiplier: 0.5,
   trackPrefillTokens: true,
   conditionalDecode: false,
   overlapScoreWeight: 1,

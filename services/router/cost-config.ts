@@ -17,6 +17,10 @@ export const costSettings = {
   activeRequestWeight: weight(defaultCostSettings.decodeActiveRequestWeight, 'What a request in flight costs.'),
   hostHitWeight: weight(defaultCostSettings.hostCacheHitWeight, 'What a cached block in host memory takes off.'),
   diskHitWeight: weight(defaultCostSettings.diskCacheHitWeight, 'What one on disk or elsewhere takes off.'),
+  sharedCacheMultiplier: weight(
+    defaultCostSettings.sharedCacheMultiplier,
+    'What a block takes off that the worker has not itself but a cache shared by all workers has.',
+  ),
   overlapScoreWeight: weight(defaultCostSettings.overlapScoreWeight, 'Weight of the prefill in the mode kv-v08.'),
   temperature: weight(
     defaultCostSettings.temperature,
@@ -66,6 +70,7 @@ export function policySettings(
       decodeActiveRequestWeight: config.activeRequestWeight,
       hostCacheHitWeight: config.hostHitWeight,
       diskCacheHitWeight: config.diskHitWeight,
+      sharedCacheMultiplier: config.sharedCacheMultiplier,
       overlapScoreWeight: config.overlapScoreWeight,
       temperature: config.temperature,
       conditionalDecode: config.conditionalDecode,

@@ -18,6 +18,7 @@ function rank(slot: number): WorkerRank {
     state: 1,
     role: 1,
     taints: [],
+    deviceWeight: 1,
     adapters: new Set(),
     blockSize: 16,
     cardBlocks: 0,
@@ -37,6 +38,7 @@ describe('IndexOverlap', () => {
   let slots: Map<WorkerRank, number>;
   let nowMs: number;
   let routed: number[];
+  let shared: number;
 
   function overlapOf(o: { readonly predictedTtlMs?: number } = {}): IndexOverlap {
     const approximateOf = (ttlMs: number) =>
@@ -44,7 +46,8 @@ describe('IndexOverlap', () => {
     return new IndexOverlap({
       index,
       ranks: {
-        slotOf: (of) => slots.get(of) ?? -1,
+        slotOf: (of) =>
+          of.instanceId === 0n ? shared : (slots.get(ranks[Number(of.instanceId) - 1] ?? rank(9)) ?? -1),
         slotsOf: (all) => Int32Array.from(all, (of) => slots.get(of) ?? -1),
         overlaps: createOverlaps(8),
       },
@@ -66,6 +69,7 @@ describe('IndexOverlap', () => {
     slots = new Map();
     nowMs = 0;
     routed = [];
+    shared = -1;
   });
 
   it('reads what events told of each rank, tier by tier, and forgets nothing when slots move', () => {
@@ -87,6 +91,29 @@ describe('IndexOverlap', () => {
     expect(deviceBlocks(overlap)).to.deep.equal([0, 4, 0]);
     overlap.match(ranks, new Uint8Array());
     expect(overlap.hits(1).deviceBlocks).to.equal(0);
+  });
+
+  it('counts what a shared cache has beyond all that a rank has itself', () => {
+    const [zero] = ranks;
+    if (zero === undefined) throw new Error('no rank');
+    const overlap = overlapOf();
+    overlap.match(ranks, prompt);
+    expect(overlap.sharedBlocks).to.equal(null);
+    const slot = index.addSlot();
+    slots.set(zero, slot);
+    index.store(slot, device, undefined, first(1));
+    index.store(slot, host, 1n, prompt.subarray(8, 16));
+    shared = index.addSlot();
+    index.store(shared, 3, undefined, first(3));
+    overlap.match(ranks, prompt);
+    expect(overlap.sharedBlocks).to.equal(3);
+    const table = new CandidateTable();
+    overlap.write(0, table, table.add(1n, 0, 0));
+    overlap.write(1, table, table.add(2n, 0, 1));
+    expect([...table.sharedBlocks.subarray(0, 2)]).to.deep.equal([1, 3]);
+    overlap.match(ranks, first(1));
+    overlap.write(0, table, 0);
+    expect(table.sharedBlocks[0]).to.equal(0);
   });
 
   it('reckons with what was routed to ranks that tell nothing', () => {

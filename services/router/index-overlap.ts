@@ -3,11 +3,12 @@ import { createOverlaps, type KvIndex, type Overlaps } from '#core/kv-index/kv-i
 import type { CandidateTable } from '#core/routing/candidate-table.ts';
 import type { TierHits } from '#core/routing/prefill-cost.ts';
 import type { KvOverlap, RoutedBlocks } from './kv-overlap.ts';
+import { blocksOf, sharedCache } from './shared-cache.ts';
 import type { WorkerRank } from './worker-ranks.ts';
 
 /** Which slot of the index of events stands for a rank; −1: no events of it are followed. */
 export interface IndexedRanks {
-  slotOf(rank: WorkerRank): number;
+  slotOf(rank: Pick<WorkerRank, 'model' | 'instanceId' | 'dataParallelRank'>): number;
   /** The same for many, computed once for each change. */
   slotsOf(ranks: readonly WorkerRank[]): Int32Array;
   /** Arrays as long as there are slots. */
@@ -38,6 +39,7 @@ export class IndexOverlap implements KvOverlap {
   #predicted = new Uint32Array(64);
   #ranks: readonly WorkerRank[] = [];
   #slots: Int32Array = new Int32Array();
+  #sharedSlot = -1;
   readonly #hits = { deviceBlocks: 0, hostBlocks: 0, diskBlocks: 0, externalBlocks: 0 };
 
   constructor(options: IndexOverlapOptions) {
@@ -46,8 +48,11 @@ export class IndexOverlap implements KvOverlap {
 
   match(ranks: readonly WorkerRank[], hashes: Uint8Array): void {
     const { index, ranks: indexed, approximate, predicted, rankCapacity, nowMs } = this.#options;
+    const [any] = ranks;
     this.#ranks = hashes.length === 0 ? [] : ranks;
-    if (hashes.length === 0) return;
+    this.#sharedSlot = -1;
+    if (hashes.length === 0 || any === undefined) return;
+    this.#sharedSlot = indexed.slotOf({ model: any.model, instanceId: sharedCache, dataParallelRank: 0 });
     this.#overlaps = indexed.overlaps;
     this.#slots = indexed.slotsOf(ranks);
     index.match(hashes, this.#overlaps);
@@ -60,15 +65,24 @@ export class IndexOverlap implements KvOverlap {
   }
 
   write(index: number, candidates: CandidateTable, row: number): void {
-    const { deviceBlocks, hostBlocks, diskBlocks, externalBlocks } = this.#read(index);
+    const hits = this.#read(index);
+    const { deviceBlocks, hostBlocks, diskBlocks, externalBlocks } = hits;
     candidates.deviceBlocks[row] = deviceBlocks;
     candidates.hostBlocks[row] = hostBlocks;
     candidates.diskBlocks[row] = diskBlocks;
     candidates.externalBlocks[row] = externalBlocks;
+    candidates.sharedBlocks[row] = Math.max(0, (this.sharedBlocks ?? 0) - blocksOf(hits));
   }
 
   hits(index: number): TierHits {
     return { ...this.#read(index) };
+  }
+
+  get sharedBlocks(): number | null {
+    const slot = this.#sharedSlot;
+    if (slot < 0) return null;
+    const { device, host, disk, external } = this.#overlaps;
+    return (device[slot] ?? 0) + (host[slot] ?? 0) + (disk[slot] ?? 0) + (external[slot] ?? 0);
   }
 
   routed(rank: WorkerRank, prompt: RoutedBlocks, hits: TierHits): void {
@@ -80,7 +94,7 @@ export class IndexOverlap implements KvOverlap {
       return;
     }
     predicted?.record(rank.slot, hashes, nowMs());
-    onRouted(slot, prompt, hits.deviceBlocks + hits.hostBlocks + hits.diskBlocks + hits.externalBlocks);
+    onRouted(slot, prompt, blocksOf(hits));
   }
 
   /** What the rank of this index has; valid until the next call. */

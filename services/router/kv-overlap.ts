@@ -10,6 +10,8 @@ export interface KvOverlap {
   write(index: number, candidates: CandidateTable, row: number): void;
   /** The same on its own. */
   hits(index: number): TierHits;
+  /** Blocks of the prompt in the cache that all workers share; null: there is none. */
+  readonly sharedBlocks: number | null;
   /** A prompt was sent to a rank that had so much of it: it will have all of it soon. */
   routed(rank: WorkerRank, prompt: RoutedBlocks, hits: TierHits): void;
 }

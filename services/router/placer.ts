@@ -24,6 +24,7 @@ import type { KvOverlap } from './kv-overlap.ts';
 import { modeOfPolicy, policyFor } from './modes.ts';
 import { promptOf, type RequestedPrompt, sequenceOf } from './prompt.ts';
 import { noneEligible, notServed } from './refusals.ts';
+import { blocksOf } from './shared-cache.ts';
 import type { WorkerRank } from './worker-ranks.ts';
 import type { Workers } from './workers.ts';
 
@@ -95,6 +96,7 @@ export class Placer {
       overlapTokens: cachedTokens,
       promptBlocks: prompt.blocks,
       ...hits,
+      sharedBlocks: this.#table.sharedBlocks[row] ?? 0,
       bySession: target !== null,
       costs: request.explain ? this.#costs(request, weighed) : [],
     });
@@ -120,6 +122,7 @@ export class Placer {
       overlapTokens: effectiveCachedTokens(hits, weighed.prompt, this.#options.policies.cost),
       promptBlocks: weighed.prompt.blocks,
       ...hits,
+      sharedBlocks: this.#table.sharedBlocks[best] ?? 0,
     });
     return { decision, costs };
   }
@@ -245,6 +248,7 @@ export class Placer {
     table.activePrefillTokens[row] = active.activePrefillTokens(slot, nowMs);
     table.activeBlocks[row] = active.activeBlocks(slot);
     table.activeTokens[row] = active.activeTokens(slot);
+    table.deviceWeight[row] = rank.deviceWeight;
     table.newBlocks[row] = blocks - (this.#sharedOfSlot[slot] ?? 0);
     table.preference[row] = preferenceOf(rank.taints, request.constraints?.preferredTaints);
     overlap.write(index, table, row);
@@ -275,6 +279,7 @@ export class Placer {
         instanceId: rank.instanceId,
         dataParallelRank: rank.dataParallelRank,
         ...hits,
+        sharedBlocks: Math.max(0, (overlap.sharedBlocks ?? 0) - blocksOf(hits)),
         prefillTokens: prompt.promptTokens - effectiveCachedTokens(hits, prompt, policies.cost),
         ...(row === undefined
           ? { excludedBecause: exclusion?.reason ?? 'the session is bound to another worker' }

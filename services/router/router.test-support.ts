@@ -20,7 +20,7 @@ import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { type RouterConfig, routerSettings } from './config.ts';
 import { type RouterService, startRouter } from './service.ts';
 
-type CardPart = Partial<Pick<ModelCard, 'taints' | 'role'>>;
+type CardPart = Partial<Pick<ModelCard, 'taints' | 'role' | 'deviceWeight'>>;
 
 export interface FakeWorker {
   readonly id: bigint;

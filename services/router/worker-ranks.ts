@@ -42,6 +42,8 @@ export interface WorkerRank {
   readonly state: InstanceState;
   readonly role: WorkerRole;
   readonly taints: readonly string[];
+  /** Work that its device does in the time in which the slowest kind does one. */
+  readonly deviceWeight: number;
   readonly adapters: ReadonlySet<string>;
   readonly blockSize: number;
   /** KV blocks by its card; 0: not told. */
@@ -68,6 +70,7 @@ export function ranksOf(
       state,
       role: roleOf(card),
       taints: [...card.taints, ...topologyTaints(instance.topology)],
+      deviceWeight: deviceWeightOf(card),
       adapters: new Set(card.adapters.map(({ name }) => name)),
       blockSize: card.limits?.kvBlockSize ?? 0,
       cardBlocks: Number(card.limits?.kvBlocks ?? 0n),
@@ -88,6 +91,11 @@ function topologyTaints(topology: Readonly<Record<string, string>>): string[] {
   return Object.entries(topology).flatMap(([domain, value]) =>
     ['stator', 'dynamo'].map((prefix) => `${prefix}.topology/${domain}=${value}`),
   );
+}
+
+/** A weight that is none counts as not told. */
+function deviceWeightOf({ deviceWeight = 1 }: ModelCard): number {
+  return deviceWeight > 0 && deviceWeight < Infinity ? deviceWeight : 1;
 }
 
 /** The data parallel ranks that a card stands for. */

@@ -11,6 +11,7 @@ import {
 import { StatorError } from '#lib/errors/errors.ts';
 import { hashBlocks } from '#native/tokens/index.ts';
 import type { RouterContext } from '../context.ts';
+import { blocksOf, sharedCache } from '../shared-cache.ts';
 
 export function match(context: RouterContext): Partial<ServiceImpl<typeof KvIndexService>> {
   return { match: (request) => matchBlocks(context, request) };
@@ -27,6 +28,7 @@ export function matchBlocks({ blocks, workers }: RouterContext, request: MatchRe
   const { overlaps } = following.slots;
   index.match(hashes, overlaps);
   const matched = [];
+  let sharedBlocks = 0;
   for (const { source, slot } of following.slots.published(model)) {
     const found = {
       deviceBlocks: overlaps.device[slot] ?? 0,
@@ -34,11 +36,15 @@ export function matchBlocks({ blocks, workers }: RouterContext, request: MatchRe
       diskBlocks: overlaps.disk[slot] ?? 0,
       externalBlocks: overlaps.external[slot] ?? 0,
     };
-    if (found.deviceBlocks + found.hostBlocks + found.diskBlocks + found.externalBlocks === 0) continue;
+    if (blocksOf(found) === 0) continue;
     const { instanceId, dataParallelRank } = source;
+    if (instanceId === sharedCache) {
+      sharedBlocks = blocksOf(found);
+      continue;
+    }
     matched.push(create(MatchedWorkerSchema, { instanceId, dataParallelRank, ...found }));
   }
-  return create(MatchResponseSchema, { workers: matched, promptBlocks: hashCount(hashes), kvBlockSize });
+  return create(MatchResponseSchema, { workers: matched, promptBlocks: hashCount(hashes), kvBlockSize, sharedBlocks });
 }
 
 function hashesOf({ sequenceHashes, tokenIds, adapter, cacheSalt }: MatchRequest, blockSize: number): Uint8Array {

@@ -64,6 +64,13 @@ export const workerSettings = defineSettings({
     group,
     help: 'Milliseconds of silence after which a KV event stream sends a heartbeat.',
   }),
+  deviceWeight: setting.number({
+    default: 1,
+    min: 0.001,
+    max: 1_000_000,
+    group,
+    help: "Work that this worker's device does in the time in which the slowest kind does one, for the routing mode device-aware-weighted.",
+  }),
   maxEmbedRequests: setting.integer({
     default: 64,
     min: 1,

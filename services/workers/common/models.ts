@@ -6,10 +6,12 @@ import type { EngineHost } from './host.ts';
 /** The models of a worker by the names that requests use. */
 export class WorkerModels {
   readonly hosts: readonly EngineHost[];
+  readonly #deviceWeight: number;
 
   /** Throws StatorError `invalid_argument` when two models share a name. */
-  constructor(hosts: readonly EngineHost[]) {
+  constructor(hosts: readonly EngineHost[], deviceWeight: number) {
     this.hosts = hosts;
+    this.#deviceWeight = deviceWeight;
   }
 
   /** Called once every card is known. */
@@ -25,9 +27,10 @@ export class WorkerModels {
 
   /** Cards with the adapters that are loaded now. */
   cards(): ModelCard[] {
+    const deviceWeight = this.#deviceWeight;
     return this.hosts.map(({ card, engine }) => {
-      const adapters = engine.listAdapters?.();
-      return adapters === undefined ? card : { ...card, adapters: [...adapters] };
+      const adapters = engine.listAdapters?.() ?? card.adapters;
+      return { ...card, deviceWeight, adapters: [...adapters] };
     });
   }
 

@@ -84,7 +84,8 @@ class Worker implements WorkerService {
       onStepEnd: () => this.#sessions.flushStep(),
       onFatal: (error: StatorError) => void this.#fail(error),
     };
-    this.#models = new WorkerModels(engines.map((engine) => new EngineHost({ ...hostOptions, engine })));
+    const hosts = engines.map((engine) => new EngineHost({ ...hostOptions, engine }));
+    this.#models = new WorkerModels(hosts, config.deviceWeight);
     this.#sessions = new SessionServer({
       instanceId: parts.instanceId,
       telemetry: parts.telemetry,

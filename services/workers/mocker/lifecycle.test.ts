@@ -25,12 +25,13 @@ async function health(test: TestWorker): Promise<number> {
 describe('worker: life', () => {
   it('warms up, then registers with its cards, then serves', async () => {
     const engine = new MockerEngine();
-    await using test = await startTestWorker({ engines: [engine] });
+    await using test = await startTestWorker({ engines: [engine], config: { deviceWeight: 8 } });
     const watch = test.discovery.watch(ServiceKind.WORKER);
     await watch.synced;
     const [instance] = [...watch.instances().values()];
     expect(instance).to.include({ instanceId: 77n, address: test.worker.address, state: InstanceState.READY });
     expect(instance?.cards.map(({ name }) => name)).to.deep.equal(['synthetic']);
+    expect(instance?.cards[0]?.deviceWeight).to.equal(8);
     expect(await health(test)).to.equal(200);
     const info = await test.client.getEngineInfo({});
     expect(info.instance?.instanceId).to.equal(77n);
