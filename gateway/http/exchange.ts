@@ -29,6 +29,12 @@ export function sendJson(exchange: Exchange, status: number, body: string): void
   send(exchange, status, 'application/json; charset=utf-8', body);
 }
 
+/** Sends a stream of events that is known already. */
+export function sendEvents(exchange: Exchange, events: string): void {
+  if (!exchange.response.headersSent) exchange.response.setHeader('cache-control', 'no-cache, no-transform');
+  send(exchange, 200, 'text/event-stream; charset=utf-8', events);
+}
+
 export function sendError(exchange: Exchange, error: StatorError): void {
   const { response } = exchange;
   if (response.headersSent || response.destroyed) return;

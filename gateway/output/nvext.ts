@@ -58,8 +58,7 @@ export function wholeFields(plan: AnswerPlan, generations: readonly Generation[]
         fields.set(name, json);
     }
     const { decision, request, prompt } = generation;
-    const annotations: readonly string[] = plan.annotations;
-    if (decision !== null && annotations.includes('routing'))
+    if (decision !== null && plan.explain)
       fields.set('routing', renderRouting(request.requestId, prompt, { decision, costs: decision.costs }));
   }
   return fields;

@@ -20,6 +20,7 @@ import { buildContext } from '../build-context.ts';
 import { type GatewayConfig, gatewaySettings } from '../config.ts';
 import type { GatewayContext } from '../context.ts';
 import { HttpEdge } from '../http/http-server.ts';
+import type { RouterClient } from '../routing/router-client.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import type { ScriptedWorker } from './scripted-worker.ts';
 
@@ -75,8 +76,8 @@ export interface Harness {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The real edge and pipeline on a free port, with scripted workers and a tokenizer of bytes behind them. */
-export async function startHarness(config: Partial<GatewayConfig> = {}): Promise<Harness> {
+/** The real edge and pipeline on a free port, with scripted workers and a tokenizer of bytes behind them. Default router: in turn. */
+export async function startHarness(config: Partial<GatewayConfig> = {}, router?: RouterClient): Promise<Harness> {
   const settings = { ...defaultSettings(gatewaySettings), ...config };
   const workers = new Map<bigint, ScriptedWorker>();
   const draining = new AbortController();
@@ -93,7 +94,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}): Promise
     },
     tokenizer: byteTokenizer(),
     hasTokenizer: () => true,
-    router: <T>(fallback: T): T => fallback,
+    router: (fallback: RouterClient): RouterClient => router ?? fallback,
     hasRouter: () => true,
   };
   const context = buildContext(settings, quietTelemetry(), links, draining.signal);

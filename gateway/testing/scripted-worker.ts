@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { FinishReason, type GenerateRequest, PositionLogprobsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { SlotFinishedSchema, SlotPrefilledSchema } from '#gen/stator/engine/v1/session_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -18,8 +18,8 @@ export class ScriptedSequence {
     this.#forget = forget;
   }
 
-  prefilled(cachedTokens = 0): void {
-    this.#events.onPrefilled(create(SlotPrefilledSchema, { cachedTokens }));
+  prefilled(cachedTokens = 0, more: MessageInitShape<typeof SlotPrefilledSchema> = {}): void {
+    this.#events.onPrefilled(create(SlotPrefilledSchema, { cachedTokens, ...more }));
   }
 
   /** One frame with a token for each byte of `text`, or with the ids themselves. */

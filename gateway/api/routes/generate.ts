@@ -1,8 +1,10 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
-import { type Exchange, sendError, sendJson } from '../../http/exchange.ts';
+import { type Exchange, sendError, sendEvents, sendJson } from '../../http/exchange.ts';
+import { renderDryRun, renderDryRunStream } from '../../output/dry-run-answer.ts';
 import { SseAnswer } from '../../output/sse-answer.ts';
 import { renderAnswer, UnaryAnswer } from '../../output/unary-answer.ts';
+import { dryRun, type RoutingPhase, routingPhase } from '../../pipeline/dry-run.ts';
 import { runRequests } from '../../pipeline/run.ts';
 import { SseSocket } from '../../sse/sse-socket.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
@@ -18,13 +20,38 @@ export async function answerJob(
   record.attributes(job.traceAttributes);
   const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
   const traced: Job = { ...job, requests };
-  await (job.plan.stream.stream ? streamJob(ctx, exchange, record, traced) : foldJob(ctx, exchange, record, traced));
+  if (job.plan.dryRun !== null) await answerDryRun(ctx, exchange, record, traced, routingPhase(job.plan.dryRun));
+  else
+    await (job.plan.stream.stream ? streamJob(ctx, exchange, record, traced) : foldJob(ctx, exchange, record, traced));
+}
+
+/** Says where the request would go; nothing is reserved and nothing runs. */
+async function answerDryRun(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  { plan, requests }: Job,
+  phase: RoutingPhase,
+): Promise<void> {
+  const [request] = requests;
+  if (request === undefined || requests.length > 1) {
+    const message = 'Validation: `nvext.annotations`: `query_instance_id:` answers for one prompt at a time';
+    throw StatorError.invalid('nvext.annotations', message);
+  }
+  const { signal } = exchange;
+  const routed = await dryRun(ctx.pipeline, request, { phase, signal });
+  const answer = { requestId: request.requestId, phase, dryRun: routed };
+  if (plan.stream.stream) sendEvents(exchange, renderDryRunStream(plan, answer));
+  else sendJson(exchange, 200, renderDryRun(plan, answer));
+  record.end(null);
 }
 
 async function foldJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
   const answer = new UnaryAnswer();
   const { signal } = exchange;
-  const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs: record.receivedMs, signal });
+  const { receivedMs } = record;
+  const { explain } = job.plan;
+  const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
   record.running(run.generations);
   await answer.attach(run.generations);
   sendJson(exchange, 200, renderAnswer(job.plan, run.generations));
@@ -49,7 +76,9 @@ async function streamJob(ctx: GatewayContext, exchange: Exchange, record: Reques
   exchange.signal.addEventListener('abort', onAbort, { once: true });
   try {
     const { signal } = exchange;
-    const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs: record.receivedMs, signal });
+    const { receivedMs } = record;
+    const { explain } = job.plan;
+    const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
     record.running(run.generations);
     answer.attach(run.generations);
     const { error } = await answer.ended;

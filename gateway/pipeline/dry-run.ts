@@ -1,0 +1,66 @@
+import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import type { RouteDecision, WorkerCost } from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { ModelEntry } from '../models/catalog.ts';
+import type { PipelineParts } from './parts.ts';
+import { type PreparedPrompt, preparePrompt } from './prepare.ts';
+import type { GenerationRequest } from './request.ts';
+import { buildRouteRequest } from './route-request.ts';
+
+/** Which worker of a disaggregated pair is asked for; null: whoever serves the request first. */
+export type RoutingPhase = 'prefill' | 'decode' | null;
+
+/** What a request would have become. */
+export interface DryRun {
+  readonly prompt: PreparedPrompt;
+  readonly decision: RouteDecision;
+  readonly costs: readonly WorkerCost[];
+}
+
+const roles = { prefill: WorkerRole.PREFILL, decode: WorkerRole.DECODE } as const;
+
+/** The phase that a dry run names; throws `invalid_argument` for an unknown one. */
+export function routingPhase(name: string): RoutingPhase {
+  if (name === '' || name === 'aggregated') return null;
+  if (name === 'prefill' || name === 'decode') return name;
+  const message =
+    'Validation: `nvext.annotations`: the phase of `query_instance_id:` is `prefill`, `decode` or nothing';
+  throw StatorError.invalid('nvext.annotations', message);
+}
+
+/**
+ * Prepares a prompt and asks the router where it would go: nothing is reserved, nothing runs. Throws StatorError for what
+ * the request itself would be refused for; `worker_unavailable` names the reasons of the workers.
+ */
+export async function dryRun(
+  parts: PipelineParts,
+  request: GenerationRequest,
+  o: { phase: RoutingPhase; signal: AbortSignal },
+): Promise<DryRun> {
+  const prompt = await preparePrompt(parts, request, o.signal);
+  const options = { routeId: request.requestId, sequences: request.choices, excluded: [], explain: true };
+  const route = buildRouteRequest(request, prompt, { ...options, queueTimeoutMs: parts.routeTimeoutMs });
+  const role = roleOf(o.phase, request.model.entry);
+  if (role !== null && route.constraints !== undefined) route.constraints.role = role;
+  const { decision, costs } = await parts.router.explain(route, o.signal);
+  if (decision === undefined) throw noWorker(request, costs);
+  return { prompt, decision, costs };
+}
+
+/** Workers that do both serve a phase for which a model has no workers of its own. */
+function roleOf(phase: RoutingPhase, model: ModelEntry): WorkerRole | null {
+  if (phase === null) return null;
+  const role = roles[phase];
+  return [...model.workers.values()].some(({ card }) => card.role === role) ? role : null;
+}
+
+function noWorker(request: GenerationRequest, costs: readonly WorkerCost[]): StatorError {
+  const model = request.model.entry.name;
+  const workers = costs.map((cost) => ({
+    worker_id: cost.instanceId.toString(),
+    dp_rank: cost.dataParallelRank,
+    excluded_because: cost.excludedBecause,
+  }));
+  const facts = { workers };
+  return new StatorError('worker_unavailable', `No worker can serve the model \`${model}\` now.`, { facts });
+}
