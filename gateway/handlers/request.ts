@@ -4,6 +4,7 @@ import type { HandlerContext } from '@connectrpc/connect';
 import { SamplingParamsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { GenerationOptions } from '#gen/stator/inference/v1/inference_pb.ts';
 import { SamplingField } from '#gen/stator/model/v1/model_pb.ts';
+import { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 import type { GenerationRequest, Guided, Sampling, StopOptions } from '../pipeline/request.ts';
@@ -63,6 +64,8 @@ export function generationOf(
   if (choices > 1 && options?.sampling?.temperature === 0) {
     throw StatorError.invalid('options.choices', 'More than one choice needs `options.sampling.temperature` > 0');
   }
+  const nowMs = Date.now();
+  const callerMs = o.context.timeoutMs();
   const adapter = options?.adapter || model.adapter;
   const headers = o.context.requestHeader;
   const guided: Guided | null = options?.guided?.constraint.case === undefined ? null : options.guided.constraint;
@@ -82,14 +85,21 @@ export function generationOf(
     routing: {
       instanceId: options?.instanceId ?? null,
       dataParallelRank: null,
+      allowedInstanceIds: [],
       requiredTaints: [],
       preferredTaints: {},
+      queuePriority: options?.priority ?? 0,
       strictPriority: 0,
       expectedOutputTokens: null,
       sessionId: '',
+      policyClass: '',
+      arrivalUnixMs: nowMs,
+      deadlineUnixMs: callerMs === undefined ? 0 : nowMs + Math.max(1, callerMs),
+      mode: RouterMode.UNSPECIFIED,
+      overrides: {},
     },
     returnPromptText: false,
-    timeoutMs: timeoutOf(o.context.timeoutMs(), o.timeoutMs),
+    timeoutMs: timeoutOf(callerMs, o.timeoutMs),
     traceparent: headers.get('traceparent') ?? '',
     tracestate: headers.get('tracestate') ?? '',
   };

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { GuidedDecodingSchema, SamplingParams } from '#gen/stator/engine/v1/generate_pb.ts';
+import type { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
 import type { PreprocessRequest } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 
@@ -14,17 +15,38 @@ export interface StopOptions {
   readonly includeStopString: boolean;
 }
 
+/** Settings of the router that one request overrides; absent: the router's own. */
+export interface RoutingOverrides {
+  readonly overlapCredit?: number;
+  readonly prefillLoadScale?: number;
+  readonly temperature?: number;
+}
+
 /** What the client wants of routing. */
 export interface RoutingWishes {
   /** Worker that must serve it; null: any. */
   readonly instanceId: bigint | null;
   readonly dataParallelRank: number | null;
+  /** Only these workers; empty: any. */
+  readonly allowedInstanceIds: readonly bigint[];
   readonly requiredTaints: readonly string[];
   readonly preferredTaints: Readonly<Record<string, number>>;
+  /** Added to the score in the router's queue. */
+  readonly queuePriority: number;
   readonly strictPriority: number;
+  /** Tokens of each choice; null: unknown. */
   readonly expectedOutputTokens: number | null;
   /** Requests of one session prefer one worker; empty: none. */
   readonly sessionId: string;
+  /** Class of the router's queue; empty: by its rules. */
+  readonly policyClass: string;
+  /** Unix time in milliseconds at which it arrived. */
+  readonly arrivalUnixMs: number;
+  /** Unix time in milliseconds after which the client does not want it any more; 0: it did not say. */
+  readonly deadlineUnixMs: number;
+  /** How the worker is chosen; unspecified: as the router is set. */
+  readonly mode: RouterMode;
+  readonly overrides: RoutingOverrides;
 }
 
 export type Sampling = Omit<SamplingParams, '$typeName' | '$unknown'>;

@@ -22,6 +22,6 @@ export async function chatCompletions(
   const valid = validateBody(chatRequest, body);
   const model = ctx.catalog.resolve(valid.model);
   const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: ctx.config.requestTimeoutSeconds * 1000 };
-  const job = translateChat(valid, model, headerWishes(exchange.request.headers), input);
+  const job = translateChat(valid, model, headerWishes(exchange.request.rawHeaders), input);
   await answerJob(ctx, exchange, record, job);
 }

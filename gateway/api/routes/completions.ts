@@ -20,6 +20,6 @@ export async function completions(
   const valid = validateBody(completionRequest, body);
   const model = ctx.catalog.resolve(valid.model);
   const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: ctx.config.requestTimeoutSeconds * 1000 };
-  const job = translateCompletion(valid, model, headerWishes(exchange.request.headers), input);
+  const job = translateCompletion(valid, model, headerWishes(exchange.request.rawHeaders), input);
   await answerJob(ctx, exchange, record, job);
 }

@@ -42,7 +42,7 @@ const agentHints = z.strictObject({
   osl: uint32.min(1).nullish().describe('Output tokens expected.'),
   latency_sensitivity: z.number().min(-1e9).max(1e9).nullish().describe('Older name of priority, for the queue only.'),
   speculative_prefill: z.boolean().nullish().describe('Checked; has no effect.'),
-  prefix_id: z.string().max(512).nullish().describe('Session of requests with a common beginning.'),
+  prefix_id: sessionId.nullish().describe('Session of requests with a common beginning.'),
   total_requests: uint32.nullish().describe('Checked; has no effect.'),
   iat: z.number().min(0).nullish().describe('Checked; has no effect.'),
 });

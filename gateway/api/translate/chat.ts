@@ -6,22 +6,14 @@ import type { ResolvedModel } from '../../models/catalog.ts';
 import { checkCard } from '../../pipeline/check-card.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
-import {
-  cacheSaltOf,
-  checkTokenIds,
-  guidedOf,
-  priorityOf,
-  routingOf,
-  samplingOf,
-  stopOf,
-  streamOptionsOf,
-} from './common.ts';
+import { checkTokenIds, guidedOf, promptLogprobsOf, samplingOf, stopOf, streamOptionsOf } from './common.ts';
 import type { HeaderWishes } from './header-wishes.ts';
 import type { Job, NamedGuided, TranslateInput } from './job.ts';
 import { jsonText } from './json-text.ts';
 import { chatMessagesOf, rawPromptOf, toolsOf } from './messages.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
 import { templateArgsOf } from './reasoning.ts';
+import { cacheSaltOf, priorityOf, routingOf, timeoutOf } from './routing.ts';
 
 /** The constraint of `response_format` or of a `guided_*` field. */
 function constraintOf(body: ChatRequestBody): NamedGuided | null {
@@ -127,27 +119,28 @@ export function translateChat(
   const constraint = constraintOf(body);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
   const annotations = stream.stream ? (body.nvext?.annotations ?? []) : [];
+  const stop = stopOf(body, maxTokens, model);
   const request: GenerationRequest = {
     requestId: input.requestId,
     model,
     prompt: promptOf(body, model),
     choices: body.n ?? 1,
     sampling: samplingOf(body, model),
-    stop: stopOf(body, maxTokens, model),
+    stop,
     topLogprobs: logprobsOf(body),
-    promptLogprobs: body.prompt_logprobs ?? null,
+    promptLogprobs: promptLogprobsOf(body),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: constraint?.guided ?? null,
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
-    routing: routingOf(body, headers),
+    routing: routingOf(body, headers, stop, input),
     returnPromptText: annotations.includes('formatted_prompt'),
-    timeoutMs: input.timeoutMs,
+    timeoutMs: timeoutOf(headers, input),
     traceparent: headers.traceparent,
     tracestate: headers.tracestate,
   };
   const seedGiven = body.seed !== null && body.seed !== undefined;
   checkCard(request, Task.CHAT, { guided: constraint?.field ?? '', logprobs: 'top_logprobs', seedGiven });
   const plan = answerPlan('chat', body, model, stream, input);
-  return { plan, requests: [request], traceAttributes: traceAttributesOf(body, body.metadata ?? {}) };
+  return { plan, requests: [request], traceAttributes: traceAttributesOf(body, headers, body.metadata ?? {}) };
 }

@@ -4,10 +4,9 @@ import { SamplingParamsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { SamplingField } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
-import type { Guided, RoutingWishes, Sampling, StopOptions } from '../../pipeline/request.ts';
+import type { Guided, Sampling, StopOptions } from '../../pipeline/request.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
-import type { HeaderWishes } from './header-wishes.ts';
 import { jsonText } from './json-text.ts';
 
 type Body = ChatRequestBody | CompletionRequestBody;
@@ -107,6 +106,11 @@ export function stopOf(body: Body, maxTokens: number | null, model: ResolvedMode
   return { maxTokens, minTokens, stopTokenIds, ignoreEos: body.ignore_eos ?? false, stopStrings, includeStopString };
 }
 
+/** Alternatives at each place of the prompt; the `nvext` of an answer has at least the prompt's own tokens. */
+export function promptLogprobsOf(body: Body): number | null {
+  return body.prompt_logprobs ?? (body.nvext?.extra_fields?.includes('prompt_logprobs') ? 0 : null);
+}
+
 /** The constraint of the `guided_*` fields and the field it came from. */
 export function guidedOf(body: Body): { guided: Guided; field: string } | null {
   const found: { guided: Guided; field: string }[] = [];
@@ -128,28 +132,4 @@ export function guidedOf(body: Body): { guided: Guided; field: string } | null {
     );
   }
   return first ?? null;
-}
-
-export function cacheSaltOf(body: Body, headers: HeaderWishes): string {
-  return headers.tenantId || body.nvext?.cache_salt || body.cache_salt || '';
-}
-
-export function priorityOf(body: Body, headers: HeaderWishes): number {
-  return headers.priority ?? body.nvext?.agent_hints?.priority ?? 0;
-}
-
-export function routingOf(body: Body, headers: HeaderWishes): RoutingWishes {
-  const { nvext } = body;
-  const wished = headers.instanceId ?? nvext?.decode_worker_id ?? nvext?.backend_instance_id ?? null;
-  const rank = headers.dataParallelRank ?? nvext?.dp_rank ?? null;
-  return {
-    instanceId: wished === null ? null : BigInt.asUintN(64, BigInt(wished)),
-    // The largest rank stands for "unset" on Dynamo's wire.
-    dataParallelRank: rank === 0xffff_ffff ? null : rank,
-    requiredTaints: nvext?.routing_constraints?.required_taints ?? [],
-    preferredTaints: nvext?.routing_constraints?.preferred_taints ?? {},
-    strictPriority: headers.strictPriority ?? nvext?.agent_hints?.strict_priority ?? 0,
-    expectedOutputTokens: nvext?.agent_hints?.osl ?? null,
-    sessionId: 'prompt_cache_key' in body ? (body.prompt_cache_key ?? '') : '',
-  };
 }

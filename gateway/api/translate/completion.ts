@@ -6,19 +6,11 @@ import type { ResolvedModel } from '../../models/catalog.ts';
 import { checkCard } from '../../pipeline/check-card.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
-import {
-  cacheSaltOf,
-  checkTokenIds,
-  guidedOf,
-  priorityOf,
-  routingOf,
-  samplingOf,
-  stopOf,
-  streamOptionsOf,
-} from './common.ts';
+import { checkTokenIds, guidedOf, promptLogprobsOf, samplingOf, stopOf, streamOptionsOf } from './common.ts';
 import type { HeaderWishes } from './header-wishes.ts';
 import type { Job, TranslateInput } from './job.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
+import { cacheSaltOf, priorityOf, routingOf, timeoutOf } from './routing.ts';
 
 /** Most choices of one request over all its prompts. */
 const mostChoices = 128;
@@ -77,21 +69,22 @@ export function translateCompletion(
     throw StatorError.invalid('n', `Validation: \`n\` times the number of prompts must be at most ${mostChoices}`);
   }
   const guided = guidedOf(body);
+  const stop = stopOf(body, body.max_tokens ?? null, model);
   const shared = {
     model,
     choices,
     sampling: samplingOf(body, model),
-    stop: stopOf(body, body.max_tokens ?? null, model),
+    stop,
     topLogprobs: body.logprobs ?? null,
-    promptLogprobs: body.prompt_logprobs ?? null,
+    promptLogprobs: promptLogprobsOf(body),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: guided?.guided ?? null,
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
-    routing: routingOf(body, headers),
+    routing: routingOf(body, headers, stop, input),
     returnPromptText:
       body.echo === true || (stream.stream && (body.nvext?.annotations ?? []).includes('formatted_prompt')),
-    timeoutMs: input.timeoutMs,
+    timeoutMs: timeoutOf(headers, input),
     traceparent: headers.traceparent,
     tracestate: headers.tracestate,
   };
@@ -117,5 +110,5 @@ export function translateCompletion(
   const seedGiven = body.seed !== null && body.seed !== undefined;
   checkCard(first, Task.COMPLETION, { guided: guided?.field ?? '', logprobs: 'logprobs', seedGiven });
   const plan = answerPlan('completion', body, model, stream, input);
-  return { plan, requests, traceAttributes: traceAttributesOf(body, {}) };
+  return { plan, requests, traceAttributes: traceAttributesOf(body, headers, {}) };
 }

@@ -1,46 +1,102 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import { StatorError } from '#lib/errors/errors.ts';
+import { boundedText, HeaderValues, lenientInteger, strictId, strictInteger } from './header-values.ts';
+import { type SessionIdentity, sessionOf } from './session-headers.ts';
 
-/** What headers say about a request; they win over its body. null: not said, or not well-formed. */
+/** What headers say about a request; they win over its body. null: not said. */
 export interface HeaderWishes {
-  readonly instanceId: string | null;
+  readonly instanceId: bigint | null;
+  readonly prefillInstanceId: bigint | null;
   readonly dataParallelRank: number | null;
+  readonly prefillDataParallelRank: number | null;
   readonly priority: number | null;
   readonly strictPriority: number | null;
+  /** Empty: none, like the other texts. */
   readonly tenantId: string;
+  readonly session: SessionIdentity;
+  readonly policyClass: string;
+  /** Further facts that the client attaches, by lower-case key. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Milliseconds that the client gives the whole request. */
+  readonly timeoutMs: number | null;
   readonly traceparent: string;
   readonly tracestate: string;
 }
 
-function first(headers: IncomingHttpHeaders, names: readonly string[]): string {
-  for (const name of names) {
-    const value = headers[name];
-    const text = Array.isArray(value) ? value[0] : value;
-    if (text !== undefined && text.trim() !== '') return text.trim();
-  }
-  return '';
+const largestRank = 0xffff_ffff;
+const mostMetadata = { entries: 64, bytes: 64 * 1024 };
+
+/** Stands for "no rank" on Dynamo's wire. */
+export const unsetRank = largestRank;
+
+/** A rank; the value that stands for none counts as absent. */
+function rankOf(headers: HeaderValues, names: readonly string[]): number | null {
+  const rank = strictInteger(headers.first(names), 0, largestRank);
+  return rank === unsetRank ? null : rank;
 }
 
-function integer(text: string, min: number, max: number): number | null {
-  if (!/^-?\d{1,10}$/.test(text)) return null;
-  const value = Number(text);
-  return value >= min && value <= max ? value : null;
-}
-
-/** Reads the routing headers of Dynamo's clients, the tenant and the W3C trace context. */
-export function headerWishes(headers: IncomingHttpHeaders): HeaderWishes {
-  const instanceId = first(headers, ['x-dynamo-worker-instance-id', 'x-worker-instance-id']);
-  const traceparent = first(headers, ['traceparent']);
+/**
+ * Reads what headers say of routing, under our names, Dynamo's and Dynamo's older ones. Throws StatorError naming the header:
+ * `invalid_argument` for a malformed worker, rank, session, tenant or timeout, `headers_too_large` for too much metadata. A
+ * malformed priority counts as absent.
+ */
+export function headerWishes(rawHeaders: readonly string[]): HeaderWishes {
+  const headers = new HeaderValues(rawHeaders);
+  const traceparent = headers.text(['traceparent']);
+  const { 'policy-class': policyClass = '', ...metadata } = metadataOf(headers);
   return {
-    instanceId: /^\d{1,20}$/.test(instanceId) ? instanceId : null,
-    dataParallelRank: integer(
-      first(headers, ['x-dynamo-dp-rank', 'x-dp-rank', 'x-data-parallel-rank']),
+    instanceId: strictId(
+      headers.first(['x-stator-worker-instance-id', 'x-dynamo-worker-instance-id', 'x-worker-instance-id']),
+    ),
+    prefillInstanceId: strictId(
+      headers.first(['x-stator-prefill-instance-id', 'x-dynamo-prefill-instance-id', 'x-prefill-instance-id']),
+    ),
+    dataParallelRank: rankOf(headers, ['x-stator-dp-rank', 'x-dynamo-dp-rank', 'x-dp-rank', 'x-data-parallel-rank']),
+    prefillDataParallelRank: rankOf(headers, [
+      'x-stator-prefill-dp-rank',
+      'x-dynamo-prefill-dp-rank',
+      'x-prefill-dp-rank',
+    ]),
+    priority: lenientInteger(
+      headers.first(['x-stator-request-priority', 'x-dynamo-request-priority']),
+      -0x8000_0000,
+      0x7fff_ffff,
+    ),
+    strictPriority: lenientInteger(
+      headers.first(['x-stator-request-strict-priority', 'x-dynamo-request-strict-priority']),
       0,
       0xffff_ffff,
     ),
-    priority: integer(first(headers, ['x-dynamo-request-priority']), -0x8000_0000, 0x7fff_ffff),
-    strictPriority: integer(first(headers, ['x-dynamo-request-strict-priority']), 0, 0xffff_ffff),
-    tenantId: first(headers, ['x-tenant-id']).slice(0, 512),
+    tenantId: boundedText(headers.last(['x-stator-tenant-id', 'x-tenant-id']), 512),
+    session: sessionOf(headers),
+    policyClass,
+    metadata,
+    timeoutMs: strictInteger(headers.first(['x-stator-timeout-ms']), 1, 86_400_000),
     traceparent: /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(traceparent) ? traceparent : '',
-    tracestate: first(headers, ['tracestate']).slice(0, 512),
+    tracestate: headers.text(['tracestate']).slice(0, 512),
   };
+}
+
+/** What stands in `x-stator-meta-<key>` and `x-dynamo-meta-<key>`; credentials are left out. */
+function metadataOf(headers: HeaderValues): Record<string, string> {
+  const metadata = new Map<string, string>();
+  let bytes = 0;
+  for (const prefix of ['x-stator-meta-', 'x-dynamo-meta-']) {
+    for (const { name, value } of headers.startingWith(prefix)) {
+      const key = name.slice(prefix.length);
+      if (key === '' || key === 'authorization' || /^bearer\s/i.test(value) || metadata.has(key)) continue;
+      bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+      metadata.set(key, value);
+      if (metadata.size > mostMetadata.entries || bytes > mostMetadata.bytes) throw tooMuch(prefix);
+    }
+  }
+  return Object.fromEntries(metadata);
+}
+
+function tooMuch(prefix: string): StatorError {
+  const { entries, bytes } = mostMetadata;
+  return new StatorError(
+    'headers_too_large',
+    `The headers \`${prefix}*\` may have at most ${entries} entries and ${bytes / 1024} KiB together.`,
+    { field: `${prefix}*`, facts: mostMetadata },
+  );
 }

@@ -4,6 +4,7 @@ import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
 import { dryRunPrefix, type Nvext } from '../schemas/nvext.ts';
 import type { StreamOptions } from './common.ts';
+import type { HeaderWishes } from './header-wishes.ts';
 import type { Annotation, AnswerPlan, ExtraField, TranslateInput } from './job.ts';
 import { refuseUnoffered } from './nvext.ts';
 
@@ -59,10 +60,31 @@ function extraFieldsOf(nvext: Nvext | null | undefined): ExtraField[] {
 /** What the client says of itself, for the trace. */
 export function traceAttributesOf(
   body: ChatRequestBody | CompletionRequestBody,
+  headers: HeaderWishes,
   metadata: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const attributes: Record<string, string> = {};
+  const attributes: Record<string, string> = { ...identityOf(body.nvext, headers) };
   if (body.user) attributes['enduser.id'] = body.user;
   for (const [key, value] of Object.entries(metadata).slice(0, 16)) attributes[`stator.metadata.${key}`] = value;
+  for (const [key, value] of Object.entries(headers.metadata)) attributes[`stator.header.${key}`] = value;
   return attributes;
+}
+
+/** Sessions, trajectories and service goals: what is told and changes nothing here. */
+function identityOf(nvext: Nvext | null | undefined, { session }: HeaderWishes): Record<string, string> {
+  const { agent_context: agent, router } = nvext ?? {};
+  const told = {
+    'session.id': session.id || nvext?.session_control?.session_id || agent?.session_id,
+    'session.parent_id': session.parentId,
+    'session.final': session.final ? 'true' : '',
+    'session.type': agent?.session_type_id,
+    'trajectory.id': agent?.trajectory_id,
+    'trajectory.parent_id': agent?.parent_trajectory_id,
+    'trajectory.final': agent?.trajectory_final ? 'true' : '',
+    'target.ttft_ms': router?.ttft_target?.toString(),
+    'target.itl_ms': router?.itl_target?.toString(),
+  };
+  return Object.fromEntries(
+    Object.entries(told).flatMap(([name, value]) => (value ? [[`stator.${name}`, value] as const] : [])),
+  );
 }

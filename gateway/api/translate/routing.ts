@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { RoutingOverrides, RoutingWishes, StopOptions } from '../../pipeline/request.ts';
+import type { ChatRequestBody } from '../schemas/chat.ts';
+import type { CompletionRequestBody } from '../schemas/completion.ts';
+import type { Nvext } from '../schemas/nvext.ts';
+import { type HeaderWishes, unsetRank } from './header-wishes.ts';
+import type { TranslateInput } from './job.ts';
+
+type Body = ChatRequestBody | CompletionRequestBody;
+type AnyNvext = Nvext | null | undefined;
+type ModeName = NonNullable<NonNullable<Nvext['router']>['mode']>;
+
+const modes: Readonly<Record<ModeName, RouterMode>> = {
+  round_robin: RouterMode.ROUND_ROBIN,
+  random: RouterMode.RANDOM,
+  power_of_two: RouterMode.POWER_OF_TWO,
+  least_loaded: RouterMode.LEAST_LOADED,
+  direct: RouterMode.DIRECT,
+  kv: RouterMode.KV,
+  device_aware_weighted: RouterMode.DEVICE_AWARE_WEIGHTED,
+  token_balance: RouterMode.TOKEN_BALANCE,
+};
+
+/** The salt of prefix caches: a tenant that a header names cannot be left by what the body says. */
+export function cacheSaltOf(body: Body, headers: HeaderWishes): string {
+  return headers.tenantId || body.nvext?.cache_salt || body.cache_salt || '';
+}
+
+/** Priority in the engine. */
+export function priorityOf(body: Body, headers: HeaderWishes): number {
+  return headers.priority ?? body.nvext?.agent_hints?.priority ?? 0;
+}
+
+/** Milliseconds for the whole request: the smaller of the client's and our own; 0: neither. */
+export function timeoutOf({ timeoutMs }: HeaderWishes, input: TranslateInput): number {
+  if (timeoutMs === null) return input.timeoutMs;
+  return input.timeoutMs === 0 ? timeoutMs : Math.min(timeoutMs, input.timeoutMs);
+}
+
+/** What a request wants of routing; headers win over the body field by field. */
+export function routingOf(
+  body: Body,
+  headers: HeaderWishes,
+  stop: StopOptions,
+  { nowMs }: TranslateInput,
+): RoutingWishes {
+  const { nvext } = body;
+  const hints = nvext?.agent_hints;
+  const constraints = nvext?.routing_constraints;
+  const pin = pinOf(nvext, headers);
+  const mode = nvext?.router?.mode;
+  if (mode === 'direct' && pin.instanceId === null) {
+    const message = 'Validation: `nvext.router.mode`: `direct` needs `nvext.backend_instance_id`';
+    throw StatorError.invalid('nvext.router.mode', message);
+  }
+  return {
+    ...pin,
+    allowedInstanceIds: (constraints?.allowed_worker_ids ?? []).map(BigInt),
+    requiredTaints: constraints?.required_taints ?? [],
+    preferredTaints: constraints?.preferred_taints ?? {},
+    queuePriority: headers.priority ?? hints?.priority ?? hints?.latency_sensitivity ?? 0,
+    strictPriority: headers.strictPriority ?? hints?.strict_priority ?? 0,
+    expectedOutputTokens: expectedOutputOf(nvext, stop),
+    sessionId: sessionIdOf(body, headers),
+    policyClass: headers.policyClass,
+    arrivalUnixMs: nvext?.request_timestamp_ms ?? nowMs,
+    deadlineUnixMs: headers.timeoutMs === null ? 0 : nowMs + headers.timeoutMs,
+    mode: mode ? modes[mode] : RouterMode.UNSPECIFIED,
+    overrides: overridesOf(nvext),
+  };
+}
+
+/** A worker or rank that is asked for, and where. */
+interface Named<T> {
+  readonly field: string;
+  readonly value: T;
+}
+
+/**
+ * The one worker and rank that must serve the request. Workers here prefill and decode themselves, so that pins of both halves
+ * must agree; what headers name replaces what the body names.
+ */
+function pinOf(nvext: AnyNvext, headers: HeaderWishes): Pick<RoutingWishes, 'instanceId' | 'dataParallelRank'> {
+  const id = (field: string, value: number | string | null | undefined): Named<bigint | null> => ({
+    field,
+    value: value === null || value === undefined ? null : BigInt(value),
+  });
+  const rank = (field: string, value: number | null | undefined): Named<number | null> => ({
+    field,
+    value: value === undefined || value === unsetRank ? null : value,
+  });
+  const decodeIds =
+    headers.instanceId === null
+      ? [
+          id('nvext.decode_worker_id', nvext?.decode_worker_id),
+          id('nvext.backend_instance_id', nvext?.backend_instance_id),
+        ]
+      : [{ field: 'x-dynamo-worker-instance-id', value: headers.instanceId }];
+  const prefillId =
+    headers.prefillInstanceId === null
+      ? id('nvext.prefill_worker_id', nvext?.prefill_worker_id)
+      : { field: 'x-dynamo-prefill-instance-id', value: headers.prefillInstanceId };
+  const decodeRank =
+    headers.dataParallelRank === null
+      ? rank('nvext.dp_rank', nvext?.dp_rank)
+      : { field: 'x-dynamo-dp-rank', value: headers.dataParallelRank };
+  const prefillRank =
+    headers.prefillDataParallelRank === null
+      ? rank('nvext.prefill_dp_rank', nvext?.prefill_dp_rank)
+      : { field: 'x-dynamo-prefill-dp-rank', value: headers.prefillDataParallelRank };
+  return { instanceId: agreed([...decodeIds, prefillId]), dataParallelRank: agreed([decodeRank, prefillRank]) };
+}
+
+/** The one value that is named; throws StatorError where two differ. */
+function agreed<T>(named: readonly Named<T | null>[]): T | null {
+  const [first, ...others] = named.filter(({ value }) => value !== null);
+  if (first === undefined) return null;
+  const other = others.find(({ value }) => value !== first.value);
+  if (other === undefined) return first.value;
+  throw StatorError.unsupported(
+    other.field,
+    `\`${other.field}\` (${other.value}) differs from \`${first.field}\` (${first.value}): prefill and decode are one worker here; name one of them`,
+  );
+}
+
+/** Output tokens that a choice will have: what the client expects, or exactly `max_tokens` where nothing else ends it. */
+function expectedOutputOf(
+  nvext: AnyNvext,
+  { maxTokens, ignoreEos, stopStrings, stopTokenIds }: StopOptions,
+): number | null {
+  const expected = nvext?.agent_hints?.osl;
+  if (expected) return maxTokens === null ? expected : Math.min(expected, maxTokens);
+  return ignoreEos && stopStrings.length === 0 && stopTokenIds.length === 0 ? maxTokens : null;
+}
+
+/** Bytes of a session's identifier that the router takes. */
+const mostSessionBytes = 256;
+
+function sessionIdOf(body: Body, headers: HeaderWishes): string {
+  const { nvext } = body;
+  const cacheKey = 'prompt_cache_key' in body ? (body.prompt_cache_key ?? '') : '';
+  return (
+    headers.session.id ||
+    nvext?.session_control?.session_id ||
+    nvext?.agent_context?.session_id ||
+    nvext?.agent_hints?.prefix_id ||
+    shortened(cacheKey)
+  );
+}
+
+/** OpenAI lets cache keys be longer than sessions may be. */
+function shortened(key: string): string {
+  return Buffer.byteLength(key) <= mostSessionBytes ? key : `sha256:${createHash('sha256').update(key).digest('hex')}`;
+}
+
+function overridesOf(nvext: AnyNvext): RoutingOverrides {
+  const { overlap_credit: overlapCredit, prefill_load_scale: prefillLoadScale, temperature } = nvext?.router ?? {};
+  return {
+    ...(typeof overlapCredit === 'number' ? { overlapCredit } : {}),
+    ...(typeof prefillLoadScale === 'number' ? { prefillLoadScale } : {}),
+    ...(typeof temperature === 'number' ? { temperature } : {}),
+  };
+}
