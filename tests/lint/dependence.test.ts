@@ -29,6 +29,10 @@ const forbidden: readonly (readonly [string, string])[] = [
   ['services/workers/mocker/climb.ts', '../llamacpp/service.ts'],
   ['services/workers/llamacpp/router.ts', '#services/router/service.ts'],
   ['services/workers/common/special.ts', '#services/workers/mocker/engine.ts'],
+  ['services/tokenizer/stream.ts', '#services/engine-events/zmq-kv-events.ts'],
+  ['services/tokenizer/handlers/stream.ts', '../../engine-events/zmq-kv-events.ts'],
+  ['services/engine-events/router.ts', '#services/router/service.ts'],
+  ['services/engine-events/climb.ts', '../workers/common/engine.ts'],
   ['cli/helper.ts', '#tests/support/cluster.ts'],
 ];
 
@@ -45,6 +49,9 @@ const allowed: readonly (readonly [string, string])[] = [
   ['services/router/handlers/near.ts', '../context.ts'],
   ['services/workers/mocker/good.ts', '#services/workers/common/engine.ts'],
   ['services/workers/mocker/near.ts', '../common/engine.ts'],
+  ['services/router/stream.ts', '#services/engine-events/zmq-kv-events.ts'],
+  ['services/workers/common/stream.ts', '#services/engine-events/zmq-kv-events.ts'],
+  ['services/workers/llamacpp/stream.ts', '#services/engine-events/zmq-kv-events.ts'],
   ['cli/up.ts', '#services/router/service.ts'],
   ['bench/hotpath/main.ts', '#services/router/service.ts'],
 ];

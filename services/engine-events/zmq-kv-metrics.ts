@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
+import type { Counter, Gauge, Registry } from 'prom-client';
 import type { ConversionTally } from '#core/kv-events/event-converter.ts';
 import type { DropReason } from '#core/kv-events/event-filter.ts';
 import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
@@ -16,57 +16,57 @@ export interface EngineEventTally extends ConversionTally, SubscriptionTally {
   storedSeen(): void;
   /** Distinct blocks that are kept track of. */
   blocks(count: number): void;
+  /** The stream is not followed any more. */
+  end(): void;
+}
+
+export interface TallyOptions {
+  readonly log: Logger;
+  readonly metrics: Registry;
+  /** What names of metrics begin with, for example `stator_worker_kv_event`. Levels of streams with one name and labels add up. */
+  readonly prefix: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly model: string;
+  readonly blockSize: number;
 }
 
 /** Counters and warnings for the event stream of one model's engine. */
-export function engineEventTally(o: {
-  readonly log: Logger;
-  readonly metrics: Registry;
-  readonly model: string;
-  readonly blockSize: number;
-}): EngineEventTally {
-  const { metrics, model, log } = o;
-  const name = (rest: string): string => `stator_worker_kv_event_${rest}`;
-  const batches = counterOf(metrics, name('batches_total'), 'Messages of the engine, live or replayed.', [
-    'model',
-    'source',
-  ]);
-  const applied = counterOf(metrics, name('applied_total'), 'Blocks that engine events stored, removed or cleared.', [
-    'model',
-    'type',
-  ]);
-  const unmatched = counterOf(metrics, name('unmatched_total'), 'Blocks that engine events name and nobody stored.', [
-    'model',
-  ]);
-  const dropped = counterOf(metrics, name('dropped_total'), 'Engine events that went no further, by reason.', [
-    'model',
-    'reason',
-  ]);
-  const stream = counterOf(metrics, name('stream_total'), 'Messages that were missing, lost, late or unreadable.', [
-    'model',
-    'outcome',
-  ]);
-  const blocks = gaugeOf(metrics, name('blocks'), 'Blocks of the engine that are kept track of.', ['model']);
-  const mismatch = gaugeOf(metrics, name('mismatch'), '1 while blocks are stored and none has ever fitted.', ['model']);
+export function engineEventTally(o: TallyOptions): EngineEventTally {
+  const { metrics, model, labels, log, prefix } = o;
+  const names = Object.keys(labels);
+  const counter = (name: string, help: string, more: string[] = []): Counter<string> =>
+    counterOf<string>(metrics, `${prefix}_${name}`, help, [...names, ...more]);
+  const level = (name: string, help: string): ((value: number) => void) =>
+    share(gaugeOf<string>(metrics, `${prefix}_${name}`, help, names), labels);
+  const batches = counter('batches_total', 'Messages of the engine, live or replayed.', ['source']);
+  const applied = counter('applied_total', 'Blocks that engine events stored, removed or cleared.', ['type']);
+  const unmatched = counter('unmatched_total', 'Blocks that engine events name and nobody stored.');
+  const dropped = counter('dropped_total', 'Engine events that went no further, by reason.', ['reason']);
+  const stream = counter('stream_total', 'Messages that were missing, lost, late or unreadable.', ['outcome']);
+  const blocks = level('blocks', 'Blocks of the engine that are kept track of.');
+  const mismatch = level('mismatch', 'Engines that store blocks of which none has ever fitted.');
   const outcome =
     (value: string) =>
     (by = 1): void =>
-      stream.inc({ model, outcome: value }, by);
-  const watch = matchWatch({ ...o, onMismatch: (is) => mismatch.set({ model }, is ? 1 : 0) });
-  mismatch.set({ model }, 0);
+      stream.inc({ ...labels, outcome: value }, by);
+  const watch = matchWatch({ ...o, onMismatch: (is) => mismatch(is ? 1 : 0) });
   return {
     storedSeen: watch.seen,
-    blocks: (count) => blocks.set({ model }, count),
+    blocks,
+    end: () => {
+      blocks(0);
+      mismatch(0);
+    },
     applied: (type, count) => {
-      applied.inc({ model, type }, count);
+      applied.inc({ ...labels, type }, count);
       if (type === 'stored') watch.fits();
     },
-    unmatched: (count) => unmatched.inc({ model }, count),
+    unmatched: (count) => unmatched.inc({ ...labels }, count),
     dropped: (reason, detail) => {
-      dropped.inc({ model, reason });
+      dropped.inc({ ...labels, reason });
       watch.dropped(reason, detail);
     },
-    delivered: (replayed) => batches.inc({ model, source: replayed ? 'replayed' : 'live' }),
+    delivered: (replayed) => batches.inc({ ...labels, source: replayed ? 'replayed' : 'live' }),
     gap: outcome('missing'),
     lost: (count) => {
       outcome('lost')(count);
@@ -83,6 +83,16 @@ export function engineEventTally(o: {
       log.warn({ model, err: error }, 'the engine did not replay its KV events');
     },
     garbled: outcome('garbled'),
+  };
+}
+
+/** A part of a level to which others add theirs. */
+function share(gauge: Gauge<string>, labels: TallyOptions['labels']): (value: number) => void {
+  let told = 0;
+  gauge.inc({ ...labels }, 0);
+  return (value) => {
+    gauge.inc({ ...labels }, value - told);
+    told = value;
   };
 }
 
@@ -109,7 +119,7 @@ function matchWatch(o: {
     const { model, blockSize } = o;
     o.log.warn(
       { model, blockSize, storedEvents, reasons: Object.fromEntries(reasons) },
-      'the engine stores KV blocks and none fits this worker: requests are routed as if nothing were cached (docs/kv-events.md)',
+      'the engine stores KV blocks and none fits: requests are routed as if nothing were cached (docs/kv-events.md)',
     );
   };
   return {

@@ -1,49 +1,59 @@
-import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
 import { batchTime, decodeEventBatch } from '#core/kv-events/decode-batch.ts';
 import type { EngineEventBatch } from '#core/kv-events/engine-event.ts';
-import { type ConverterOptions, EventConverter } from '#core/kv-events/event-converter.ts';
+import { type ConverterOptions, EventConverter, type KvChange } from '#core/kv-events/event-converter.ts';
 import { MsgpackError } from '#core/kv-events/msgpack-reader.ts';
 import { endpointOfRank } from '#lib/zmq/endpoint.ts';
 import { followPublisher } from '#lib/zmq/subscription.ts';
 import { hashChain } from '#native/tokens/index.ts';
-import type { KvEventChange } from './engine.ts';
-import { type EngineEventTally, engineEventTally } from './zmq-kv-metrics.ts';
+import { type EngineEventTally, engineEventTally, type TallyOptions } from './zmq-kv-metrics.ts';
+
+/** Where the engine tells of one data parallel rank. */
+export interface RankEndpoints {
+  readonly rank: number;
+  /** Its PUB socket. */
+  readonly endpoint: string;
+  /** Its ROUTER socket for replays. Absent: it replays nothing. */
+  readonly replayEndpoint?: string | undefined;
+}
 
 export interface EngineKvEventsOptions extends Pick<ConverterOptions, 'blockSize' | 'maxBlocks' | 'placeholders'> {
   readonly model: string;
-  /** The engine's PUB socket of data parallel rank 0; each rank's port is so many higher. */
-  readonly endpoint: string;
-  /** Its ROUTER socket for replays, of rank 0 as well. Absent: the engine replays nothing. */
-  readonly replayEndpoint?: string | undefined;
-  /** Whether the engine connects to the endpoint instead of opening it. */
+  readonly ranks: readonly RankEndpoints[];
+  /** Whether the engine connects to its endpoints instead of opening them. */
   readonly bind: boolean;
   readonly topic: string;
-  readonly firstRank: number;
-  readonly ranks: number;
   /** Messages of a rank that may wait. */
   readonly maxWaiting: number;
   readonly replayTimeoutMs: number;
 }
 
-export interface EngineKvEventsContext {
-  readonly log: Logger;
-  readonly metrics: Registry;
+export interface EngineKvEventsContext extends Pick<TallyOptions, 'log' | 'metrics' | 'prefix' | 'labels'> {
   /** Changes of the engine's cache, in order. Called on the event loop. */
-  onChanges(changes: readonly KvEventChange[]): void;
+  onChanges(changes: readonly KvChange[]): void;
   /** No more events will come: the stream cannot be opened. */
   onFailure(error: Error): void;
 }
 
-interface RankStream {
-  readonly rank: number;
-  readonly endpoint: string;
-  readonly replayEndpoint: string | undefined;
+interface RankStream extends RankEndpoints {
   /** By rank: a stream may name other ranks than its own. */
   readonly converters: Map<number, EventConverter>;
 }
 
-/** Follows the KV events that an engine publishes over ZeroMQ and turns them into the worker's own. */
+/** Endpoints of ranks next to each other, from those of rank 0: engines add the rank to the port. Throws `invalid_argument`. */
+export function rankEndpoints(o: {
+  readonly endpoint: string;
+  readonly replayEndpoint?: string | undefined;
+  readonly firstRank: number;
+  readonly ranks: number;
+}): RankEndpoints[] {
+  return Array.from({ length: o.ranks }, (_, i) => {
+    const rank = o.firstRank + i;
+    const replayEndpoint = o.replayEndpoint === undefined ? undefined : endpointOfRank(o.replayEndpoint, rank);
+    return { rank, endpoint: endpointOfRank(o.endpoint, rank), replayEndpoint };
+  });
+}
+
+/** Follows the KV events that an engine publishes over ZeroMQ and turns them into ours. */
 export class EngineKvEvents {
   readonly #o: EngineKvEventsOptions;
   readonly #context: EngineKvEventsContext;
@@ -52,16 +62,11 @@ export class EngineKvEvents {
   readonly #stop = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
 
-  /** Throws `invalid_argument` for endpoints that are none. */
   constructor(o: EngineKvEventsOptions, context: EngineKvEventsContext) {
     this.#o = o;
     this.#context = context;
     this.#tally = engineEventTally({ ...o, ...context });
-    this.#streams = Array.from({ length: o.ranks }, (_, i) => {
-      const rank = o.firstRank + i;
-      const replayEndpoint = o.replayEndpoint === undefined ? undefined : endpointOfRank(o.replayEndpoint, rank);
-      return { rank, endpoint: endpointOfRank(o.endpoint, rank), replayEndpoint, converters: new Map() };
-    });
+    this.#streams = o.ranks.map((rank) => ({ ...rank, converters: new Map() }));
   }
 
   start(): void {
@@ -69,13 +74,14 @@ export class EngineKvEvents {
   }
 
   /** Every block held now, as stored changes in prefix order. */
-  snapshot(): readonly KvEventChange[] {
+  snapshot(): readonly KvChange[] {
     return this.#converters().flatMap((converter) => converter.snapshot());
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
+    this.#tally.end();
   }
 
   async #follow(stream: RankStream): Promise<void> {
@@ -101,7 +107,7 @@ export class EngineKvEvents {
     for (const reason of batch.malformed) this.#tally.dropped('malformed', reason);
     const rank = batch.dataParallelRank ?? stream.rank;
     const converter = this.#converterOf(stream, rank);
-    const changes: KvEventChange[] = [];
+    const changes: KvChange[] = [];
     for (const event of batch.events) {
       if (event.type === 'stored') this.#tally.storedSeen();
       if (converter === null) this.#tally.dropped('unknown_rank', `rank ${rank}`);
@@ -121,11 +127,11 @@ export class EngineKvEvents {
     }
   }
 
-  /** Null for a rank that the worker does not have. */
+  /** Null for a rank that is not followed. */
   #converterOf({ converters }: RankStream, rank: number): EventConverter | null {
     const known = converters.get(rank);
     if (known !== undefined) return known;
-    if (rank < this.#o.firstRank || rank >= this.#o.firstRank + this.#o.ranks) return null;
+    if (!this.#o.ranks.some((followed) => followed.rank === rank)) return null;
     const { blockSize, maxBlocks, placeholders } = this.#o;
     const options = { dataParallelRank: rank, blockSize, maxBlocks, placeholders, hashChain };
     const converter = new EventConverter(options, this.#tally);
@@ -133,7 +139,7 @@ export class EngineKvEvents {
     return converter;
   }
 
-  #publish(changes: readonly KvEventChange[]): void {
+  #publish(changes: readonly KvChange[]): void {
     this.#tally.blocks(this.#converters().reduce((sum, converter) => sum + converter.blocks, 0));
     if (changes.length > 0) this.#context.onChanges(changes);
   }

@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import { encode } from '@msgpack/msgpack';
 import { expect } from 'chai';
 import { pino } from 'pino';
+import type { KvChange } from '#core/kv-events/event-converter.ts';
 import { unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { Tier } from '#gen/stator/events/v1/events_pb.ts';
 import { MetricsRegistry } from '#lib/telemetry/registry.ts';
 import { TestPublisher } from '#lib/zmq/testing/publisher.ts';
-import type { KvEventChange } from './engine.ts';
-import { EngineKvEvents, type EngineKvEventsOptions } from './zmq-kv-events.ts';
+import { EngineKvEvents, rankEndpoints } from './zmq-kv-events.ts';
 
-const file = new URL('../../../tests/fixtures/kv-events/batches.json', import.meta.url);
+const file = new URL('../../tests/fixtures/kv-events/batches.json', import.meta.url);
 const fixtures: { name: string; hex: string }[] = JSON.parse(readFileSync(file, 'utf8'));
 const fixture = (name: string): Uint8Array => Buffer.from(fixtures.find((f) => f.name === name)?.hex ?? '', 'hex');
 
@@ -30,7 +30,7 @@ const stored = (ids: number[], parent: number | null, tokens: number[], blockSiz
   null,
 ];
 
-function read({ change, dataParallelRank: rank }: KvEventChange): unknown {
+function read({ change, dataParallelRank: rank }: KvChange): unknown {
   if (change.case !== 'stored' && change.case !== 'removed') return { rank, [change.case ?? '']: true };
   return { rank, [change.case]: [...unpackHashes(change.value.sequenceHashes)], tier: change.value.tier };
 }
@@ -61,24 +61,31 @@ describe('KV events of an engine over ZeroMQ', () => {
     return publisher;
   }
 
-  function follow(o: Partial<EngineKvEventsOptions> & Pick<EngineKvEventsOptions, 'endpoint'>): EngineKvEvents {
+  interface Followed {
+    readonly endpoint: string;
+    readonly replayEndpoint?: string;
+    readonly ranks?: number;
+    readonly bind?: boolean;
+  }
+
+  function follow({ bind = false, ranks = 1, ...o }: Followed): EngineKvEvents {
     const events = new EngineKvEvents(
       {
         model: 'm',
-        bind: false,
+        ranks: rankEndpoints({ ...o, firstRank: 0, ranks }),
+        bind,
         topic: '',
-        firstRank: 0,
-        ranks: 1,
         blockSize: 4,
         maxBlocks: 1000,
         placeholders: { image: null, video: null },
         maxWaiting: 1000,
         replayTimeoutMs: 1000,
-        ...o,
       },
       {
         log: pino({ level: 'debug' }, { write: (line: string) => void logged.push(JSON.parse(line)) }),
         metrics,
+        prefix: 'stator_worker_kv_event',
+        labels: { model: 'm' },
         onChanges: (list) => void changes.push(...list.map(read)),
         onFailure: (error) => void failures.push(error),
       },
@@ -88,7 +95,7 @@ describe('KV events of an engine over ZeroMQ', () => {
     return events;
   }
 
-  const followAll = (publisher: TestPublisher, o: Partial<EngineKvEventsOptions> = {}): EngineKvEvents =>
+  const followAll = (publisher: TestPublisher, o: Pick<Followed, 'ranks'> = {}): EngineKvEvents =>
     follow({ endpoint: publisher.endpoint, replayEndpoint: publisher.replayEndpoint, ...o });
 
   async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
@@ -134,11 +141,14 @@ describe('KV events of an engine over ZeroMQ', () => {
       reason: 'wrong_block_size',
       detail: "the engine's blocks have 8 tokens, the worker's 4",
     });
-    expect(warnings[1]?.['msg']).to.contain('none fits this worker');
+    expect(warnings[1]?.['msg']).to.contain('none fits');
     expect(warnings[1]?.['reasons']).to.deep.equal({ wrong_block_size: 15 });
     expect(await metric('mismatch')).to.equal(1);
     await publisher.publish(batch([stored([100], null, [1, 2, 3, 4])]));
     await until(async () => (await metric('mismatch')) === 0);
+    expect(await metric('blocks')).to.equal(1);
+    await running?.stop();
+    expect(await metric('blocks')).to.equal(0);
   });
 
   it('goes on through garbage', async () => {
