@@ -1,0 +1,44 @@
+import { expect } from 'chai';
+import { buildReport } from './build-report.ts';
+import { recordingOf, recordOf } from './report.test-support.ts';
+import { decimal, renderTable } from './table.ts';
+
+const report = buildReport(
+  recordingOf(
+    Array.from({ length: 100 }, (_, index) => recordOf(index)),
+    { levels: { ttftMs: 60 } },
+  ),
+);
+
+describe('the table of a report', () => {
+  it('has the figures of the report', () => {
+    const text = renderTable(report);
+    expect(text).to.match(
+      /^Replay of test.jsonl · virtual time · router kv · seed 1\n100 of 100 requests completed in 1.09 s\n/,
+    );
+    expect(text).to.match(/Time to first token \(ms\) +50\.00 +50\.00/);
+    expect(text).to.match(/Inter-token latency, TPOT \(ms\) +5\.00/);
+    expect(text).to.include('Prefix cache hit rate').and.include('40.0 % of prompt tokens, 33.3 % of blocks');
+    expect(text).to.match(/Goodput \(TTFT ≤ 60 ms\) +91\.74 requests\/s \(100\.0 % of those sent\)/);
+    expect(text).to.match(/w0 +50 /);
+    expect(text).to.not.include('NaN').and.not.include('undefined');
+  });
+
+  for (const width of [60, 80, 100, 140]) {
+    it(`fits ${width} columns`, () => {
+      const [, ...lines] = renderTable(report, width).split('\n');
+      expect(Math.max(...lines.map((line) => line.length))).to.be.at.most(width);
+    });
+  }
+
+  it('has columns that line up', () => {
+    const rows = renderTable(report)
+      .split('\n')
+      .filter((line) => line.includes('(ms)') && line.includes('.00'));
+    expect(new Set(rows.map((row) => row.length)).size).to.equal(1);
+  });
+
+  it('groups thousands before the point only', () => {
+    expect([1234567.891, 999, 0.12345, null].map(decimal)).to.deep.equal(['1,234,567.89', '999.00', '0.12', '–']);
+  });
+});
