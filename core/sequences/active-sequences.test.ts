@@ -203,6 +203,28 @@ describe('ActiveSequences', () => {
     );
   });
 
+  it('leaves nothing of many that come and go whose hashes are no chain', () => {
+    const random = seeded(7);
+    const below = (n: number) => Math.floor(random() * n);
+    const active = new ActiveSequences();
+    const running: string[] = [];
+    for (let step = 0; step < 5000; step++) {
+      if (running.length < 30 && below(2) === 0) {
+        const hashes = BigUint64Array.from({ length: 8 }, () => BigInt(1 + below(3)));
+        const sequenceHashes = new Uint8Array(hashes.buffer);
+        active.add('a', String(step), request(below(3), [], { sequenceHashes }), 0);
+        running.push(String(step));
+      } else {
+        const [id = ''] = running.splice(below(running.length), 1);
+        active.finish('a', id, 0);
+      }
+      for (const slot of [0, 1, 2]) expect(active.activeBlocks(slot), `step ${step}`).to.be.at.least(0);
+    }
+    active.endOwner('a', 0);
+    for (const slot of [0, 1, 2]) expect(active.load(slot, 0)).to.deep.equal(idle);
+    expect(active.promptNodes).to.equal(0);
+  });
+
   it('agrees with a naive count and returns to zero after 100,000 random requests', function () {
     this.timeout(120_000);
     const random = seeded(4);

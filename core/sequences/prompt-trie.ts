@@ -52,7 +52,7 @@ export class PromptTrie {
       const child = node.children?.get(keyAt(words, node.end));
       if (child === undefined) {
         const leaf = createNode(words, node.end, blocks, node, new Holders());
-        this.#attach(node, leaf);
+        this.#attach(node, leaf, keyAt(words, leaf.start));
         this.#hold(leaf, slot, request);
         node = leaf;
         break;
@@ -120,12 +120,12 @@ export class PromptTrie {
   #split(node: TrieNode, at: number): TrieNode {
     const { parent = this.#root } = node;
     const upper = createNode(node.words, node.start, at, parent, node.holders.copy());
-    parent.children?.delete(node.key);
-    this.#attach(parent, upper);
+    // Its own words may have another key, if it was merged and hashes are no chain: its place must not become another's.
+    this.#attach(parent, upper, node.key);
     this.#nodes--;
     node.start = at;
     node.parent = upper;
-    this.#attach(upper, node);
+    this.#attach(upper, node, keyAt(node.words, at));
     return upper;
   }
 
@@ -142,8 +142,8 @@ export class PromptTrie {
     this.#nodes--;
   }
 
-  #attach(parent: TrieNode, child: TrieNode): void {
-    child.key = keyAt(child.words, child.start);
+  #attach(parent: TrieNode, child: TrieNode, key: number): void {
+    child.key = key;
     parent.children ??= new Map();
     parent.children.set(child.key, child);
     this.#nodes++;
