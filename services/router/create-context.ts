@@ -8,6 +8,7 @@ import { createRpcClient } from '#lib/rpc/client.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { targetOf } from '#lib/service/security.ts';
 import { Admission } from './admission.ts';
+import type { RouterClock } from './clock.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
 import { policySettings } from './cost-config.ts';
@@ -19,7 +20,7 @@ import { peerAccounts } from './peer-accounts.ts';
 import { grpcStreams } from './peers/grpc.ts';
 import { peerMetrics } from './peers/metrics.ts';
 import { PeerSync } from './peers/peer-sync.ts';
-import { systemClock } from './peers/ports.ts';
+import { systemClock as peerClock } from './peers/ports.ts';
 import { Placer } from './placer.ts';
 import { profiles } from './queue-config.ts';
 import { Reservations } from './reservations.ts';
@@ -28,14 +29,19 @@ import { TimedReservations } from './timed-reservations.ts';
 import { Workers } from './workers.ts';
 
 /** Wires the parts of a router. Nothing listens yet; workers are watched from now on. */
-export function createContext(config: RouterConfig, parts: ServiceParts, stopping: AbortSignal): RouterContext {
+export function createContext(
+  config: RouterConfig,
+  parts: ServiceParts,
+  stopping: AbortSignal,
+  clock: RouterClock,
+): RouterContext {
   const { telemetry, discovery, instanceId } = parts;
   const metrics = routerMetrics(telemetry.metrics);
   const prefillModel = config.prefillLoadModel === 'learned' ? new PrefillModel() : undefined;
   const active = new ActiveSequences({ ...config, prefillModel });
   const thresholds = new Map<string, Thresholds>();
   const defaults = defaultThresholds(config);
-  const nowMs = (): number => performance.now();
+  const { nowMs } = clock;
   const blocks: KvBlocks = createKvBlocks(config, parts, () => workers, nowMs);
   const workers: Workers = new Workers({
     discovery,
@@ -68,7 +74,7 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
     nowMs,
     thresholds: (model) => thresholds.get(model) ?? defaults,
   });
-  const admission = createAdmission(config, placer, workers, nowMs);
+  const admission = createAdmission(config, placer, workers, clock);
   const sessions = new Sessions(affinityOptions(config, instanceId), workers, nowMs);
   const { maxReservations, reservationTtlSeconds } = config;
   const { tracer } = telemetry;
@@ -96,7 +102,7 @@ export function createContext(config: RouterConfig, parts: ServiceParts, stoppin
   };
 }
 
-function createAdmission(config: RouterConfig, placer: Placer, workers: Workers, nowMs: () => number): Admission {
+function createAdmission(config: RouterConfig, placer: Placer, workers: Workers, clock: RouterClock): Admission {
   return new Admission({
     placer,
     workers,
@@ -104,8 +110,7 @@ function createAdmission(config: RouterConfig, placer: Placer, workers: Workers,
     defaultTimeoutMs: config.queueTimeoutMs,
     refreshAfterMs: config.overlapRefreshSeconds * 1000,
     tickMs: config.prefillLoadModel === 'none' ? 60_000 : 100,
-    nowMs,
-    wallMs: Date.now,
+    ...clock,
     profile: profiles(config),
   });
 }
@@ -125,7 +130,7 @@ function createPeers(
     sessions,
     metrics: peerMetrics(telemetry.metrics),
     log: telemetry.log,
-    clock: systemClock,
+    clock: peerClock,
     random: Math.random,
     openStream: grpcStreams(({ address, tls = ownTls }) => targetOf({ address, tls }, config), telemetry),
   });

@@ -17,6 +17,7 @@ import { createRpcClient } from '#lib/rpc/client.ts';
 import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { type RouterClock, systemClock } from './clock.ts';
 import { type RouterConfig, routerSettings } from './config.ts';
 import { type RouterService, startRouter } from './service.ts';
 
@@ -49,6 +50,7 @@ export class TestRouters {
   async start(
     workers: readonly FakeWorker[],
     settings: Partial<RouterConfig> = {},
+    clock: RouterClock = systemClock,
     telemetry: Telemetry = quietTelemetry(),
   ): Promise<TestRouter> {
     const discovery = await openDiscovery('memory:', { namespace: `router-${nextId++}`, ttlSeconds: 5, telemetry });
@@ -61,7 +63,8 @@ export class TestRouters {
     }
     const config = defaultSettings(routerSettings, { shutdownGraceSeconds: 0, loadPollMs: 50, ...settings });
     const shutdown = new AbortController();
-    const router = await startRouter(config, { telemetry, discovery, shutdown: shutdown.signal, instanceId: 99n });
+    const parts = { telemetry, discovery, shutdown: shutdown.signal, instanceId: 99n };
+    const router = await startRouter(config, parts, clock);
     this.#cleanups.push(() => router.stop());
     const { client, close } = createRpcClient(Contract, { address: router.address }, telemetry);
     const { client: index, close: closeIndex } = createRpcClient(KvIndexService, router, telemetry);

@@ -6,12 +6,14 @@ import { startRpcServer } from '#lib/rpc/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { serverSecurity } from '#lib/service/security.ts';
+import { type RouterClock, systemClock } from './clock.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
 import { createContext } from './create-context.ts';
 import { apply } from './handlers/apply.ts';
 import { dump } from './handlers/dump.ts';
 import { explain } from './handlers/explain.ts';
+import { follow } from './handlers/follow.ts';
 import { getLoads } from './handlers/get-loads.ts';
 import { listWorkers } from './handlers/list-workers.ts';
 import { match } from './handlers/match.ts';
@@ -20,6 +22,7 @@ import { route } from './handlers/route.ts';
 import { session } from './handlers/session.ts';
 import { setThresholds } from './handlers/set-thresholds.ts';
 import { syncPeers } from './handlers/sync-peers.ts';
+import { unfollow } from './handlers/unfollow.ts';
 import { updateReservation } from './handlers/update-reservation.ts';
 import { upsertWorker } from './handlers/upsert-worker.ts';
 import { createLocalRouter, type LocalRouter } from './local.ts';
@@ -35,19 +38,23 @@ export interface RouterService extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-export async function startRouter(config: RouterConfig, parts: ServiceParts): Promise<RouterService> {
+export async function startRouter(
+  config: RouterConfig,
+  parts: ServiceParts,
+  clock: RouterClock = systemClock,
+): Promise<RouterService> {
   const { telemetry, discovery, instanceId } = parts;
   const stopping = new AbortController();
-  const context = createContext(config, parts, stopping.signal);
+  const context = createContext(config, parts, stopping.signal, clock);
   const server = await startRpcServer({
     listen: config.listen,
     services: [Contract, KvIndexService],
     routes: (router) => {
       router.service(Contract, createImplementation(context));
-      router.service(KvIndexService, { ...match(context), ...apply(context), ...dump(context) });
+      router.service(KvIndexService, createIndexImplementation(context));
     },
     telemetry,
-    ...(config.rest ? { http: routerRest(context, config, noEvents) } : {}),
+    ...(config.rest ? { http: routerRest(context, config) } : {}),
     ...serverSecurity(config),
   });
   const address = config.advertise ?? server.address;
@@ -71,7 +78,7 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
     await server.stop(config.shutdownGraceSeconds * 1000);
     context.timed.close();
     context.admission.close();
-    context.blocks.close();
+    await context.blocks.close();
     context.workers.close();
   };
   const stop = (): Promise<void> => {
@@ -82,7 +89,15 @@ export async function startRouter(config: RouterConfig, parts: ServiceParts): Pr
   return { address, client, stop, [Symbol.asyncDispose]: stop };
 }
 
-const noEvents = { follow: (): void => {}, unfollow: (): void => {} };
+function createIndexImplementation(context: RouterContext): Partial<ServiceImpl<typeof KvIndexService>> {
+  return {
+    ...follow(context),
+    ...unfollow(context),
+    ...match(context),
+    ...apply(context),
+    ...dump(context),
+  };
+}
 
 function createImplementation(context: RouterContext): Partial<ServiceImpl<typeof Contract>> {
   return {
