@@ -8,7 +8,15 @@ export const gatewaySettings = defineSettings({
   maxRequests: setting.integer({
     default: 4096,
     min: 1,
-    help: 'Requests answered at once; more are refused with 529.',
+    help: 'Requests answered at once; more are refused with --overload-status.',
+  }),
+  overloadStatus: setting.choice(['529', '503', '429'], {
+    default: '529',
+    help: 'HTTP status of requests that are refused because too much is asked of the workers or of the gateway.',
+  }),
+  adminApi: setting.boolean({
+    default: true,
+    help: 'Whether /busy_threshold is served: to callers with the internal token, or without one to this machine only.',
   }),
   requestTimeoutSeconds: setting.integer({ default: 600, min: 0, help: 'Seconds for a whole request; 0: no limit.' }),
   migrationLimit: setting.integer({

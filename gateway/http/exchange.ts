@@ -11,6 +11,8 @@ export interface Exchange {
   /** Path without query, percent-decoded. */
   readonly path: string;
   readonly requestId: string;
+  /** HTTP status of `overloaded`. */
+  readonly overloadStatus: number;
   /** Aborted when the client is gone before the answer ended. */
   readonly signal: AbortSignal;
 }
@@ -38,7 +40,7 @@ export function sendEvents(exchange: Exchange, events: string): void {
 export function sendError(exchange: Exchange, error: StatorError): void {
   const { response } = exchange;
   if (response.headersSent || response.destroyed) return;
-  const { http } = errorClasses[error.code];
+  const http = error.code === 'overloaded' ? exchange.overloadStatus : errorClasses[error.code].http;
   if (error.retryAfterMs !== undefined)
     response.setHeader('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
   else if (http === 503 || http === 429 || http === 529) response.setHeader('retry-after', 1);

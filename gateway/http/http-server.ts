@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { StatorError } from '#lib/errors/errors.ts';
+import { listBusyThresholds, setBusyThresholds } from '../api/routes/busy-threshold.ts';
 import { chatCompletions } from '../api/routes/chat-completions.ts';
 import { completions } from '../api/routes/completions.ts';
 import { docsPage, openApi } from '../api/routes/docs.ts';
@@ -9,6 +10,7 @@ import { getModel, listModels } from '../api/routes/models.ts';
 import type { GatewayContext } from '../context.ts';
 import type { Endpoint } from '../metrics/metrics.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
+import { requireAdmin } from './admin.ts';
 import { readJsonBody } from './body.ts';
 import { type Exchange, sendError } from './exchange.ts';
 import { requestIdOf } from './request-id.ts';
@@ -30,6 +32,11 @@ const plainRoutes: ReadonlyMap<string, PlainRoute> = new Map<string, PlainRoute>
   ['/openapi.json', openApi],
 ]);
 
+/** Routes that change how the service works, by method. */
+const adminRoutes: ReadonlyMap<string, Readonly<Record<string, PlainRoute>>> = new Map([
+  ['/busy_threshold', { GET: listBusyThresholds, POST: setBusyThresholds }],
+]);
+
 const modelPrefix = '/v1/models/';
 const docsPrefix = '/docs';
 
@@ -48,7 +55,7 @@ export class HttpEdge {
   }
 
   readonly handle = (request: IncomingMessage, response: ServerResponse): void => {
-    const exchange = openExchange(request, response);
+    const exchange = openExchange(request, response, Number(this.#ctx.config.overloadStatus));
     this.#dispatch(exchange).catch((thrown: unknown) => {
       const error = StatorError.from(thrown);
       if (error.code === 'internal')
@@ -70,6 +77,13 @@ export class HttpEdge {
     if (plain !== undefined) {
       requireMethod(exchange, ['GET', 'HEAD']);
       await plain(this.#ctx, exchange);
+      return;
+    }
+    const admin = this.#ctx.config.adminApi ? adminRoutes.get(path) : undefined;
+    if (admin !== undefined) {
+      requireMethod(exchange, Object.keys(admin));
+      requireAdmin(this.#ctx.config, exchange.request);
+      await admin[method]?.(this.#ctx, exchange);
       return;
     }
     if (path.startsWith(modelPrefix) && path.length > modelPrefix.length) {
@@ -130,7 +144,7 @@ function requireMethod(exchange: Exchange, allowed: readonly string[]): void {
   throw new StatorError('method_not_allowed', message);
 }
 
-function openExchange(request: IncomingMessage, response: ServerResponse): Exchange {
+function openExchange(request: IncomingMessage, response: ServerResponse, overloadStatus: number): Exchange {
   const requestId = requestIdOf(request);
   response.setHeader('x-request-id', requestId);
   const controller = new AbortController();
@@ -143,7 +157,8 @@ function openExchange(request: IncomingMessage, response: ServerResponse): Excha
   request.on('error', () => {});
   request.socket?.setNoDelay?.(true);
   const path = pathOf(request.url ?? '/');
-  return { request, response, method: request.method ?? 'GET', path, requestId, signal: controller.signal };
+  const { signal } = controller;
+  return { request, response, method: request.method ?? 'GET', path, requestId, overloadStatus, signal };
 }
 
 function pathOf(url: string): string {

@@ -53,10 +53,16 @@ export class ModelCatalog {
     return found === undefined ? null : { entry: found.set, adapter: found.adapter };
   }
 
-  /** The ready model of a name; throws `model_not_found` with the nearest names, or `not_ready`. */
-  resolve(name: string): ResolvedModel {
+  /** The model of a name, alias or adapter, ready or not; throws `model_not_found` with the nearest names. */
+  known(name: string): ResolvedModel {
     const found = this.find(name);
     if (found === null) throw this.#notFound(name);
+    return found;
+  }
+
+  /** The ready model of a name; throws `model_not_found` with the nearest names, or `not_ready`. */
+  resolve(name: string): ResolvedModel {
+    const found = this.known(name);
     if (!isComplete(found.entry)) {
       throw new StatorError(
         'not_ready',

@@ -26,6 +26,7 @@ describe('OpenAPI document', () => {
   it('has every route, each with its own operation', () => {
     expect(Object.keys(document.paths).sort()).to.deep.equal(
       [
+        '/busy_threshold',
         '/docs',
         '/health',
         '/live',

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { busyThreshold, busyThresholdList, busyThresholdRequest } from '../api/schemas/busy-threshold.ts';
 import { chatRequest } from '../api/schemas/chat.ts';
 import { completionRequest } from '../api/schemas/completion.ts';
 import { embeddingRequest } from '../api/schemas/embedding.ts';
@@ -95,6 +96,22 @@ export const routeDocs: readonly RouteDoc[] = [
       { status: '503', description: 'It cannot yet.', schema: readiness },
       refused,
     ],
+  },
+  {
+    path: '/busy_threshold',
+    method: 'get',
+    operationId: 'listBusyThresholds',
+    summary: 'Lists when the workers of each model count as busy. Only with the internal token, where one is set.',
+    body: null,
+    answers: [answered('The thresholds.', busyThresholdList), refused, failed],
+  },
+  {
+    path: '/busy_threshold',
+    method: 'post',
+    operationId: 'setBusyThreshold',
+    summary: 'Sets when the workers of a model count as busy; without thresholds: only reads them.',
+    body: busyThresholdRequest,
+    answers: [answered('The thresholds in force.', busyThreshold), refused, failed],
   },
   {
     path: '/health',

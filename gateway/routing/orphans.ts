@@ -2,7 +2,7 @@ import type { Reserved } from './remote-router.ts';
 import type { RouterClient } from './router-client.ts';
 
 /** Reservations whose router is gone while no other is known: kept up to date until one adopts them. */
-export class Orphans implements Omit<RouterClient, 'route' | 'explain' | 'close'> {
+export class Orphans implements Pick<RouterClient, 'prefillDone' | 'outputBlock' | 'finish'> {
   readonly #reserved = new Map<string, Reserved>();
 
   add(reservations: Iterable<Reserved>): void {

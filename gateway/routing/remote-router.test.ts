@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { expect } from 'chai';
 import {
+  BusyThresholdsSchema,
   ExplainResponseSchema,
   RouteDecisionSchema,
   RouteRequestSchema,
@@ -22,6 +23,7 @@ class TestRouter {
   readonly received: Message[] = [];
   sessions = 0;
   instanceId = 1n;
+  readonly limits: (number | undefined)[] = [];
   answering = true;
   #breakers: (() => void)[] = [];
 
@@ -63,7 +65,13 @@ class TestRouter {
       if (route?.model === 'none') throw new StatorError('model_not_found', 'no such model');
       return { decision: { instanceId: 7n }, costs: [{ instanceId: 7n, cost: 2, terms: { decode_blocks: 2 } }] };
     };
-    const service = { session, explain } as unknown as ServiceImpl<typeof RouterService>;
+    const setThresholds: ServiceImpl<typeof RouterService>['setThresholds'] = ({ model, thresholds }) => {
+      if (model === 'none') throw new StatorError('model_not_found', 'no such model');
+      if (thresholds !== undefined) router.limits.push(thresholds.activeDecodeBlocks);
+      const activeDecodeBlocks = router.limits.at(-1);
+      return { thresholds: activeDecodeBlocks === undefined ? {} : { activeDecodeBlocks } };
+    };
+    const service = { session, explain, setThresholds } as unknown as ServiceImpl<typeof RouterService>;
     return createLocalClient(RouterService, service);
   }
 }
@@ -148,6 +156,7 @@ describe('RouterSwitch', () => {
     return {
       route: async () => create(RouteDecisionSchema, { instanceId: 99n }),
       explain: async () => create(ExplainResponseSchema, { decision: { instanceId: 99n } }),
+      thresholds: async () => create(BusyThresholdsSchema, { activePrefillTokens: 99n }),
       prefillDone: () => {},
       outputBlock: () => {},
       finish: () => {},
@@ -204,6 +213,31 @@ describe('RouterSwitch', () => {
     router.breakSessions();
     await until(() => !routers.connected);
     expect((await routers.explain(request, never)).decision?.instanceId).to.equal(99n);
+    routers.close();
+  });
+
+  it('sets busy thresholds in every router, and reads those of one', async () => {
+    const tests = [new TestRouter(), new TestRouter()];
+    const named = (instanceId: bigint) => ({ instanceId }) as Parameters<RouterSwitch['up']>[0];
+    const opened: RemoteRouter[] = [];
+    const routers = new RouterSwitch(
+      ({ instanceId }) => {
+        const router = open(tests[Number(instanceId)] ?? new TestRouter());
+        opened.push(router);
+        return router;
+      },
+      localRouter(),
+      () => {},
+    );
+    expect((await routers.thresholds('m', null, never)).activePrefillTokens).to.equal(99n);
+    for (const instanceId of [0n, 1n]) routers.up(named(instanceId));
+    await until(() => opened.every((router) => router.connected));
+    expect((await routers.thresholds('m', null, never)).activeDecodeBlocks).to.equal(undefined);
+    await routers.thresholds('m', { activeDecodeBlocks: 0.5 }, never);
+    expect(tests.map((test) => test.limits)).to.deep.equal([[0.5], [0.5]]);
+    expect((await routers.thresholds('m', null, never)).activeDecodeBlocks).to.equal(0.5);
+    const unknown = await routers.thresholds('none', null, never).catch((thrown: unknown) => thrown);
+    expect(unknown).to.include({ code: 'model_not_found' });
     routers.close();
   });
 

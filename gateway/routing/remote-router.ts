@@ -1,6 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import {
+  type BusyThresholds,
+  BusyThresholdsSchema,
   type ExplainResponse,
   type RouteDecision,
   type Routed,
@@ -14,7 +16,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { parseFacts } from '#lib/rpc/errors.ts';
 import { Outbox } from '#lib/rpc/outbox.ts';
 
-import type { RouterClient } from './router-client.ts';
+import type { RouterClient, ThresholdsInit } from './router-client.ts';
 
 interface Waiting {
   resolve(decision: RouteDecision): void;
@@ -31,7 +33,7 @@ export interface Reserved {
 
 export interface RemoteRouterOptions {
   readonly gatewayId: string;
-  readonly client: Pick<Client<typeof RouterService>, 'session' | 'explain'>;
+  readonly client: Pick<Client<typeof RouterService>, 'session' | 'explain' | 'setThresholds'>;
   /** Closes the connection under `client`. */
   onClose(): void;
   /** Most messages on their way to the router. */
@@ -103,14 +105,14 @@ export class RemoteRouter implements RouterClient {
     });
   }
 
-  async explain(request: RouteRequest, signal: AbortSignal): Promise<ExplainResponse> {
-    if (!this.#connected) throw routerGone();
-    try {
-      return await this.#options.client.explain({ route: request }, { signal });
-    } catch (thrown) {
-      // The session says first that the router is gone; what the call says then is of no use to anyone.
-      throw this.#connected || signal.aborted ? StatorError.from(thrown) : routerGone();
-    }
+  explain(request: RouteRequest, signal: AbortSignal): Promise<ExplainResponse> {
+    return this.#call(signal, () => this.#options.client.explain({ route: request }, { signal }));
+  }
+
+  async thresholds(model: string, wanted: ThresholdsInit | null, signal: AbortSignal): Promise<BusyThresholds> {
+    const request = wanted === null ? { model } : { model, thresholds: wanted };
+    const { thresholds } = await this.#call(signal, () => this.#options.client.setThresholds(request, { signal }));
+    return thresholds ?? create(BusyThresholdsSchema);
   }
 
   /** Whether a reservation was made here. */
@@ -189,6 +191,16 @@ export class RemoteRouter implements RouterClient {
     for (const reserved of this.#reserved.values()) this.#reannounce(reserved);
     this.#connected = true;
     this.#options.onStateChange(true);
+  }
+
+  async #call<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    if (!this.#connected) throw routerGone();
+    try {
+      return await call();
+    } catch (thrown) {
+      // The session says first that the router is gone; what the call says then is of no use to anyone.
+      throw this.#connected || signal.aborted ? StatorError.from(thrown) : routerGone();
+    }
   }
 
   #reannounce({ route, decision, prefillDone, outputTokens }: Reserved): void {

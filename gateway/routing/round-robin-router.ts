@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { exclusionOf } from '#core/routing/constraints.ts';
 import {
+  type BusyThresholds,
   type ExplainResponse,
   ExplainResponseSchema,
   type RouteDecision,
@@ -42,6 +43,11 @@ export class RoundRobinRouter implements RouterClient {
     const costs = this.#costs(request);
     const decision = chosen === undefined ? {} : { decision: this.#decision(request, chosen, []) };
     return create(ExplainResponseSchema, { costs, ...decision });
+  }
+
+  async thresholds(): Promise<BusyThresholds> {
+    const message = 'No router is connected, and busy thresholds are kept by routers.';
+    throw new StatorError('not_ready', message, { retryAfterMs: 1000 });
   }
 
   prefillDone(): void {}

@@ -1,10 +1,10 @@
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
-import type { ExplainResponse, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import type { BusyThresholds, ExplainResponse, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import type { DownReason } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Orphans } from './orphans.ts';
 import type { RemoteRouter, Reserved } from './remote-router.ts';
-import type { RouterClient } from './router-client.ts';
+import type { RouterClient, ThresholdsInit } from './router-client.ts';
 
 /**
  * The routers that discovery knows, and what to do without them: the first connected one decides; where none answers,
@@ -82,6 +82,15 @@ export class RouterSwitch implements RouterClient {
       }
     }
     return this.#fallback.explain(request, signal);
+  }
+
+  /** Every connected router gets new thresholds, because each decides by its own; any one is read. */
+  async thresholds(model: string, wanted: ThresholdsInit | null, signal: AbortSignal): Promise<BusyThresholds> {
+    this.#dropLost();
+    const connected = [...this.#routers.values()].filter((router) => router.connected);
+    const asked = wanted === null ? connected.slice(0, 1) : connected;
+    const [first] = await Promise.all(asked.map((router) => router.thresholds(model, wanted, signal)));
+    return first ?? this.#fallback.thresholds(model, wanted, signal);
   }
 
   prefillDone(requestId: string): void {

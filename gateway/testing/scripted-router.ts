@@ -1,5 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
+  type BusyThresholds,
+  BusyThresholdsSchema,
   type ExplainResponse,
   ExplainResponseSchema,
   type RouteDecision,
@@ -9,7 +11,7 @@ import {
   WorkerCostSchema,
 } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { RouterClient } from '../routing/router-client.ts';
+import type { RouterClient, ThresholdsInit } from '../routing/router-client.ts';
 
 type DecisionInit = MessageInitShape<typeof RouteDecisionSchema>;
 type CostInit = MessageInitShape<typeof WorkerCostSchema>;
@@ -19,6 +21,8 @@ export class ScriptedRouter implements RouterClient {
   readonly routed: RouteRequest[] = [];
   readonly explained: RouteRequest[] = [];
   readonly finished: string[] = [];
+  /** Busy thresholds by model. */
+  readonly limits = new Map<string, ThresholdsInit>();
   readonly #decisions: DecisionInit[];
   readonly #costs: WorkerCost[];
 
@@ -39,6 +43,11 @@ export class ScriptedRouter implements RouterClient {
     this.explained.push(request);
     const [decision] = this.#decisions;
     return create(ExplainResponseSchema, { costs: this.#costs, ...(decision === undefined ? {} : { decision }) });
+  }
+
+  async thresholds(model: string, wanted: ThresholdsInit | null): Promise<BusyThresholds> {
+    if (wanted !== null) this.limits.set(model, wanted);
+    return create(BusyThresholdsSchema, this.limits.get(model) ?? {});
   }
 
   prefillDone(): void {}

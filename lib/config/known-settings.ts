@@ -3,6 +3,7 @@
 /** Settings of every command of this release. A variable or file key with another name is a mistake. */
 export const knownSettings: readonly string[] = [
   'activeRequestWeight',
+  'adminApi',
   'advertise',
   'aliases',
   'apiKey',
@@ -95,6 +96,7 @@ export const knownSettings: readonly string[] = [
   'overlapCreditDecay',
   'overlapRefreshSeconds',
   'overlapScoreWeight',
+  'overloadStatus',
   'peerBatchMs',
   'peerBufferMib',
   'peerHeartbeatMs',

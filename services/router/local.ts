@@ -1,24 +1,32 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
+  type BusyThresholds,
+  BusyThresholdsSchema,
   type ExplainResponse,
   ExplainResponseSchema,
   type RouteDecision,
   type RouteRequest,
 } from '#gen/stator/router/v1/router_pb.ts';
-import type { Placer } from './placer.ts';
-import type { Reservations } from './reservations.ts';
+import type { RouterContext } from './context.ts';
+import { updateThresholds } from './handlers/set-thresholds.ts';
 
 /** The router for a gateway in the same process: function calls with the meaning of a session. */
 export interface LocalRouter {
   route(request: RouteRequest, signal: AbortSignal): Promise<RouteDecision>;
   explain(request: RouteRequest, signal: AbortSignal): Promise<ExplainResponse>;
+  thresholds(
+    model: string,
+    wanted: MessageInitShape<typeof BusyThresholdsSchema> | null,
+    signal: AbortSignal,
+  ): Promise<BusyThresholds>;
   prefillDone(requestId: string): void;
   outputBlock(requestId: string, outputTokens: number): void;
   finish(requestId: string, outcome: { readonly workerFailed: boolean }): void;
   close(): void;
 }
 
-export function createLocalRouter(reservations: Reservations, placer: Placer, owner: string): LocalRouter {
+export function createLocalRouter(context: RouterContext, owner: string): LocalRouter {
+  const { reservations, placer } = context;
   return {
     async route(request, signal) {
       signal.throwIfAborted();
@@ -30,6 +38,10 @@ export function createLocalRouter(reservations: Reservations, placer: Placer, ow
       signal.throwIfAborted();
       const { decision, costs } = placer.explain(request);
       return create(ExplainResponseSchema, { costs, ...(decision === undefined ? {} : { decision }) });
+    },
+    async thresholds(model, wanted, signal) {
+      signal.throwIfAborted();
+      return updateThresholds(context, model, wanted === null ? undefined : create(BusyThresholdsSchema, wanted));
     },
     prefillDone: (requestId) => reservations.prefillDone(owner, requestId),
     outputBlock: (requestId, outputTokens) => reservations.outputBlock(owner, requestId, outputTokens),

@@ -66,7 +66,7 @@ export async function startRouter(
   );
   await Promise.race([context.workers.synced, aborted(parts.shutdown)]);
   context.peers?.start();
-  const client = createLocalRouter(context.reservations, context.placer, 'local');
+  const client = createLocalRouter(context, 'local');
   let stopped: Promise<void> | undefined;
   const shutDown = async (): Promise<void> => {
     server.setServing(false);
