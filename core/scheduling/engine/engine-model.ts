@@ -119,7 +119,12 @@ export interface KvChanges {
 export const kvChangeKinds = { stored: 0, removed: 1 } as const;
 
 /** Why an engine does not take a request. */
-export type RejectionReason = 'longer_than_pool' | 'longer_than_context' | 'empty_prompt' | 'duplicate_id';
+export type RejectionReason =
+  | 'longer_than_pool'
+  | 'longer_than_context'
+  | 'longer_than_pass'
+  | 'empty_prompt'
+  | 'duplicate_id';
 
 export class RequestRejectedError extends Error {
   override readonly name = 'RequestRejectedError';

@@ -100,8 +100,8 @@ export const defaultEngineSettings: EngineSettings = {
 export interface TimingModel {
   /** `tokens`: prompt tokens computed in the pass by `sequences` (above 0), not counting what was cached. */
   prefillMs(tokens: number, sequences: number): number;
-  /** `activeKvTokens`: sum of the contexts of the decoding sequences; their mean is this by `sequences`. */
-  decodeMs(activeKvTokens: number, totalKvTokens: number, sequences: number): number;
+  /** `activeKvTokens`: tokens of all blocks in use. `contextTokens`: mean context of the decoding sequences. */
+  decodeMs(activeKvTokens: number, totalKvTokens: number, contextTokens: number): number;
 }
 
 /** Names the blocks that a sequence fills with its own output. */
