@@ -5,9 +5,28 @@ export interface Usage {
   readonly prompt_tokens_details: { readonly cached_tokens: number };
 }
 
+/** One output token with its log-probability. */
+export interface Position {
+  readonly token: string;
+  readonly logprob: number;
+  readonly top_logprobs: readonly { readonly token: string; readonly logprob: number }[];
+}
+
+/** An event that is no chunk, for example an annotation. */
+export interface NamedEvent {
+  readonly name: string;
+  readonly data: unknown;
+  /** Characters of text that came before it. */
+  readonly textBefore: number;
+}
+
 interface Chunk {
   readonly choices: readonly [
-    { readonly delta: { readonly content?: string }; readonly finish_reason: string | null }?,
+    {
+      readonly delta: { readonly content?: string };
+      readonly logprobs: { readonly content: readonly Position[] } | null;
+      readonly finish_reason: string | null;
+    }?,
   ];
   readonly usage?: Usage | null;
   readonly nvext?: Readonly<Record<string, unknown>>;
@@ -20,6 +39,9 @@ export interface ChatStream {
   readonly finishReason: string | null;
   readonly usage: Usage | null;
   readonly nvext: Readonly<Record<string, unknown>>;
+  /** Output tokens, where log-probabilities were asked for. */
+  readonly positions: readonly Position[];
+  readonly events: readonly NamedEvent[];
   /** Milliseconds from the request to the first text; 0: none yet. */
   readonly firstTextMs: number;
   /** Resolves once it has ended; rejects for an error, within the stream or in place of it. */
@@ -38,6 +60,8 @@ class Reader implements ChatStream {
   finishReason: string | null = null;
   usage: Usage | null = null;
   nvext: Readonly<Record<string, unknown>> = {};
+  readonly positions: Position[] = [];
+  readonly events: NamedEvent[] = [];
   firstTextMs = 0;
   readonly ended: Promise<ChatStream>;
   readonly #abort = new AbortController();
@@ -73,13 +97,18 @@ class Reader implements ChatStream {
   }
 
   #take(event: string): void {
-    const data = event.startsWith('data: ') ? event.slice('data: '.length) : '[DONE]';
+    const [, name, data = '[DONE]'] = /^(?:event: (.*)\n)?data: (.*)$/.exec(event) ?? [];
     if (data === '[DONE]') return;
+    if (name !== undefined) {
+      this.events.push({ name, data: JSON.parse(data), textBefore: this.text.length });
+      return;
+    }
     const { choices, usage, nvext, error } = JSON.parse(data) as Chunk;
     if (error !== undefined) throw new Error(`${error.code}: ${error.message}`);
     const content = choices[0]?.delta.content ?? '';
     if (content !== '' && this.firstTextMs === 0) this.firstTextMs = performance.now() - this.#startedMs;
     this.text += content;
+    this.positions.push(...(choices[0]?.logprobs?.content ?? []));
     this.finishReason = choices[0]?.finish_reason ?? this.finishReason;
     this.usage = usage ?? this.usage;
     this.nvext = { ...this.nvext, ...nvext };

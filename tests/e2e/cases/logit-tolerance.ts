@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { post } from '../../support/http.ts';
+import type { Position } from '../../support/sse.ts';
 import { fresh } from './fresh.ts';
 import type { Stack } from './stack.ts';
 
@@ -11,12 +12,6 @@ export const LOGPROB_TOLERANCE = 0.5;
 
 const MAX_TOKENS = 24;
 const TOP = 5;
-
-interface Position {
-  readonly token: string;
-  readonly logprob: number;
-  readonly top_logprobs: readonly { readonly token: string; readonly logprob: number }[];
-}
 
 /** Answers one at a time from an empty cache, then all at once, must agree within the tolerance; where they part, it must have been a near tie. */
 export async function expectLogitsWithinTolerance(stack: Stack, questions: readonly string[]): Promise<void> {
@@ -30,7 +25,8 @@ export async function expectLogitsWithinTolerance(stack: Stack, questions: reado
   for (const [index, single] of alone.entries()) comparePositions(single, together[index] ?? []);
 }
 
-function comparePositions(single: readonly Position[], batched: readonly Position[]): void {
+/** Fails where two answers to one prompt differ by more than the order of additions explains. */
+export function comparePositions(single: readonly Position[], batched: readonly Position[]): void {
   expect(single.length).to.be.greaterThan(0);
   for (const [at, expected] of single.entries()) {
     const actual = batched[at];
