@@ -9,8 +9,10 @@ import { type SecurityConfig, targetOf } from '#lib/service/security.ts';
 import { createApproximateIndex } from '#native/kvindex/approximate.ts';
 import { createKvIndex } from '#native/kvindex/index.ts';
 import { IndexOverlap } from './index-overlap.ts';
+import { EngineStreams } from './kv-events/engine-streams.ts';
 import { type KvFollowing, startKvFollowing } from './kv-events/following.ts';
 import { kvEventSettings } from './kv-events/settings.ts';
+import { streamSettings } from './kv-events/stream-settings.ts';
 import type { KvOverlap } from './kv-overlap.ts';
 import { PushedCaches } from './pushed-caches.ts';
 import type { Workers } from './workers.ts';
@@ -19,6 +21,7 @@ const group = 'KV events';
 
 export const kvBlockSettings = {
   ...kvEventSettings,
+  ...streamSettings,
   approximatePolicy: setting.choice(['ttl', 'lru'], {
     default: 'ttl',
     group,
@@ -49,11 +52,15 @@ export interface KvBlocks {
   readonly overlap: KvOverlap;
   /** Caches whose events callers push. */
   readonly pushed: PushedCaches;
+  /** Engines whose own streams callers name. */
+  readonly streams: EngineStreams;
+  /** Tokens in a block of the model; undefined: nobody has told. */
+  blockSizeOf(model: string): number | undefined;
   /** A worker came, went or changed. */
   workerChanged(instanceId: bigint): void;
   /** A worker is gone; its ranks' numbers may stand for others after this. */
   workerGone(instanceId: bigint, slots: readonly number[]): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** `workers` is asked only after it exists: it is made with what this tells it. */
@@ -90,11 +97,21 @@ export function createKvBlocks(
       following.onRouted(slot, hashes, matchedBlocks, { salted, ...(blockSize > 0 ? { blockSize } : {}) }),
   });
   const pushed = new PushedCaches(index, following.slots);
+  const blockSizeOf = (model: string): number | undefined =>
+    workers().model(model)?.card.limits?.kvBlockSize ?? pushed.blockSizeOf(model) ?? streams.blockSizeOf(model);
+  const streams: EngineStreams = new EngineStreams({
+    ...{ index, settings: config, telemetry, blockSizeOf },
+    slots: following.slots,
+    onStored: (source, events, stored) => following.onStored(source, events, stored),
+    onClosed: (source) => following.onClosed(source),
+  });
   return {
     index,
     following,
     overlap,
     pushed,
+    streams,
+    blockSizeOf,
     workerChanged(instanceId) {
       const instance = workers().get(instanceId);
       // A worker without an address tells nothing over a stream.
@@ -104,12 +121,16 @@ export function createKvBlocks(
     workerGone(instanceId, slots) {
       following.unfollow(instanceId);
       pushed.closeWorker(instanceId);
+      streams.unfollowWorker(instanceId);
       for (const slot of slots) {
         approximate.removeSlot(slot);
         predicted?.removeSlot(slot);
       }
     },
-    close: () => following.close(),
+    async close() {
+      following.close();
+      await streams.close();
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 import type { KvIndex } from '#core/kv-index/kv-index.ts';
-import { type KvEvent, Tier } from '#gen/stator/events/v1/events_pb.ts';
+import type { KvEvent } from '#gen/stator/events/v1/events_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { tierNumber } from './kv-events/apply-change.ts';
 import type { KvSlots, KvSource } from './kv-events/kv-slots.ts';
 
 /** What a caller's events did. */
@@ -93,8 +94,4 @@ export class PushedCaches {
 
 function keyOf({ model, instanceId, dataParallelRank }: KvSource): string {
   return `${instanceId}/${dataParallelRank}/${model}`;
-}
-
-function tierNumber(tier: Tier): number {
-  return tier === Tier.UNSPECIFIED ? 0 : tier - Tier.DEVICE;
 }

@@ -13,6 +13,7 @@ import { createContext } from './create-context.ts';
 import { apply } from './handlers/apply.ts';
 import { dump } from './handlers/dump.ts';
 import { explain } from './handlers/explain.ts';
+import { follow } from './handlers/follow.ts';
 import { getLoads } from './handlers/get-loads.ts';
 import { listWorkers } from './handlers/list-workers.ts';
 import { match } from './handlers/match.ts';
@@ -21,6 +22,7 @@ import { route } from './handlers/route.ts';
 import { session } from './handlers/session.ts';
 import { setThresholds } from './handlers/set-thresholds.ts';
 import { syncPeers } from './handlers/sync-peers.ts';
+import { unfollow } from './handlers/unfollow.ts';
 import { updateReservation } from './handlers/update-reservation.ts';
 import { upsertWorker } from './handlers/upsert-worker.ts';
 import { createLocalRouter, type LocalRouter } from './local.ts';
@@ -49,12 +51,13 @@ export async function startRouter(
     services: [Contract, KvIndexService],
     routes: (router) => {
       router.service(Contract, createImplementation(context));
-      router.service(KvIndexService, { ...match(context), ...apply(context), ...dump(context) });
+      router.service(KvIndexService, createIndexImplementation(context));
     },
     telemetry,
-    ...(config.rest ? { http: routerRest(context, config, noEvents) } : {}),
+    ...(config.rest ? { http: routerRest(context, config) } : {}),
     ...serverSecurity(config),
   });
+  server.setServing(false);
   const address = config.advertise ?? server.address;
   const registration = await discovery.register(
     describeInstance({
@@ -76,7 +79,7 @@ export async function startRouter(
     await server.stop(config.shutdownGraceSeconds * 1000);
     context.timed.close();
     context.admission.close();
-    context.blocks.close();
+    await context.blocks.close();
     context.workers.close();
   };
   const stop = (): Promise<void> => {
@@ -87,7 +90,15 @@ export async function startRouter(
   return { address, client, stop, [Symbol.asyncDispose]: stop };
 }
 
-const noEvents = { follow: (): void => {}, unfollow: (): void => {} };
+function createIndexImplementation(context: RouterContext): Partial<ServiceImpl<typeof KvIndexService>> {
+  return {
+    ...follow(context),
+    ...unfollow(context),
+    ...match(context),
+    ...apply(context),
+    ...dump(context),
+  };
+}
 
 function createImplementation(context: RouterContext): Partial<ServiceImpl<typeof Contract>> {
   return {

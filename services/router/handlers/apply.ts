@@ -5,11 +5,11 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterContext } from '../context.ts';
 import { sharedCache } from '../shared-cache.ts';
 
-export function apply({ blocks, workers }: RouterContext): Partial<ServiceImpl<typeof KvIndexService>> {
+export function apply({ blocks }: RouterContext): Partial<ServiceImpl<typeof KvIndexService>> {
   return {
     apply({ model, instanceId, events }) {
       if (model === '') throw StatorError.invalid('model', 'The model is not named.');
-      const blockSize = workers.model(model)?.card.limits?.kvBlockSize ?? blocks.pushed.blockSizeOf(model) ?? 0;
+      const blockSize = blocks.blockSizeOf(model) ?? 0;
       let applied = 0;
       let unmatched = 0;
       for (const [at, event] of events.entries()) {

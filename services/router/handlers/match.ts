@@ -18,10 +18,10 @@ export function match(context: RouterContext): Partial<ServiceImpl<typeof KvInde
 }
 
 /** Who has how much of a prompt, by what the events of workers say. */
-export function matchBlocks({ blocks, workers }: RouterContext, request: MatchRequest): MatchResponse {
+export function matchBlocks({ blocks }: RouterContext, request: MatchRequest): MatchResponse {
   const { model } = request;
-  const { index, following, pushed } = blocks;
-  const kvBlockSize = workers.model(model)?.card.limits?.kvBlockSize ?? pushed.blockSizeOf(model);
+  const { index, following } = blocks;
+  const kvBlockSize = blocks.blockSizeOf(model);
   if (kvBlockSize === undefined)
     throw new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
   const hashes = hashesOf(request, kvBlockSize);

@@ -6,7 +6,7 @@ import type { RpcClient } from '#lib/rpc/client.ts';
 import type { KvEventFrames } from '#lib/rpc/kv-event-frames.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { FollowedWorker } from './followed-worker.ts';
-import { KvSlots } from './kv-slots.ts';
+import { KvSlots, type KvSource } from './kv-slots.ts';
 import { type KvEventMetrics, kvEventMetrics } from './metrics.ts';
 import { NeverMatched, type RoutedPrompt } from './never-matched.ts';
 import { Permits } from './permits.ts';
@@ -40,6 +40,10 @@ export interface KvFollowing {
   isFollowed(instanceId: bigint, dataParallelRank: number, model: string): boolean;
   /** A prompt was sent to the rank of a slot, which was known to have so many of its blocks in any tier. */
   onRouted(slot: number, hashes: Uint8Array, matchedBlocks: number, prompt?: RoutedPrompt): void;
+  /** A rank that is followed in another way computed blocks. */
+  onStored(source: KvSource, events: number, blocks: number): void;
+  /** And is not followed any more. */
+  onClosed(source: KvSource): void;
   close(): void;
 }
 
@@ -116,6 +120,14 @@ class Following implements KvFollowing {
   onRouted(slot: number, hashes: Uint8Array, matchedBlocks: number, prompt?: RoutedPrompt): void {
     const source = this.slots.sourceOf(slot);
     if (source !== undefined) this.#neverMatched.routed(source, hashes, matchedBlocks, prompt);
+  }
+
+  onStored(source: KvSource, events: number, blocks: number): void {
+    this.#neverMatched.stored(source, events, blocks);
+  }
+
+  onClosed(source: KvSource): void {
+    this.#neverMatched.forget(source);
   }
 
   close(): void {

@@ -4,25 +4,31 @@ import type { RouterContext } from '../context.ts';
 import { checkedWorker } from '../handlers/upsert-worker.ts';
 import { checkedBody, idOf } from './fields.ts';
 import type { RestRoute } from './http.ts';
+import { replaceStreams, shownStreams, streamsOf } from './streams.ts';
 import { instanceOf, modelKey, type WorkerCatalog, type WorkerFields, workerFields } from './workers.ts';
 
-/** Follows and forgets what a registered worker publishes of its cache. */
-export interface CatalogEvents {
-  follow(worker: WorkerFields): void;
-  unfollow(worker: WorkerFields): void;
-}
-
 /** Workers that callers register, read and take back. */
-export function catalogRoutes(context: RouterContext, catalog: WorkerCatalog, events: CatalogEvents): RestRoute[] {
-  const { workers } = context;
+export function catalogRoutes(context: RouterContext, catalog: WorkerCatalog): RestRoute[] {
+  const { workers, blocks } = context;
 
   const put = (worker: WorkerFields): void => {
     catalog.refuseBeyondLimit(worker.worker_id);
-    workers.upsert(checkedWorker(instanceOf(worker)));
+    const wanted = streamsOf(worker);
     const before = catalog.get(worker.worker_id);
-    if (before !== undefined) events.unfollow(before);
+    const streamsBefore = before === undefined ? [] : streamsOf(before);
+    workers.upsert(checkedWorker(instanceOf(worker)));
+    try {
+      replaceStreams(blocks.streams, streamsBefore, wanted);
+    } catch (thrown) {
+      if (before === undefined) {
+        workers.forget(worker.worker_id);
+      } else {
+        workers.upsert(instanceOf(before));
+        replaceStreams(blocks.streams, wanted, streamsBefore);
+      }
+      throw thrown;
+    }
     catalog.set(worker);
-    events.follow(worker);
   };
   const known = (text: string): WorkerFields => {
     const worker = catalog.get(idOf(text, 'worker_id'));
@@ -56,7 +62,6 @@ export function catalogRoutes(context: RouterContext, catalog: WorkerCatalog, ev
       path: '/workers/:id',
       handle: ({ params }) => {
         const worker = known(params['id'] ?? '');
-        events.unfollow(worker);
         catalog.delete(worker.worker_id);
         workers.forget(worker.worker_id);
         return { status: 200, body: {} };
@@ -66,6 +71,7 @@ export function catalogRoutes(context: RouterContext, catalog: WorkerCatalog, ev
       method: 'GET',
       path: '/workers',
       handle: () => {
+        const streams = shownStreams(blocks.streams);
         const found = workers.instances().map((instance) => ({
           worker_id: instance.instanceId,
           endpoint: catalog.get(instance.instanceId)?.endpoint ?? instance.address,
@@ -76,8 +82,14 @@ export function catalogRoutes(context: RouterContext, catalog: WorkerCatalog, ev
             data_parallel_start_rank: card.parallelism?.dataStartRank ?? 0,
             data_parallel_size: Math.max(1, card.parallelism?.data ?? 1),
           })),
+          kv_events: streams.get(instance.instanceId) ?? [],
         }));
-        return { status: 200, body: { workers: found } };
+        const others = [...streams.keys()].filter((id) => !workers.has(id));
+        const followed = others.map((id) => ({
+          ...{ worker_id: id, endpoint: '', registered: 'stream', models: [] },
+          kv_events: streams.get(id) ?? [],
+        }));
+        return { status: 200, body: { workers: [...found, ...followed] } };
       },
     },
     {

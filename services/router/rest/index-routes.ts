@@ -13,6 +13,7 @@ import { modelKey } from './workers.ts';
 const queryFields = z.strictObject({
   model_name: z.string().min(1).default('default'),
   routing_group: z.string().min(1).default('default'),
+  tenant_id: z.string().nullish(),
   ...promptFields,
 });
 

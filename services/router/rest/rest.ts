@@ -2,19 +2,25 @@ import { tokenCheck } from '#lib/rpc/interceptors/auth.ts';
 import type { HttpHandler } from '#lib/rpc/server.ts';
 import type { RouterConfig } from '../config.ts';
 import type { RouterContext } from '../context.ts';
-import { type CatalogEvents, catalogRoutes } from './catalog.ts';
+import { catalogRoutes } from './catalog.ts';
 import { createRest } from './http.ts';
 import { indexRoutes } from './index-routes.ts';
 import { selectionRoutes } from './selection.ts';
+import { streamRoutes } from './streams.ts';
 import { WorkerCatalog } from './workers.ts';
 
 /** The router's REST interface, for runtimes that choose workers here and send the requests themselves. docs/router-api.md. */
-export function routerRest(context: RouterContext, config: RouterConfig, events: CatalogEvents): HttpHandler {
+export function routerRest(context: RouterContext, config: RouterConfig): HttpHandler {
   const { internalToken, maxAddedWorkers, restBodyLimitMib } = config;
   const catalog = new WorkerCatalog(maxAddedWorkers);
   const isRight = internalToken === undefined ? () => true : tokenCheck(internalToken);
   return createRest({
-    routes: [...selectionRoutes(context, catalog), ...catalogRoutes(context, catalog, events), ...indexRoutes(context)],
+    routes: [
+      ...selectionRoutes(context, catalog),
+      ...catalogRoutes(context, catalog),
+      ...streamRoutes(context),
+      ...indexRoutes(context),
+    ],
     maxBodyBytes: restBodyLimitMib * 1024 * 1024,
     authorized: isRight,
   });
