@@ -3,6 +3,7 @@ import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.t
 import { serviceSettings } from '#lib/service/settings.ts';
 import { costSettings } from './cost-config.ts';
 import { kvBlockSettings } from './kv-blocks.ts';
+import { stageSettings } from './modes.ts';
 import { peerSettings } from './peers/settings.ts';
 import { queueSettings, sessionSettings } from './queue-config.ts';
 
@@ -14,6 +15,14 @@ export const routerSettings = defineSettings({
     default: 'kv',
     group,
     help: 'How workers are chosen unless a request says otherwise.',
+  }),
+  ...stageSettings,
+  minInitialWorkers: setting.integer({
+    default: 0,
+    min: 0,
+    max: 100_000,
+    group,
+    help: 'Workers that the router must have known at once before it places the first request.',
   }),
   inhibitMs: setting.integer({
     default: 2000,

@@ -31,6 +31,16 @@ export const costSettings = {
     group,
     help: 'Whether cached blocks count where only the decode stage is placed.',
   }),
+  loadAware: setting.boolean({
+    default: false,
+    group,
+    help: 'Whether load alone decides: nothing is known of caches and no blocks count as shared, whatever other settings say.',
+  }),
+  assumeKvReuse: setting.boolean({
+    default: true,
+    group,
+    help: 'Whether blocks that several requests of a worker have in common count as load once.',
+  }),
   trackPrefillTokens: setting.boolean({
     default: defaultCostSettings.trackPrefillTokens,
     group,
@@ -57,6 +67,11 @@ export const costSettings = {
     'Mode two-tier: fraction of the prompt above which the workers that have it come first.',
   ),
 };
+
+/** The settings with what their presets imply. */
+export function withPresets<T extends SettingsOf<typeof costSettings> & { readonly kvEvents: boolean }>(config: T): T {
+  return config.loadAware ? { ...config, overlapCredit: 0, kvEvents: false, assumeKvReuse: false } : config;
+}
 
 export function policySettings(
   config: SettingsOf<typeof costSettings>,

@@ -11,9 +11,10 @@ import { Admission } from './admission.ts';
 import type { RouterClock } from './clock.ts';
 import type { RouterConfig } from './config.ts';
 import type { RouterContext } from './context.ts';
-import { policySettings } from './cost-config.ts';
+import { policySettings, withPresets } from './cost-config.ts';
 import { measureAtScrape } from './gauges.ts';
 import { createKvBlocks, type KvBlocks } from './kv-blocks.ts';
+import { noOverlap } from './kv-overlap.ts';
 import { type LoadPoll, noLoadPoll, startLoadPoll } from './load-poll.ts';
 import { routerMetrics } from './metrics.ts';
 import { peerAccounts } from './peer-accounts.ts';
@@ -30,11 +31,12 @@ import { Workers } from './workers.ts';
 
 /** Wires the parts of a router. Nothing listens yet; workers are watched from now on. */
 export function createContext(
-  config: RouterConfig,
+  settings: RouterConfig,
   parts: ServiceParts,
   stopping: AbortSignal,
   clock: RouterClock,
 ): RouterContext {
+  const config = withPresets(settings);
   const { telemetry, discovery, instanceId } = parts;
   const metrics = routerMetrics(telemetry.metrics);
   const prefillModel = config.prefillLoadModel === 'learned' ? new PrefillModel() : undefined;
@@ -49,6 +51,7 @@ export function createContext(
     log: telemetry.log,
     inhibitMs: config.inhibitMs,
     maxAddedWorkers: config.maxAddedWorkers,
+    minInitialWorkers: config.minInitialWorkers,
     nowMs,
     startPoll: (instance, listener) => pollOf(config, parts, instance, listener),
     onGone: (worker, slots) => {
@@ -63,12 +66,13 @@ export function createContext(
     },
     onLoad: (worker) => admission.wake(worker),
   });
-  const { overlap } = blocks;
+  const overlap = config.loadAware ? noOverlap : blocks.overlap;
   const placer = new Placer({
     workers,
     active,
     overlap,
-    mode: config.mode,
+    modes: config,
+    accounting: config,
     policies: policySettings(config),
     random: Math.random,
     nowMs,

@@ -24,3 +24,14 @@ export interface RoutedBlocks {
   /** Whether an adapter is known to be in the hashes. */
   readonly salted: boolean;
 }
+
+const nothing: TierHits = { deviceBlocks: 0, hostBlocks: 0, diskBlocks: 0, externalBlocks: 0 };
+
+/** Knows nothing of caches. */
+export const noOverlap: KvOverlap = {
+  sharedBlocks: null,
+  match: () => {},
+  write: () => {},
+  hits: () => nothing,
+  routed: () => {},
+};

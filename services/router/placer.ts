@@ -21,8 +21,8 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { BusyTest } from './admission.ts';
 import { Eligibility } from './eligibility.ts';
 import type { KvOverlap } from './kv-overlap.ts';
-import { modeOfPolicy, policyFor } from './modes.ts';
-import { promptOf, type RequestedPrompt, sequenceOf } from './prompt.ts';
+import { modeOfPolicy, policyFor, type StageModes } from './modes.ts';
+import { type AccountDefaults, promptOf, type RequestedPrompt, sequenceOf } from './prompt.ts';
 import { noneEligible, notServed } from './refusals.ts';
 import { blocksOf } from './shared-cache.ts';
 import type { WorkerRank } from './worker-ranks.ts';
@@ -32,7 +32,9 @@ export interface PlacerOptions {
   readonly workers: Workers;
   readonly active: ActiveSequences;
   readonly overlap: KvOverlap;
-  readonly mode: PolicyName;
+  readonly modes: StageModes;
+  /** What holds for requests that do not say otherwise. */
+  readonly accounting: AccountDefaults;
   readonly policies: PolicySettings & { readonly cost: CostSettings };
   readonly random: Random;
   /** Monotonic milliseconds. */
@@ -100,7 +102,7 @@ export class Placer {
       bySession: target !== null,
       costs: request.explain ? this.#costs(request, weighed) : [],
     });
-    const sequence = { ...sequenceOf(request, prompt), slot: rank.slot, cachedTokens };
+    const sequence = { ...sequenceOf(request, prompt, this.#options.accounting), slot: rank.slot, cachedTokens };
     return { decision, rank, sequence, bestDeviceBlocks: this.#bestDeviceBlocks() };
   }
 
@@ -129,15 +131,15 @@ export class Placer {
 
   /** What the accounts hold for a request that was placed before, for example by this router before it restarted. */
   restored(request: RouteRequest, instanceId: bigint, dataParallelRank: number): SequenceRequest {
-    const { workers } = this.#options;
+    const { workers, accounting } = this.#options;
     const set = workers.model(request.model);
     const slot = workers.slots.slotOf(instanceId, dataParallelRank);
     if (set === undefined) {
       const blockSize = request.kvBlockSize || 1;
       const prompt = { promptTokens: request.promptTokens, blockSize, blocks: 0, hashes: request.sequenceHashes };
-      return { ...sequenceOf(request, prompt), slot, cachedTokens: 0 };
+      return { ...sequenceOf(request, prompt, accounting), slot, cachedTokens: 0 };
     }
-    return { ...sequenceOf(request, promptOf(request, set)), slot, cachedTokens: 0 };
+    return { ...sequenceOf(request, promptOf(request, set), accounting), slot, cachedTokens: 0 };
   }
 
   /** Whether each rank that may serve the request has more prompt tokens to compute than a limit allows. False: there is none. */
@@ -188,11 +190,11 @@ export class Placer {
   }
 
   #weigh(request: RouteRequest, target: AffinityTarget | null): Weighed {
-    const { workers, mode, overlap } = this.#options;
+    const { workers, modes, overlap } = this.#options;
     const set = workers.model(request.model);
     if (set === undefined || (!workers.isRoutable(set) && request.constraints?.role === undefined))
       throw notServed(request, set !== undefined);
-    const name = policyFor(request.mode, mode);
+    const name = policyFor(request, modes);
     if (name === 'direct' && request.constraints?.instanceId === undefined)
       throw StatorError.invalid(
         'constraints.instance_id',
@@ -215,7 +217,7 @@ export class Placer {
     ranks: readonly WorkerRank[],
     prompt: RequestedPrompt,
   ): void {
-    const { active, thresholds, nowMs, workers } = this.#options;
+    const { active, thresholds, nowMs, workers, accounting } = this.#options;
     const now = nowMs();
     const limits = thresholds(request.model);
     const inhibited: number[] = [];
@@ -223,7 +225,7 @@ export class Placer {
     this.#rows.length = 0;
     if (this.#sharedOfSlot.length < workers.slots.capacity)
       this.#sharedOfSlot = new Uint32Array(workers.slots.capacity * 2);
-    const blocks = active.potentialBlocks(sequenceOf(request, prompt), this.#sharedOfSlot);
+    const blocks = active.potentialBlocks(sequenceOf(request, prompt, accounting), this.#sharedOfSlot);
     for (const [index, rank] of ranks.entries()) {
       if (target !== null && !isTarget(rank, target)) continue;
       const exclusion = this.#eligibility.exclusion(rank, request, limits, now);

@@ -35,10 +35,19 @@ function checkedOverrides(overrides: NonNullable<RouteRequest['overrides']>): Co
   throw StatorError.invalid(`overrides.${field}`, 'A finite number of at least 0 is expected.');
 }
 
+/** How prompts count in the accounts unless a request says otherwise. */
+export interface AccountDefaults {
+  /** Whether blocks are shared with those of other requests that have the same prefix. */
+  readonly assumeKvReuse: boolean;
+  /** Whether prompts count as work to prefill. */
+  readonly trackPrefillTokens: boolean;
+}
+
 /** What the accounts hold for the request on whichever rank it is placed. */
 export function sequenceOf(
   request: RouteRequest,
   prompt: RequestedPrompt,
+  defaults: AccountDefaults,
 ): Omit<SequenceRequest, 'slot' | 'cachedTokens'> {
   const { overrides, expectedOutputTokens, sequences } = request;
   const decode = prompt.stage === 'decode';
@@ -48,7 +57,7 @@ export function sequenceOf(
     sequenceHashes: prompt.hashes,
     sequences: Math.max(1, sequences),
     expectedOutputTokens,
-    assumeKvReuse: overrides?.assumeKvReuse ?? !decode,
-    trackPrefillTokens: overrides?.trackPrefillTokens ?? !decode,
+    assumeKvReuse: overrides?.assumeKvReuse ?? (!decode && defaults.assumeKvReuse),
+    trackPrefillTokens: overrides?.trackPrefillTokens ?? (!decode && defaults.trackPrefillTokens),
   };
 }

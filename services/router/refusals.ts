@@ -10,6 +10,12 @@ export function notServed({ model }: RouteRequest, isKnown: boolean): StatorErro
     : new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
 }
 
+/** The router was told to wait for more workers before it begins. */
+export function tooFewWorkers(actual: number, minimum: number): StatorError {
+  const message = `The router begins with ${minimum} workers and knows ${actual}.`;
+  return new StatorError('not_ready', message, { retryAfterMs: 1000, facts: { minimum, actual } });
+}
+
 /** Why no worker of the model may serve the request: busy workers first, since waiting helps; then what the request itself excludes. */
 export function noneEligible(
   { model, constraints }: RouteRequest,

@@ -11,6 +11,7 @@ import type { RouterMetrics } from './metrics.ts';
 import { modeLabel } from './modes.ts';
 import type { ReservationObserver } from './peers/ports.ts';
 import type { Placed, Placer } from './placer.ts';
+import { tooFewWorkers } from './refusals.ts';
 import { RouteSpan } from './route-span.ts';
 import type { Sessions } from './sessions.ts';
 import type { Workers } from './workers.ts';
@@ -52,11 +53,12 @@ export class Reservations {
 
   /** Places a request for an owner, at once or after it waited; rejects with a StatorError when it cannot be placed. */
   async route(owner: string, request: RouteRequest): Promise<RouteDecision> {
-    const { metrics, nowMs, tracer, admission, sessions } = this.#options;
+    const { metrics, nowMs, tracer, admission, sessions, workers } = this.#options;
     const begun = nowMs();
     const span = new RouteSpan(tracer, request);
     try {
       const queueDepth = admission.size;
+      if (!workers.isReady) throw tooFewWorkers(workers.size, workers.minInitial);
       this.#refuseDuplicate(owner, request.requestId);
       sessions.check(request);
       // A soft session waits like any other request, and looks for its worker when it may go.

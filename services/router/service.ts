@@ -58,6 +58,7 @@ export async function startRouter(
     ...serverSecurity(config),
   });
   server.setServing(false);
+  server.setServing(false);
   const address = config.advertise ?? server.address;
   const registration = await discovery.register(
     describeInstance({
@@ -86,7 +87,9 @@ export async function startRouter(
     stopped ??= shutDown();
     return stopped;
   };
-  server.setServing(true);
+  void context.workers.ready.then(() => {
+    if (!stopping.signal.aborted) server.setServing(true);
+  });
   return { address, client, stop, [Symbol.asyncDispose]: stop };
 }
 

@@ -50,6 +50,7 @@ describe('Workers', () => {
       log: telemetry.log,
       inhibitMs: 1000,
       maxAddedWorkers: 1,
+      minInitialWorkers: 0,
       nowMs: () => 0,
       startPoll: ({ instanceId }, { onGone }) => {
         silence.set(instanceId, onGone);

@@ -16,6 +16,8 @@ export interface WorkersOptions {
   readonly inhibitMs: number;
   /** Most workers that calls make known. */
   readonly maxAddedWorkers: number;
+  /** Workers that must have been known at once before requests are placed. */
+  readonly minInitialWorkers: number;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   /** Asks a worker for its load from now on; reports each answer, and whether the worker answers at all. */
@@ -50,6 +52,8 @@ export class Workers {
   readonly #ranks = new Map<string, readonly WorkerRank[]>();
   readonly #models: ModelSets;
   readonly #watch: Watch;
+  readonly #enough = Promise.withResolvers<void>();
+  #isReady = false;
   #added = 0;
 
   constructor(options: WorkersOptions) {
@@ -61,6 +65,7 @@ export class Workers {
         'worker left out: its model card differs from the one in use under this name',
       );
     });
+    this.#countInitial();
     this.#watch = options.discovery.watch(ServiceKind.WORKER, {
       onUp: (instance) => this.#up(instance, false),
       onChange: (instance) => this.#up(instance, false),
@@ -74,6 +79,20 @@ export class Workers {
 
   get size(): number {
     return this.#known.size;
+  }
+
+  /** Whether there were ever enough workers to begin with. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  get minInitial(): number {
+    return this.#options.minInitialWorkers;
+  }
+
+  /** Resolves when there are. */
+  get ready(): Promise<void> {
+    return this.#enough.promise;
   }
 
   /** Workers that calls made known. */
@@ -237,7 +256,14 @@ export class Workers {
     this.#changed(instanceId);
   }
 
+  #countInitial(): void {
+    if (this.#isReady || this.#known.size < this.#options.minInitialWorkers) return;
+    this.#isReady = true;
+    this.#enough.resolve();
+  }
+
   #changed(instanceId: bigint): void {
+    this.#countInitial();
     this.#ranks.clear();
     this.#count();
     this.#options.onChange(instanceId);
