@@ -58,7 +58,6 @@ export async function startRouter(
     ...serverSecurity(config),
   });
   server.setServing(false);
-  server.setServing(false);
   const address = config.advertise ?? server.address;
   const registration = await discovery.register(
     describeInstance({
