@@ -9,6 +9,7 @@ import { isPrefillBusy, type PolicyProfile } from '#core/scheduling/admission/po
 import type { QueueRejection } from '#core/scheduling/admission/queue-limits.ts';
 import type { RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import type { RouterClock } from './clock.ts';
 import type { Placer } from './placer.ts';
 import type { Workers } from './workers.ts';
 
@@ -26,7 +27,7 @@ export interface Pending {
   refuse(error: StatorError): void;
 }
 
-export interface AdmissionOptions {
+export interface AdmissionOptions extends RouterClock {
   readonly placer: Placer;
   readonly workers: Workers;
   readonly maxWaiting: number;
@@ -35,10 +36,6 @@ export interface AdmissionOptions {
   readonly refreshAfterMs: number;
   /** Milliseconds between two looks at the queue when nothing happens. */
   readonly tickMs: number;
-  /** Monotonic milliseconds. */
-  readonly nowMs: () => number;
-  /** Unix milliseconds; only differences to what clients say are taken. */
-  readonly wallMs: () => number;
   profile(model: string): PolicyProfile;
 }
 
@@ -51,8 +48,8 @@ const maxDispatches = 256;
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #queue: AdmissionQueue<Pending>;
-  #timer: NodeJS.Timeout | undefined;
-  #woken: NodeJS.Immediate | undefined;
+  #callOffTick: (() => void) | undefined;
+  #callOffRetry: (() => void) | undefined;
   /** Workers that have room since the queue was last looked at; null: any may have. */
   #freed: Set<bigint> | null = new Set();
 
@@ -129,16 +126,16 @@ export class Admission {
     if (this.#queue.size === 0) return;
     if (worker === undefined) this.#freed = null;
     else this.#freed?.add(worker);
-    this.#woken ??= setImmediate(() => this.#retry());
+    this.#callOffRetry ??= this.#options.soon(() => this.#retry());
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    clearImmediate(this.#woken);
+    this.#callOffTick?.();
+    this.#callOffRetry?.();
   }
 
   #retry(): void {
-    this.#woken = undefined;
+    this.#callOffRetry = undefined;
     const freed = this.#freed;
     this.#freed = new Set();
     const more = this.#queue.retry(this.#options.nowMs(), freed === null ? {} : { workers: freed });
@@ -147,15 +144,15 @@ export class Admission {
   }
 
   #schedule(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#callOffTick?.();
+    this.#callOffTick = undefined;
     if (this.#queue.size === 0) {
       this.#queue.forgetIdle();
       return;
     }
-    const { nowMs, tickMs } = this.#options;
+    const { nowMs, tickMs, after } = this.#options;
     const untilExpiryMs = (this.#queue.nextExpiryMs ?? Infinity) - nowMs();
-    this.#timer = setTimeout(() => this.#tick(), Math.max(1, Math.min(tickMs, Math.ceil(untilExpiryMs)))).unref();
+    this.#callOffTick = after(Math.max(1, Math.min(tickMs, Math.ceil(untilExpiryMs))), () => this.#tick());
   }
 
   #tick(): void {

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { seeded } from '#core/sequences/twin.test-support.ts';
 import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { systemClock } from './clock.ts';
 import { eventually, routeRequest, type TestRouter, TestRouters } from './router.test-support.ts';
 
 const day = 86_400_000;
@@ -13,6 +14,8 @@ class HandClock {
   wall = Date.UTC(2026, 0, 1);
   readonly nowMs = (): number => this.now;
   readonly wallMs = (): number => this.wall;
+  readonly after = systemClock.after;
+  readonly soon = systemClock.soon;
 }
 
 describe('clocks that jump', () => {
