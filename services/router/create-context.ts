@@ -29,12 +29,19 @@ import { Sessions } from './sessions.ts';
 import { TimedReservations } from './timed-reservations.ts';
 import { Workers } from './workers.ts';
 
+/** What a simulation puts in place of chance and of connections to workers. */
+export interface Outside {
+  readonly random: () => number;
+  readonly startPoll: ConstructorParameters<typeof Workers>[0]['startPoll'];
+}
+
 /** Wires the parts of a router. Nothing listens yet; workers are watched from now on. */
 export function createContext(
   settings: RouterConfig,
   parts: ServiceParts,
   stopping: AbortSignal,
   clock: RouterClock,
+  outside: Partial<Outside> = {},
 ): RouterContext {
   const config = withPresets(settings);
   const { telemetry, discovery, instanceId } = parts;
@@ -53,7 +60,7 @@ export function createContext(
     maxAddedWorkers: config.maxAddedWorkers,
     minInitialWorkers: config.minInitialWorkers,
     nowMs,
-    startPoll: (instance, listener) => pollOf(config, parts, instance, listener),
+    startPoll: outside.startPoll ?? ((instance, listener) => pollOf(config, parts, instance, listener)),
     onGone: (worker, slots) => {
       blocks.workerGone(worker, slots);
       reservations.endWorker(worker, slots);
@@ -74,7 +81,7 @@ export function createContext(
     modes: config,
     accounting: config,
     policies: policySettings(config),
-    random: Math.random,
+    random: outside.random ?? Math.random,
     nowMs,
     thresholds: (model) => thresholds.get(model) ?? defaults,
   });
