@@ -20,8 +20,9 @@ type Prompt = string | readonly number[];
 function promptsOf(body: CompletionRequestBody, model: ResolvedModel): readonly Prompt[] {
   const prompts = listOf(body);
   const single = prompts.length === 1;
+  const field = body.nvext?.token_data ? 'nvext.token_data' : 'prompt';
   for (const [index, prompt] of prompts.entries()) {
-    if (typeof prompt !== 'string') checkTokenIds(prompt, single ? 'prompt' : `prompt[${index}]`, model);
+    if (typeof prompt !== 'string') checkTokenIds(prompt, single ? field : `${field}[${index}]`, model);
   }
   return prompts;
 }

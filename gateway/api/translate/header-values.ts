@@ -37,10 +37,11 @@ export class HeaderValues {
     return this.first(names)?.value ?? '';
   }
 
-  /** The last value of the first of these headers that is there. */
+  /** The last value of the first of these headers that is there; proxies may have joined several with commas. */
   last(names: readonly string[]): HeaderValue | null {
     for (const name of names) {
-      const value = this.#values.get(name)?.at(-1);
+      const parts = this.#values.get(name)?.flatMap((value) => value.split(',')) ?? [];
+      const value = parts.findLast((part) => part.trim() !== '')?.trim();
       if (value !== undefined) return { name, value };
     }
     return null;
