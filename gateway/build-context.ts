@@ -6,6 +6,7 @@ import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
 import { Degradations } from './health/degradations.ts';
 import { GatewayMetrics } from './metrics/metrics.ts';
+import { exposeModels } from './metrics/model-gauges.ts';
 import { ModelCatalog } from './models/catalog.ts';
 import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
@@ -44,6 +45,7 @@ export function buildContext(
     no_router: () => !links.hasRouter(),
     no_workers: () => catalog.ready().length === 0,
   });
+  exposeModels(telemetry.metrics, catalog);
   exposeState(telemetry, { workers, degradations, tables });
   const migration = {
     limit: config.migrationLimit,

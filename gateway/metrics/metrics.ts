@@ -33,6 +33,8 @@ const errorTypes: Partial<Record<ErrorCode, string>> = {
   unimplemented: 'not_implemented',
 };
 
+const hitRateBuckets = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1];
+
 interface ModelSeries {
   readonly interToken: { observe(value: number, times: number): void };
   readonly firstToken: { observe(value: number, times: number): void };
@@ -50,6 +52,9 @@ export class GatewayMetrics implements GenerationMetrics {
   readonly #outputTokens: Histogram;
   readonly #outputTotal: Counter;
   readonly #cachedTokens: Counter;
+  readonly #hitRate: Histogram;
+  readonly #routerQueue: Histogram;
+  readonly #stages: Histogram;
   readonly #migrations: Counter;
   readonly #cancellations: Counter;
   readonly #embedding: Histogram;
@@ -91,6 +96,19 @@ export class GatewayMetrics implements GenerationMetrics {
     this.#embedding = histogram('embedding_latency_seconds', 'Embedding requests.', logBuckets(0.001, 10, 14));
     this.#outputTotal = counter('output_tokens_total', 'Tokens of output.', ['model']);
     this.#cachedTokens = counter('cached_tokens_total', 'Prompt tokens whose KV was found in a cache.', ['model']);
+    this.#hitRate = histogram('kv_hit_rate', 'Share of a prompt that its worker found cached.', hitRateBuckets);
+    this.#routerQueue = histogram(
+      'router_queue_seconds',
+      'Wait of placed requests in the queue of the router.',
+      logBuckets(0.001, 60, 12),
+    );
+    this.#stages = new Histogram({
+      name: 'stator_gateway_stage_duration_seconds',
+      help: 'Stages up to the first token: preprocess, route (with the queue of the router), wait (in the worker), prefill.',
+      labelNames: ['model', 'stage'],
+      buckets: logBuckets(0.0005, 60, 12),
+      registers,
+    });
     this.#migrations = counter('migrations_total', 'Sequences moved to another worker.', ['model', 'type']);
     this.#cancellations = counter('cancellations_total', 'Requests whose client cancelled.', [
       'model',
@@ -143,7 +161,23 @@ export class GatewayMetrics implements GenerationMetrics {
       this.#outputTokens.observe({ model }, generation.outputTokens);
       this.#outputTotal.inc({ model }, generation.outputTokens);
       this.#cachedTokens.inc({ model }, generation.cachedTokens);
+      this.#routed(model, generation);
     }
+  }
+
+  /** What routing gave, and where the time until the first token went; nothing where the worker did not say. */
+  #routed(model: string, { decision, times, prompt, cachedTokens }: Generation): void {
+    const stage = (name: string, fromMs: number, toMs: number): void =>
+      this.#stages.observe({ model, stage: name }, Math.max(0, toMs - fromMs) / 1000);
+    stage('preprocess', times.receivedMs, times.preprocessedMs);
+    if (decision !== null) {
+      this.#routerQueue.observe({ model }, decision.queueUs / 1e6);
+      stage('route', times.preprocessedMs, times.routedMs);
+    }
+    if (times.prefillBeganMs === 0) return;
+    this.#hitRate.observe({ model }, cachedTokens / prompt.tokenIds.length);
+    stage('wait', times.routedMs, times.prefillBeganMs);
+    if (times.firstTokenMs > 0) stage('prefill', times.prefillBeganMs, times.firstTokenMs);
   }
 
   tokens(generation: Generation, added: number): void {

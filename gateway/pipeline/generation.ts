@@ -25,7 +25,7 @@ export interface GenerationObserver {
 export interface GenerationTimes {
   readonly receivedMs: number;
   preprocessedMs: number;
-  /** When the newest placement was decided. */
+  /** When the last placement before the first token was decided. */
   routedMs: number;
   /** When the worker of the first token began the prompt, as it says. */
   prefillBeganMs: number;
@@ -203,7 +203,7 @@ export class Generation implements AttemptOwner {
         throw refused.code === 'worker_unavailable' && this.#lastError !== null ? this.#lastError : refused;
       })
       .finally(() => clearTimeout(timer));
-    this.times.routedMs = performance.now();
+    if (this.times.firstTokenMs === 0) this.times.routedMs = performance.now();
     this.decision = decision;
     return new Placement({
       routeId,

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import { type Cluster, startCluster } from '../support/cluster.ts';
-import { parseMetrics, sumOf } from '../support/metrics-text.ts';
+import { sumOf } from '../support/metrics-text.ts';
 import { findDefaultModel } from '../support/model.ts';
 import { callRouter, type RouterCalls } from '../support/router-calls.ts';
+import { scrape } from '../support/scrape.ts';
 import { skip } from '../support/skip.ts';
 import { type ChatStream, streamChat } from '../support/sse.ts';
 import { until } from '../support/until.ts';
@@ -134,18 +135,17 @@ describe('KV routing of conversations', function () {
 
   /** Router and gateway count what the answers say. */
   async function expectMetrics(turns: readonly Turn[]): Promise<void> {
-    const router = await metricsOf(cluster.member('router').address);
+    const router = await scrape(cluster.member('router').address);
     expect(sumOf(router, 'stator_router_kv_hit_rate_count')).to.equal(turns.length);
     expect(sumOf(router, 'stator_router_reused_tokens_total')).to.be.greaterThan(0);
-    const gateway = await metricsOf(cluster.member('gateway').address);
+    const gateway = await scrape(cluster.member('gateway').address);
     const cached = sum(turns, (turn) => turn.cached);
     expect(sumOf(gateway, 'stator_gateway_cached_tokens_total')).to.equal(cached);
+    expect(sumOf(gateway, 'stator_gateway_kv_hit_rate_count')).to.equal(turns.length);
+    const rates = sum(turns, (turn) => turn.cached / turn.prompt);
+    expect(sumOf(gateway, 'stator_gateway_kv_hit_rate_sum')).to.be.closeTo(rates, 1e-6);
   }
 });
-
-async function metricsOf(address: string): Promise<ReturnType<typeof parseMetrics>> {
-  return parseMetrics(await (await fetch(`http://${address}/metrics`)).text());
-}
 
 function report(returned: readonly Turn[], elsewhere: readonly Turn[]): void {
   const line = (what: string, turns: readonly Turn[]): string => {
