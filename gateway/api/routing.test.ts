@@ -130,6 +130,33 @@ describe('what the router is asked', () => {
     expect(await pin({ dp_rank: 1 }, { 'x-dp-rank': '4294967295' })).to.deep.equal([undefined, 1]);
   });
 
+  it('keeps all 64 bits of identifiers that are numbers', async () => {
+    const router = new ScriptedRouter([{ instanceId: 1n }]);
+    await using gateway = await startHarness({}, router);
+    gateway.addWorker(1n, new ScriptedWorker(answering('ok')));
+    const post = (nvext: string, more = '') =>
+      gateway.post('/v1/completions', `{"model":"test-model","prompt":"Hi"${more},"nvext":${nvext}}`);
+    const pinned = await post(
+      '{"backend_instance_id":18446744073709551615,"routing_constraints":{"allowed_worker_ids":[9007199254740993]}}',
+    );
+    expect(pinned.status, await pinned.text()).to.equal(200);
+    expect(routeOf(router).constraints).to.include({ instanceId: 18446744073709551615n });
+    expect(routeOf(router).constraints?.allowedInstanceIds).to.deep.equal([9007199254740993n]);
+    for (const [nvext, param] of [
+      ['{"backend_instance_id":18446744073709551616}', 'nvext.backend_instance_id'],
+      ['{"backend_instance_id":1e19}', 'nvext.backend_instance_id'],
+      ['{"decode_worker_id":-9007199254740993}', 'nvext.decode_worker_id'],
+    ] as const) {
+      const { error } = (await (await post(nvext)).json()) as ErrorBody;
+      expect(error.param, nvext).to.equal(param);
+    }
+    const seed = await post('{"backend_instance_id":1}', ',"seed":9007199254740993');
+    expect(((await seed.json()) as ErrorBody).error).to.include({ param: 'seed' });
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    const nested = await post('{"backend_instance_id":1}', `,"deep":${deep}`);
+    expect(((await nested.json()) as ErrorBody).error).to.include({ param: 'deep' });
+  });
+
   it('tells the queue of the older latency hint, and the engine not', async () => {
     const hinted = await asked({ nvext: { agent_hints: { latency_sensitivity: 2.5 } } });
     expect([hinted.route?.priority, hinted.engine?.priority]).to.deep.equal([2.5, 0]);

@@ -38,6 +38,28 @@ async function readBytes(exchange: Exchange, limitBytes: number): Promise<Buffer
   return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, bytes);
 }
 
+const workerIdFields = ['backend_instance_id', 'decode_worker_id', 'prefill_worker_id', 'allowed_worker_ids'];
+
+/**
+ * Integers of workers' identifiers keep all 64 bits, as decimal strings: Dynamo's clients send them as numbers, which
+ * JavaScript would round. Bodies without such fields are spared the reviver.
+ */
+function parseBody(text: string): unknown {
+  if (!text.includes('"nvext"') || !workerIdFields.some((name) => text.includes(`"${name}"`))) return JSON.parse(text);
+  try {
+    return JSON.parse(text, exactId as (key: string, value: unknown) => unknown);
+  } catch (thrown) {
+    // The reviver, unlike the parser, cannot follow any depth of nesting.
+    if (thrown instanceof RangeError) return JSON.parse(text);
+    throw thrown;
+  }
+}
+
+function exactId(key: string, value: unknown, { source = '' }: { source?: string }): unknown {
+  if (typeof value !== 'number' || Number.isSafeInteger(value) || !/^\d+$/.test(source)) return value;
+  return workerIdFields.includes(key) || /^\d+$/.test(key) ? source : value;
+}
+
 /** The JSON value of a request's body; throws StatorError that says what is wrong with it and where. */
 export async function readJsonBody(exchange: Exchange, limitBytes: number): Promise<unknown> {
   const contentType = exchange.request.headers['content-type'] ?? '';
@@ -57,7 +79,7 @@ export async function readJsonBody(exchange: Exchange, limitBytes: number): Prom
   if (!isUtf8(bytes)) throw StatorError.invalid('', 'The request body is not valid UTF-8');
   const text = bytes.toString('utf8');
   try {
-    return JSON.parse(text) as unknown;
+    return parseBody(text);
   } catch (thrown) {
     const error = findJsonError(text);
     const message = `The request body is not valid JSON: ${error.message} at position ${error.position} (line ${error.line}, column ${error.column})`;
