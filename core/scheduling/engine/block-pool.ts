@@ -39,7 +39,8 @@ export class BlockPool {
   readonly #hashed: Uint8Array;
   /** Hash table: first block of each bucket, then the next in the bucket. */
   readonly #buckets: Int32Array;
-  readonly #mask: number;
+  /** 32 less the bits of a bucket's number. */
+  readonly #shift: number;
   readonly #next: Int32Array;
   /** Hashed blocks that nothing uses, as a list from the one unused longest. */
   readonly #older: Int32Array;
@@ -66,9 +67,9 @@ export class BlockPool {
     };
     this.#references = new Int32Array(total);
     this.#hashed = new Uint8Array(total);
-    const buckets = 2 ** Math.ceil(Math.log2(Math.max(2, total)));
-    this.#buckets = new Int32Array(buckets).fill(none);
-    this.#mask = buckets - 1;
+    const bits = Math.ceil(Math.log2(Math.max(2, total)));
+    this.#buckets = new Int32Array(2 ** bits).fill(none);
+    this.#shift = 32 - bits;
     this.#next = new Int32Array(total);
     this.#older = new Int32Array(total);
     this.#newer = new Int32Array(total);
@@ -93,7 +94,7 @@ export class BlockPool {
   /** A copy of the block with this hash, or -1. */
   find(low: number, high: number): number {
     const { low: lows, high: highs } = this.columns;
-    let block = this.#buckets[low & this.#mask] ?? none;
+    let block = this.#buckets[this.#bucket(low, high)] ?? none;
     while (block !== none && !(lows[block] === low && highs[block] === high)) block = this.#next[block] ?? none;
     return block;
   }
@@ -129,7 +130,7 @@ export class BlockPool {
     columns.localHigh[block] = o.localHigh;
     columns.index[block] = o.index;
     this.#hashed[block] = 1;
-    const bucket = o.low & this.#mask;
+    const bucket = this.#bucket(o.low, o.high);
     this.#next[block] = this.#buckets[bucket] ?? none;
     this.#buckets[bucket] = block;
     return isFirst;
@@ -166,8 +167,13 @@ export class BlockPool {
     return Int32Array.from(blocks).sort((a, b) => (index[a] ?? 0) - (index[b] ?? 0));
   }
 
+  /** Hashes of traces may be small numbers: their bits are spread. */
+  #bucket(low: number, high: number): number {
+    return Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1) >>> this.#shift;
+  }
+
   #unhash(block: number): void {
-    const bucket = (this.columns.low[block] ?? 0) & this.#mask;
+    const bucket = this.#bucket(this.columns.low[block] ?? 0, this.columns.high[block] ?? 0);
     const next = this.#next[block] ?? none;
     let at = this.#buckets[bucket] ?? none;
     if (at === block) {

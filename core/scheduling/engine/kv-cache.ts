@@ -45,9 +45,16 @@ export class KvCache {
     return Math.ceil(tokens / this.#settings.blockSize);
   }
 
-  /** Leading blocks of a sequence that are on the device; at least one token is left to compute. */
+  /**
+   * Leading blocks of a waiting sequence that are on the device; at least one token is left to compute. Looked up again only
+   * when something was released or a prompt computed since.
+   */
   cachedBlocks(sequence: EngineSequence): number {
-    return this.#peek(sequence);
+    if (sequence.peekedAt !== this.pool.generation) {
+      sequence.peekedBlocks = this.#peek(sequence);
+      sequence.peekedAt = this.pool.generation;
+    }
+    return sequence.peekedBlocks;
   }
 
   /**

@@ -51,6 +51,9 @@ export class EngineSequence {
   readyMs = 0;
   /** Pool generation in which it did not fit; nothing has come back since. */
   blockedAt = -1;
+  /** What was found of it in the cache, and in which pool generation. */
+  peekedBlocks = 0;
+  peekedAt = -1;
 
   constructor(request: SimulatedRequest, maxTokens: number, blockSize: number) {
     this.id = request.id;

@@ -15,6 +15,7 @@ import { PassDuration } from './pass-duration.ts';
 import type { Scheduler } from './scheduler.ts';
 import { EngineSequence } from './sequence.ts';
 import type { EngineKind, EngineSettings, OutputHasher, TimingModel } from './settings.ts';
+import { SglangScheduler } from './sglang-scheduler.ts';
 import { Speculation } from './speculation.ts';
 import { StepColumns } from './step-columns.ts';
 import { syntheticOutputHasher } from './synthetic-hasher.ts';
@@ -37,7 +38,7 @@ export function createSimulatedEngine(settings: EngineSettings, parts: EnginePar
 
 const schedulers: Readonly<Record<EngineKind, (settings: EngineSettings) => Scheduler>> = {
   vllm: () => new VllmScheduler(),
-  sglang: () => new VllmScheduler(),
+  sglang: (settings) => new SglangScheduler(settings),
   trtllm: () => new TrtllmScheduler(),
 };
 
