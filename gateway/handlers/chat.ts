@@ -48,11 +48,8 @@ export function chat(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceServ
         model: model.entry.name,
         createdUnix: BigInt(Math.floor(Date.now() / 1000)),
       };
-      const returnTokenIds = request.options?.returnTokenIds ?? false;
-      const o = { endpoint: 'chat_completions', returnTokenIds, prefix: '' } as const;
-      for await (const { deltas, usage } of streamDeltas(ctx, generation, context, o)) {
-        yield { ...head, deltas, ...(usage === null ? {} : { usage }) };
-      }
+      const o = { endpoint: 'chat_completions', options: request.options, prefix: '' } as const;
+      for await (const part of streamDeltas(ctx, generation, context, o)) yield { ...head, ...part };
     },
   };
 }

@@ -35,12 +35,9 @@ export function complete(ctx: GatewayContext): Pick<ServiceImpl<typeof Inference
         model: model.entry.name,
         createdUnix: BigInt(Math.floor(Date.now() / 1000)),
       };
-      const returnTokenIds = request.options?.returnTokenIds ?? false;
       const prefix = request.echo && request.prompt.case === 'text' ? request.prompt.value : '';
-      const o = { endpoint: 'completions', returnTokenIds, prefix } as const;
-      for await (const { deltas, usage } of streamDeltas(ctx, generation, context, o)) {
-        yield { ...head, deltas, ...(usage === null ? {} : { usage }) };
-      }
+      const o = { endpoint: 'completions', options: request.options, prefix } as const;
+      for await (const part of streamDeltas(ctx, generation, context, o)) yield { ...head, ...part };
     },
   };
 }

@@ -10,23 +10,42 @@ import {
 import {
   type ChoiceDelta,
   ChoiceDeltaSchema,
+  type GenerationOptions,
+  type Routing,
+  RoutingSchema,
   type TextLogprob,
   TextLogprobSchema,
+  type Timing,
+  TimingSchema,
 } from '#gen/stator/inference/v1/inference_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import { usageOf } from '../output/usage.ts';
 import type { Choice } from '../pipeline/choice.ts';
+import { type DryRun, dryRun } from '../pipeline/dry-run.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import type { GenerationRequest } from '../pipeline/request.ts';
 import { runRequests } from '../pipeline/run.ts';
+import { timingOf } from '../pipeline/timing.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
 import type { ModelTokens } from '../tokenizer/token-tables.ts';
 
-/** New parts of choices; `usage` in the last one only. */
-export interface DeltaBatch {
+/** A part of an answer: new parts of choices, and what was asked for besides. */
+export interface AnswerPart {
   readonly deltas: ChoiceDelta[];
-  readonly usage: Usage | null;
+  /** In the last part only. */
+  readonly usage?: Usage;
+  readonly timing?: Timing;
+  /** Before the first delta. */
+  readonly routing?: Routing;
+}
+
+export interface DeltaOptions {
+  readonly endpoint: 'chat_completions' | 'completions';
+  /** What the client asked for. */
+  readonly options: GenerationOptions | undefined;
+  /** Text in front of every choice. */
+  readonly prefix: string;
 }
 
 /** Wakes one reader when there is output; what the reader has not taken waits in the choices. */
@@ -50,13 +69,13 @@ class Waker implements GenerationObserver {
   }
 }
 
-/** Runs a generation for a gRPC client; the client's end of the call ends it in the engine. */
+/** Runs a generation for a gRPC client, or says where it would run; the client's end of the call ends it in the engine. */
 export async function* streamDeltas(
   ctx: GatewayContext,
   request: GenerationRequest,
   context: HandlerContext,
-  o: { endpoint: 'chat_completions' | 'completions'; returnTokenIds: boolean; prefix: string },
-): AsyncGenerator<DeltaBatch> {
+  o: DeltaOptions,
+): AsyncGenerator<AnswerPart> {
   const { requestId } = request;
   const path = `/${context.service.typeName}/${context.method.name}`;
   const record = new RequestRecord(ctx, {
@@ -73,14 +92,21 @@ export async function* streamDeltas(
     if (ctx.draining.aborted) throw new StatorError('draining', 'The gateway is shutting down. Retry elsewhere.');
     const traced = { ...request, ...record.traceContext(request) };
     const { signal } = context;
-    const { receivedMs } = record;
-    const run = await record.within(() => runRequests(ctx.pipeline, [traced], waker, { receivedMs, signal }));
-    cancel = run.cancel;
-    record.running(run.generations);
-    const [generation] = run.generations;
-    if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
-    if (o.prefix !== '') yield { deltas: echoes(generation, o.prefix), usage: null };
-    yield* follow(generation, waker, request.topLogprobs !== null, o.returnTokenIds);
+    if (o.options?.dryRun === true) {
+      const routed = await record.within(() => dryRun(ctx.pipeline, traced, { phase: null, signal }));
+      yield dryRunPart(routed, o.options.explainRouting);
+    } else {
+      const { receivedMs } = record;
+      const explain = o.options?.explainRouting ?? false;
+      const run = await record.within(() =>
+        runRequests(ctx.pipeline, [traced], waker, { receivedMs, signal, explain }),
+      );
+      cancel = run.cancel;
+      record.running(run.generations);
+      const [generation] = run.generations;
+      if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
+      yield* answer(generation, waker, o);
+    }
     record.end(null);
   } catch (thrown) {
     record.end(thrown);
@@ -92,16 +118,18 @@ export async function* streamDeltas(
   }
 }
 
-function echoes(generation: Generation, text: string): ChoiceDelta[] {
-  return generation.choices.map((choice) => create(ChoiceDeltaSchema, { index: choice.index, text }));
+/** The one part that answers a dry run. */
+function dryRunPart({ decision, costs, prompt }: DryRun, explain: boolean): AnswerPart {
+  const told = { ...decision, costs: explain ? [...costs] : [] };
+  const routing = create(RoutingSchema, { decision: told, promptTokenIds: [...prompt.tokenIds] });
+  return { deltas: [], routing, usage: create(UsageSchema, { promptTokens: prompt.tokenIds.length }) };
 }
 
-async function* follow(
-  generation: Generation,
-  waker: Waker,
-  logprobs: boolean,
-  returnTokenIds: boolean,
-): AsyncGenerator<DeltaBatch> {
+async function* answer(generation: Generation, waker: Waker, o: DeltaOptions): AsyncGenerator<AnswerPart> {
+  const { decision } = generation;
+  if (o.options?.explainRouting === true && decision !== null)
+    yield { deltas: [], routing: create(RoutingSchema, { decision }) };
+  if (o.prefix !== '') yield { deltas: echoes(generation, o.prefix) };
   const closed = new Set<Choice>();
   while (!generation.done || closed.size < generation.choices.length) {
     await waker.wait();
@@ -110,28 +138,54 @@ async function* follow(
       if (closed.has(choice)) continue;
       if (choice.finish?.error) throw choice.finish.error;
       if (choice.finish !== null) closed.add(choice);
-      const delta = deltaOf(choice, generation.prompt.tokens, logprobs, returnTokenIds);
+      const delta = deltaOf(choice, generation, o.options?.returnTokenIds ?? false);
       if (delta !== null) deltas.push(delta);
     }
-    const last = closed.size === generation.choices.length;
-    if (deltas.length > 0 || last) yield { deltas, usage: last ? usageMessage(generation) : null };
+    if (closed.size === generation.choices.length) yield { deltas, ...ending(generation, o) };
+    else if (deltas.length > 0) yield { deltas };
   }
 }
 
-function deltaOf(choice: Choice, tokens: ModelTokens, logprobs: boolean, returnTokenIds: boolean): ChoiceDelta | null {
+function echoes(generation: Generation, text: string): ChoiceDelta[] {
+  return generation.choices.map((choice) => create(ChoiceDeltaSchema, { index: choice.index, text }));
+}
+
+function ending(generation: Generation, o: DeltaOptions): Pick<AnswerPart, 'usage' | 'timing'> {
+  const usage = create(UsageSchema, usageOf([generation]));
+  return o.options?.returnTiming === true ? { usage, timing: timingMessage(generation) } : { usage };
+}
+
+function timingMessage(generation: Generation): Timing {
+  const { receivedUnixMs, totalMs, ...told } = timingOf(generation);
+  const { prefillWaitMs, prefillMs, firstTokenMs, kvHitRate, routerQueueDepth } = told;
+  return create(TimingSchema, {
+    receivedUnixMs,
+    totalMs,
+    ...(prefillWaitMs === null ? {} : { prefillWaitMs }),
+    ...(prefillMs === null ? {} : { prefillMs }),
+    ...(firstTokenMs === null ? {} : { ttftMs: firstTokenMs }),
+    ...(kvHitRate === null ? {} : { kvHitRate }),
+    ...(routerQueueDepth === null ? {} : { routerQueueDepth }),
+  });
+}
+
+function deltaOf(choice: Choice, { request, prompt }: Generation, returnTokenIds: boolean): ChoiceDelta | null {
   const tokenIds = returnTokenIds ? choice.tokenIds.slice(choice.takenTokens) : [];
   const text = choice.takeText();
-  const { finish } = choice;
-  const positions = logprobs ? choice.takeLogprobs() : [];
+  const { finish, worker } = choice;
+  const positions = request.topLogprobs === null ? [] : choice.takeLogprobs();
   if (text === '' && finish === null && tokenIds.length === 0 && positions.length === 0) return null;
   return create(ChoiceDeltaSchema, {
     index: choice.index,
     text,
     tokenIds,
-    logprobs: positions.flatMap((position) => textLogprob(position, tokens)),
+    logprobs: positions.flatMap((position) => textLogprob(position, prompt.tokens)),
     ...(finish === null ? {} : { finishReason: finish.reason === 'length' ? FinishReason.LENGTH : FinishReason.STOP }),
     ...(finish?.stopString ? { stopString: finish.stopString } : {}),
     ...(typeof finish?.stopTokenId === 'number' ? { stopTokenId: finish.stopTokenId } : {}),
+    ...(finish === null || worker === null
+      ? {}
+      : { instanceId: worker.instanceId, dataParallelRank: worker.dataParallelRank }),
   });
 }
 
@@ -144,8 +198,4 @@ function textLogprob(position: PositionLogprobs, tokens: ModelTokens): TextLogpr
     logprob: token.logprob,
   });
   return [create(TextLogprobSchema, { ...shown(position.chosen), top: position.top.map(shown) })];
-}
-
-function usageMessage(generation: Generation): Usage {
-  return create(UsageSchema, usageOf([generation]));
 }

@@ -1,6 +1,7 @@
 import type { AnswerPlan } from '../api/translate/job.ts';
 import type { Choice, ChoiceWorker } from '../pipeline/choice.ts';
 import type { Generation } from '../pipeline/generation.ts';
+import { type Timing, timingOf } from '../pipeline/timing.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 import { renderPromptLogprobs } from './logprobs.ts';
 import { renderRouting } from './routing.ts';
@@ -33,7 +34,7 @@ export function endFields(plan: AnswerPlan, generation: Generation, choice: Choi
     fields.set('prompt_token_ids', `[${prompt.tokenIds.join(',')}]`);
   if (place.endsPrompt && asked.has('prompt_logprobs') && prompt.logprobs !== null)
     fields.set('prompt_logprobs', renderPromptLogprobs(prompt.logprobs, { tokens: prompt.tokens, asIds: false }));
-  if (place.endsAnswer && asked.has('timing')) fields.set('timing', renderTiming(generation));
+  if (place.endsAnswer && asked.has('timing')) fields.set('timing', renderTiming(timingOf(generation)));
   return fields;
 }
 
@@ -97,18 +98,20 @@ function detailedReason({ request }: Generation, { finish }: Choice): string {
   return asked ? '"stop"' : '"eos"';
 }
 
-/** Milliseconds; what nobody measured is left out. The wait for prefill and prefill itself add up to `ttft_ms`. */
-function renderTiming(generation: Generation): string {
-  const { receivedMs, prefillBeganMs, firstTokenMs } = generation.times;
-  const rounded = (ms: number): number => Number(ms.toFixed(3));
-  const promptTokens = generation.prompt.tokenIds.length;
-  return JSON.stringify({
-    request_received_ms: Math.round(performance.timeOrigin + receivedMs),
-    ...(prefillBeganMs === 0 ? {} : { prefill_wait_time_ms: rounded(prefillBeganMs - receivedMs) }),
-    ...(prefillBeganMs === 0 || firstTokenMs === 0 ? {} : { prefill_time_ms: rounded(firstTokenMs - prefillBeganMs) }),
-    ...(firstTokenMs === 0 ? {} : { ttft_ms: rounded(firstTokenMs - receivedMs) }),
-    total_time_ms: rounded(performance.now() - receivedMs),
-    ...(prefillBeganMs === 0 ? {} : { kv_hit_rate: generation.cachedTokens / promptTokens }),
-    ...(generation.decision === null ? {} : { router_queue_depth: generation.decision.queueDepth }),
-  });
+/** Fields that nobody measured are left out. */
+function renderTiming(timing: Timing): string {
+  const fields: Record<string, number | null> = {
+    request_received_ms: Math.round(timing.receivedUnixMs),
+    prefill_wait_time_ms: rounded(timing.prefillWaitMs),
+    prefill_time_ms: rounded(timing.prefillMs),
+    ttft_ms: rounded(timing.firstTokenMs),
+    total_time_ms: rounded(timing.totalMs),
+    kv_hit_rate: timing.kvHitRate,
+    router_queue_depth: timing.routerQueueDepth,
+  };
+  return JSON.stringify(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)));
+}
+
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Number(ms.toFixed(3));
 }

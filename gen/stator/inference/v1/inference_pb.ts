@@ -10,13 +10,15 @@ import type { ChatMessage, Tool } from "../../chat/v1/chat_pb.ts";
 import { file_stator_chat_v1_chat } from "../../chat/v1/chat_pb.ts";
 import type { Embedding, FinishReason, GuidedDecoding, SamplingParams, StopConditions, Usage } from "../../engine/v1/generate_pb.ts";
 import { file_stator_engine_v1_generate } from "../../engine/v1/generate_pb.ts";
+import type { RouteDecision } from "../../router/v1/router_pb.ts";
+import { file_stator_router_v1_router } from "../../router/v1/router_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file stator/inference/v1/inference.proto.
  */
 export const file_stator_inference_v1_inference: GenFile = /*@__PURE__*/
-  fileDesc("CiNzdGF0b3IvaW5mZXJlbmNlL3YxL2luZmVyZW5jZS5wcm90bxITc3RhdG9yLmluZmVyZW5jZS52MSL5AgoRR2VuZXJhdGlvbk9wdGlvbnMSMgoIc2FtcGxpbmcYASABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlNhbXBsaW5nUGFyYW1zEi4KBHN0b3AYAiABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlN0b3BDb25kaXRpb25zEg8KB2Nob2ljZXMYAyABKA0SGQoMdG9wX2xvZ3Byb2JzGAQgASgNSACIAQESMAoGZ3VpZGVkGAUgASgLMiAuc3RhdG9yLmVuZ2luZS52MS5HdWlkZWREZWNvZGluZxIPCgdhZGFwdGVyGAYgASgJEhIKCmNhY2hlX3NhbHQYByABKAkSEAoIcHJpb3JpdHkYCCABKAUSGAoLaW5zdGFuY2VfaWQYCSABKAZIAYgBARIYChByZXR1cm5fdG9rZW5faWRzGAogASgIEhYKDnNwZWNpYWxfdG9rZW5zGAsgASgIQg8KDV90b3BfbG9ncHJvYnNCDgoMX2luc3RhbmNlX2lkIuUBCgtDaGF0UmVxdWVzdBINCgVtb2RlbBgBIAEoCRItCghtZXNzYWdlcxgCIAMoCzIbLnN0YXRvci5jaGF0LnYxLkNoYXRNZXNzYWdlEiMKBXRvb2xzGAMgAygLMhQuc3RhdG9yLmNoYXQudjEuVG9vbBI3CgdvcHRpb25zGAQgASgLMiYuc3RhdG9yLmluZmVyZW5jZS52MS5HZW5lcmF0aW9uT3B0aW9ucxIaChJ0ZW1wbGF0ZV9hcmdzX2pzb24YBSABKAkSHgoWY29udGludWVfZmluYWxfbWVzc2FnZRgGIAEoCCKDAQoLVGV4dExvZ3Byb2ISDQoFdG9rZW4YASABKAkSEwoLdG9rZW5fYnl0ZXMYAiABKAwSEAoIdG9rZW5faWQYAyABKA0SDwoHbG9ncHJvYhgEIAEoAhItCgN0b3AYBSADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLlRleHRMb2dwcm9iIssCCgtDaG9pY2VEZWx0YRINCgVpbmRleBgBIAEoDRIMCgR0ZXh0GAIgASgJEhEKCXJlYXNvbmluZxgDIAEoCRI2Cgp0b29sX2NhbGxzGAQgAygLMiIuc3RhdG9yLmluZmVyZW5jZS52MS5Ub29sQ2FsbERlbHRhEhEKCXRva2VuX2lkcxgFIAMoDRIyCghsb2dwcm9icxgGIAMoCzIgLnN0YXRvci5pbmZlcmVuY2UudjEuVGV4dExvZ3Byb2ISNQoNZmluaXNoX3JlYXNvbhgHIAEoDjIeLnN0YXRvci5lbmdpbmUudjEuRmluaXNoUmVhc29uEhgKC3N0b3Bfc3RyaW5nGAggASgJSACIAQESGgoNc3RvcF90b2tlbl9pZBgJIAEoDUgBiAEBQg4KDF9zdG9wX3N0cmluZ0IQCg5fc3RvcF90b2tlbl9pZCJLCg1Ub29sQ2FsbERlbHRhEg0KBWluZGV4GAEgASgNEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJIpkBCgxDaGF0UmVzcG9uc2USCgoCaWQYASABKAkSDQoFbW9kZWwYAiABKAkSMAoGZGVsdGFzGAMgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5DaG9pY2VEZWx0YRImCgV1c2FnZRgEIAEoCzIXLnN0YXRvci5lbmdpbmUudjEuVXNhZ2USFAoMY3JlYXRlZF91bml4GAUgASgDIrABCg9Db21wbGV0ZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSDgoEdGV4dBgCIAEoCUgAEi0KBnRva2VucxgDIAEoCzIbLnN0YXRvci5pbmZlcmVuY2UudjEuVG9rZW5zSAASNwoHb3B0aW9ucxgEIAEoCzImLnN0YXRvci5pbmZlcmVuY2UudjEuR2VuZXJhdGlvbk9wdGlvbnMSDAoEZWNobxgFIAEoCEIICgZwcm9tcHQiGwoGVG9rZW5zEhEKCXRva2VuX2lkcxgBIAMoDSKdAQoQQ29tcGxldGVSZXNwb25zZRIKCgJpZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIwCgZkZWx0YXMYAyADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLkNob2ljZURlbHRhEiYKBXVzYWdlGAQgASgLMhcuc3RhdG9yLmVuZ2luZS52MS5Vc2FnZRIUCgxjcmVhdGVkX3VuaXgYBSABKAMiYgoMRW1iZWRSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEi8KBmlucHV0cxgCIAMoCzIfLnN0YXRvci5pbmZlcmVuY2UudjEuRW1iZWRJbnB1dBISCgpkaW1lbnNpb25zGAMgASgNIlQKCkVtYmVkSW5wdXQSDgoEdGV4dBgBIAEoCUgAEi0KBnRva2VucxgCIAEoCzIbLnN0YXRvci5pbmZlcmVuY2UudjEuVG9rZW5zSABCBwoFaW5wdXQiZgoNRW1iZWRSZXNwb25zZRINCgVtb2RlbBgBIAEoCRIvCgplbWJlZGRpbmdzGAIgAygLMhsuc3RhdG9yLmVuZ2luZS52MS5FbWJlZGRpbmcSFQoNcHJvbXB0X3Rva2VucxgDIAEoDSI/CgxTY29yZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSDQoFcXVlcnkYAiABKAkSEQoJZG9jdW1lbnRzGAMgAygJIkUKDVNjb3JlUmVzcG9uc2USDQoFbW9kZWwYASABKAkSDgoGc2NvcmVzGAIgAygCEhUKDXByb21wdF90b2tlbnMYAyABKA0iEwoRTGlzdE1vZGVsc1JlcXVlc3QiawoLTGlzdGVkTW9kZWwSDAoEbmFtZRgBIAEoCRIPCgdhbGlhc2VzGAIgAygJEhYKDmNvbnRleHRfbGVuZ3RoGAMgASgNEhQKDGNyZWF0ZWRfdW5peBgEIAEoAxIPCgd3b3JrZXJzGAUgASgNIkYKEkxpc3RNb2RlbHNSZXNwb25zZRIwCgZtb2RlbHMYASADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLkxpc3RlZE1vZGVsMrsDChBJbmZlcmVuY2VTZXJ2aWNlEk0KBENoYXQSIC5zdGF0b3IuaW5mZXJlbmNlLnYxLkNoYXRSZXF1ZXN0GiEuc3RhdG9yLmluZmVyZW5jZS52MS5DaGF0UmVzcG9uc2UwARJZCghDb21wbGV0ZRIkLnN0YXRvci5pbmZlcmVuY2UudjEuQ29tcGxldGVSZXF1ZXN0GiUuc3RhdG9yLmluZmVyZW5jZS52MS5Db21wbGV0ZVJlc3BvbnNlMAESTgoFRW1iZWQSIS5zdGF0b3IuaW5mZXJlbmNlLnYxLkVtYmVkUmVxdWVzdBoiLnN0YXRvci5pbmZlcmVuY2UudjEuRW1iZWRSZXNwb25zZRJOCgVTY29yZRIhLnN0YXRvci5pbmZlcmVuY2UudjEuU2NvcmVSZXF1ZXN0GiIuc3RhdG9yLmluZmVyZW5jZS52MS5TY29yZVJlc3BvbnNlEl0KCkxpc3RNb2RlbHMSJi5zdGF0b3IuaW5mZXJlbmNlLnYxLkxpc3RNb2RlbHNSZXF1ZXN0Gicuc3RhdG9yLmluZmVyZW5jZS52MS5MaXN0TW9kZWxzUmVzcG9uc2ViBnByb3RvMw", [file_stator_chat_v1_chat, file_stator_engine_v1_generate]);
+  fileDesc("CiNzdGF0b3IvaW5mZXJlbmNlL3YxL2luZmVyZW5jZS5wcm90bxITc3RhdG9yLmluZmVyZW5jZS52MSK6AwoRR2VuZXJhdGlvbk9wdGlvbnMSMgoIc2FtcGxpbmcYASABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlNhbXBsaW5nUGFyYW1zEi4KBHN0b3AYAiABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlN0b3BDb25kaXRpb25zEg8KB2Nob2ljZXMYAyABKA0SGQoMdG9wX2xvZ3Byb2JzGAQgASgNSACIAQESMAoGZ3VpZGVkGAUgASgLMiAuc3RhdG9yLmVuZ2luZS52MS5HdWlkZWREZWNvZGluZxIPCgdhZGFwdGVyGAYgASgJEhIKCmNhY2hlX3NhbHQYByABKAkSEAoIcHJpb3JpdHkYCCABKAUSGAoLaW5zdGFuY2VfaWQYCSABKAZIAYgBARIYChByZXR1cm5fdG9rZW5faWRzGAogASgIEhYKDnNwZWNpYWxfdG9rZW5zGAsgASgIEhcKD2V4cGxhaW5fcm91dGluZxgMIAEoCBIPCgdkcnlfcnVuGA0gASgIEhUKDXJldHVybl90aW1pbmcYDiABKAhCDwoNX3RvcF9sb2dwcm9ic0IOCgxfaW5zdGFuY2VfaWQiVgoHUm91dGluZxIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIYChBwcm9tcHRfdG9rZW5faWRzGAIgAygNIpICCgZUaW1pbmcSGAoQcmVjZWl2ZWRfdW5peF9tcxgBIAEoARIcCg9wcmVmaWxsX3dhaXRfbXMYAiABKAFIAIgBARIXCgpwcmVmaWxsX21zGAMgASgBSAGIAQESFAoHdHRmdF9tcxgEIAEoAUgCiAEBEhAKCHRvdGFsX21zGAUgASgBEhgKC2t2X2hpdF9yYXRlGAYgASgBSAOIAQESHwoScm91dGVyX3F1ZXVlX2RlcHRoGAcgASgNSASIAQFCEgoQX3ByZWZpbGxfd2FpdF9tc0INCgtfcHJlZmlsbF9tc0IKCghfdHRmdF9tc0IOCgxfa3ZfaGl0X3JhdGVCFQoTX3JvdXRlcl9xdWV1ZV9kZXB0aCLlAQoLQ2hhdFJlcXVlc3QSDQoFbW9kZWwYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zdGF0b3IuY2hhdC52MS5DaGF0TWVzc2FnZRIjCgV0b29scxgDIAMoCzIULnN0YXRvci5jaGF0LnYxLlRvb2wSNwoHb3B0aW9ucxgEIAEoCzImLnN0YXRvci5pbmZlcmVuY2UudjEuR2VuZXJhdGlvbk9wdGlvbnMSGgoSdGVtcGxhdGVfYXJnc19qc29uGAUgASgJEh4KFmNvbnRpbnVlX2ZpbmFsX21lc3NhZ2UYBiABKAgigwEKC1RleHRMb2dwcm9iEg0KBXRva2VuGAEgASgJEhMKC3Rva2VuX2J5dGVzGAIgASgMEhAKCHRva2VuX2lkGAMgASgNEg8KB2xvZ3Byb2IYBCABKAISLQoDdG9wGAUgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5UZXh0TG9ncHJvYiKtAwoLQ2hvaWNlRGVsdGESDQoFaW5kZXgYASABKA0SDAoEdGV4dBgCIAEoCRIRCglyZWFzb25pbmcYAyABKAkSNgoKdG9vbF9jYWxscxgEIAMoCzIiLnN0YXRvci5pbmZlcmVuY2UudjEuVG9vbENhbGxEZWx0YRIRCgl0b2tlbl9pZHMYBSADKA0SMgoIbG9ncHJvYnMYBiADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLlRleHRMb2dwcm9iEjUKDWZpbmlzaF9yZWFzb24YByABKA4yHi5zdGF0b3IuZW5naW5lLnYxLkZpbmlzaFJlYXNvbhIYCgtzdG9wX3N0cmluZxgIIAEoCUgAiAEBEhoKDXN0b3BfdG9rZW5faWQYCSABKA1IAYgBARIYCgtpbnN0YW5jZV9pZBgKIAEoBkgCiAEBEh8KEmRhdGFfcGFyYWxsZWxfcmFuaxgLIAEoDUgDiAEBQg4KDF9zdG9wX3N0cmluZ0IQCg5fc3RvcF90b2tlbl9pZEIOCgxfaW5zdGFuY2VfaWRCFQoTX2RhdGFfcGFyYWxsZWxfcmFuayJLCg1Ub29sQ2FsbERlbHRhEg0KBWluZGV4GAEgASgNEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJIvUBCgxDaGF0UmVzcG9uc2USCgoCaWQYASABKAkSDQoFbW9kZWwYAiABKAkSMAoGZGVsdGFzGAMgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5DaG9pY2VEZWx0YRImCgV1c2FnZRgEIAEoCzIXLnN0YXRvci5lbmdpbmUudjEuVXNhZ2USFAoMY3JlYXRlZF91bml4GAUgASgDEi0KB3JvdXRpbmcYBiABKAsyHC5zdGF0b3IuaW5mZXJlbmNlLnYxLlJvdXRpbmcSKwoGdGltaW5nGAcgASgLMhsuc3RhdG9yLmluZmVyZW5jZS52MS5UaW1pbmcisAEKD0NvbXBsZXRlUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIOCgR0ZXh0GAIgASgJSAASLQoGdG9rZW5zGAMgASgLMhsuc3RhdG9yLmluZmVyZW5jZS52MS5Ub2tlbnNIABI3CgdvcHRpb25zGAQgASgLMiYuc3RhdG9yLmluZmVyZW5jZS52MS5HZW5lcmF0aW9uT3B0aW9ucxIMCgRlY2hvGAUgASgIQggKBnByb21wdCIbCgZUb2tlbnMSEQoJdG9rZW5faWRzGAEgAygNIvkBChBDb21wbGV0ZVJlc3BvbnNlEgoKAmlkGAEgASgJEg0KBW1vZGVsGAIgASgJEjAKBmRlbHRhcxgDIAMoCzIgLnN0YXRvci5pbmZlcmVuY2UudjEuQ2hvaWNlRGVsdGESJgoFdXNhZ2UYBCABKAsyFy5zdGF0b3IuZW5naW5lLnYxLlVzYWdlEhQKDGNyZWF0ZWRfdW5peBgFIAEoAxItCgdyb3V0aW5nGAYgASgLMhwuc3RhdG9yLmluZmVyZW5jZS52MS5Sb3V0aW5nEisKBnRpbWluZxgHIAEoCzIbLnN0YXRvci5pbmZlcmVuY2UudjEuVGltaW5nImIKDEVtYmVkUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIvCgZpbnB1dHMYAiADKAsyHy5zdGF0b3IuaW5mZXJlbmNlLnYxLkVtYmVkSW5wdXQSEgoKZGltZW5zaW9ucxgDIAEoDSJUCgpFbWJlZElucHV0Eg4KBHRleHQYASABKAlIABItCgZ0b2tlbnMYAiABKAsyGy5zdGF0b3IuaW5mZXJlbmNlLnYxLlRva2Vuc0gAQgcKBWlucHV0ImYKDUVtYmVkUmVzcG9uc2USDQoFbW9kZWwYASABKAkSLwoKZW1iZWRkaW5ncxgCIAMoCzIbLnN0YXRvci5lbmdpbmUudjEuRW1iZWRkaW5nEhUKDXByb21wdF90b2tlbnMYAyABKA0iPwoMU2NvcmVSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXF1ZXJ5GAIgASgJEhEKCWRvY3VtZW50cxgDIAMoCSJFCg1TY29yZVJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEg4KBnNjb3JlcxgCIAMoAhIVCg1wcm9tcHRfdG9rZW5zGAMgASgNIhMKEUxpc3RNb2RlbHNSZXF1ZXN0ImsKC0xpc3RlZE1vZGVsEgwKBG5hbWUYASABKAkSDwoHYWxpYXNlcxgCIAMoCRIWCg5jb250ZXh0X2xlbmd0aBgDIAEoDRIUCgxjcmVhdGVkX3VuaXgYBCABKAMSDwoHd29ya2VycxgFIAEoDSJGChJMaXN0TW9kZWxzUmVzcG9uc2USMAoGbW9kZWxzGAEgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5MaXN0ZWRNb2RlbDK7AwoQSW5mZXJlbmNlU2VydmljZRJNCgRDaGF0EiAuc3RhdG9yLmluZmVyZW5jZS52MS5DaGF0UmVxdWVzdBohLnN0YXRvci5pbmZlcmVuY2UudjEuQ2hhdFJlc3BvbnNlMAESWQoIQ29tcGxldGUSJC5zdGF0b3IuaW5mZXJlbmNlLnYxLkNvbXBsZXRlUmVxdWVzdBolLnN0YXRvci5pbmZlcmVuY2UudjEuQ29tcGxldGVSZXNwb25zZTABEk4KBUVtYmVkEiEuc3RhdG9yLmluZmVyZW5jZS52MS5FbWJlZFJlcXVlc3QaIi5zdGF0b3IuaW5mZXJlbmNlLnYxLkVtYmVkUmVzcG9uc2USTgoFU2NvcmUSIS5zdGF0b3IuaW5mZXJlbmNlLnYxLlNjb3JlUmVxdWVzdBoiLnN0YXRvci5pbmZlcmVuY2UudjEuU2NvcmVSZXNwb25zZRJdCgpMaXN0TW9kZWxzEiYuc3RhdG9yLmluZmVyZW5jZS52MS5MaXN0TW9kZWxzUmVxdWVzdBonLnN0YXRvci5pbmZlcmVuY2UudjEuTGlzdE1vZGVsc1Jlc3BvbnNlYgZwcm90bzM", [file_stator_chat_v1_chat, file_stator_engine_v1_generate, file_stator_router_v1_router]);
 
 /**
  * How choices are generated.
@@ -100,6 +102,27 @@ export type GenerationOptions = Message<"stator.inference.v1.GenerationOptions">
    * @generated from field: bool special_tokens = 11;
    */
   specialTokens: boolean;
+
+  /**
+   * Whether the answer tells how the prompt was routed, with every worker's cost, before its first token.
+   *
+   * @generated from field: bool explain_routing = 12;
+   */
+  explainRouting: boolean;
+
+  /**
+   * Whether the answer only tells where the prompt would go: nothing runs and nothing is reserved.
+   *
+   * @generated from field: bool dry_run = 13;
+   */
+  dryRun: boolean;
+
+  /**
+   * Whether the answer ends with where its time went.
+   *
+   * @generated from field: bool return_timing = 14;
+   */
+  returnTiming: boolean;
 };
 
 /**
@@ -108,6 +131,97 @@ export type GenerationOptions = Message<"stator.inference.v1.GenerationOptions">
  */
 export const GenerationOptionsSchema: GenMessage<GenerationOptions> = /*@__PURE__*/
   messageDesc(file_stator_inference_v1_inference, 0);
+
+/**
+ * How a prompt was routed, or would be.
+ *
+ * @generated from message stator.inference.v1.Routing
+ */
+export type Routing = Message<"stator.inference.v1.Routing"> & {
+  /**
+   * The router's decision; with every worker's cost if that was asked for.
+   *
+   * @generated from field: stator.router.v1.RouteDecision decision = 1;
+   */
+  decision?: RouteDecision | undefined;
+
+  /**
+   * Token ids of the prompt; of a dry run only.
+   *
+   * @generated from field: repeated uint32 prompt_token_ids = 2;
+   */
+  promptTokenIds: number[];
+};
+
+/**
+ * Describes the message stator.inference.v1.Routing.
+ * Use `create(RoutingSchema)` to create a new message.
+ */
+export const RoutingSchema: GenMessage<Routing> = /*@__PURE__*/
+  messageDesc(file_stator_inference_v1_inference, 1);
+
+/**
+ * Where the time of an answer went. What nobody measured is unset.
+ *
+ * @generated from message stator.inference.v1.Timing
+ */
+export type Timing = Message<"stator.inference.v1.Timing"> & {
+  /**
+   * Unix time in milliseconds at which the request arrived.
+   *
+   * @generated from field: double received_unix_ms = 1;
+   */
+  receivedUnixMs: number;
+
+  /**
+   * Milliseconds from then until the worker began the prompt.
+   *
+   * @generated from field: optional double prefill_wait_ms = 2;
+   */
+  prefillWaitMs?: number | undefined;
+
+  /**
+   * Milliseconds from then until the first token.
+   *
+   * @generated from field: optional double prefill_ms = 3;
+   */
+  prefillMs?: number | undefined;
+
+  /**
+   * Milliseconds from the arrival to the first token.
+   *
+   * @generated from field: optional double ttft_ms = 4;
+   */
+  ttftMs?: number | undefined;
+
+  /**
+   * Milliseconds from the arrival to the end.
+   *
+   * @generated from field: double total_ms = 5;
+   */
+  totalMs: number;
+
+  /**
+   * Share of the prompt that the worker of the first token found cached, 0 to 1.
+   *
+   * @generated from field: optional double kv_hit_rate = 6;
+   */
+  kvHitRate?: number | undefined;
+
+  /**
+   * Requests that waited in the router's queue when this one came.
+   *
+   * @generated from field: optional uint32 router_queue_depth = 7;
+   */
+  routerQueueDepth?: number | undefined;
+};
+
+/**
+ * Describes the message stator.inference.v1.Timing.
+ * Use `create(TimingSchema)` to create a new message.
+ */
+export const TimingSchema: GenMessage<Timing> = /*@__PURE__*/
+  messageDesc(file_stator_inference_v1_inference, 2);
 
 /**
  * A conversation to answer.
@@ -163,7 +277,7 @@ export type ChatRequest = Message<"stator.inference.v1.ChatRequest"> & {
  * Use `create(ChatRequestSchema)` to create a new message.
  */
 export const ChatRequestSchema: GenMessage<ChatRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 1);
+  messageDesc(file_stator_inference_v1_inference, 3);
 
 /**
  * Log-probability of one output token, with text.
@@ -212,7 +326,7 @@ export type TextLogprob = Message<"stator.inference.v1.TextLogprob"> & {
  * Use `create(TextLogprobSchema)` to create a new message.
  */
 export const TextLogprobSchema: GenMessage<TextLogprob> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 2);
+  messageDesc(file_stator_inference_v1_inference, 4);
 
 /**
  * Part of a choice.
@@ -282,6 +396,20 @@ export type ChoiceDelta = Message<"stator.inference.v1.ChoiceDelta"> & {
    * @generated from field: optional uint32 stop_token_id = 9;
    */
   stopTokenId?: number | undefined;
+
+  /**
+   * The worker that ran it, the last one if it migrated; set with finish_reason.
+   *
+   * @generated from field: optional fixed64 instance_id = 10;
+   */
+  instanceId?: bigint | undefined;
+
+  /**
+   * The worker's data parallel rank; set with finish_reason.
+   *
+   * @generated from field: optional uint32 data_parallel_rank = 11;
+   */
+  dataParallelRank?: number | undefined;
 };
 
 /**
@@ -289,7 +417,7 @@ export type ChoiceDelta = Message<"stator.inference.v1.ChoiceDelta"> & {
  * Use `create(ChoiceDeltaSchema)` to create a new message.
  */
 export const ChoiceDeltaSchema: GenMessage<ChoiceDelta> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 3);
+  messageDesc(file_stator_inference_v1_inference, 5);
 
 /**
  * Part of a tool call.
@@ -331,7 +459,7 @@ export type ToolCallDelta = Message<"stator.inference.v1.ToolCallDelta"> & {
  * Use `create(ToolCallDeltaSchema)` to create a new message.
  */
 export const ToolCallDeltaSchema: GenMessage<ToolCallDelta> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 4);
+  messageDesc(file_stator_inference_v1_inference, 6);
 
 /**
  * Part of an answer.
@@ -373,6 +501,20 @@ export type ChatResponse = Message<"stator.inference.v1.ChatResponse"> & {
    * @generated from field: int64 created_unix = 5;
    */
   createdUnix: bigint;
+
+  /**
+   * How the prompt was routed, if asked for; before the first token.
+   *
+   * @generated from field: stator.inference.v1.Routing routing = 6;
+   */
+  routing?: Routing | undefined;
+
+  /**
+   * Where the time went, if asked for; in the last message only.
+   *
+   * @generated from field: stator.inference.v1.Timing timing = 7;
+   */
+  timing?: Timing | undefined;
 };
 
 /**
@@ -380,7 +522,7 @@ export type ChatResponse = Message<"stator.inference.v1.ChatResponse"> & {
  * Use `create(ChatResponseSchema)` to create a new message.
  */
 export const ChatResponseSchema: GenMessage<ChatResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 5);
+  messageDesc(file_stator_inference_v1_inference, 7);
 
 /**
  * Text or token ids to complete.
@@ -438,7 +580,7 @@ export type CompleteRequest = Message<"stator.inference.v1.CompleteRequest"> & {
  * Use `create(CompleteRequestSchema)` to create a new message.
  */
 export const CompleteRequestSchema: GenMessage<CompleteRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 6);
+  messageDesc(file_stator_inference_v1_inference, 8);
 
 /**
  * Token ids.
@@ -459,7 +601,7 @@ export type Tokens = Message<"stator.inference.v1.Tokens"> & {
  * Use `create(TokensSchema)` to create a new message.
  */
 export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 7);
+  messageDesc(file_stator_inference_v1_inference, 9);
 
 /**
  * Part of a completion.
@@ -501,6 +643,20 @@ export type CompleteResponse = Message<"stator.inference.v1.CompleteResponse"> &
    * @generated from field: int64 created_unix = 5;
    */
   createdUnix: bigint;
+
+  /**
+   * How the prompt was routed, if asked for; before the first token.
+   *
+   * @generated from field: stator.inference.v1.Routing routing = 6;
+   */
+  routing?: Routing | undefined;
+
+  /**
+   * Where the time went, if asked for; in the last message only.
+   *
+   * @generated from field: stator.inference.v1.Timing timing = 7;
+   */
+  timing?: Timing | undefined;
 };
 
 /**
@@ -508,7 +664,7 @@ export type CompleteResponse = Message<"stator.inference.v1.CompleteResponse"> &
  * Use `create(CompleteResponseSchema)` to create a new message.
  */
 export const CompleteResponseSchema: GenMessage<CompleteResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 8);
+  messageDesc(file_stator_inference_v1_inference, 10);
 
 /**
  * Inputs to embed.
@@ -543,7 +699,7 @@ export type EmbedRequest = Message<"stator.inference.v1.EmbedRequest"> & {
  * Use `create(EmbedRequestSchema)` to create a new message.
  */
 export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 9);
+  messageDesc(file_stator_inference_v1_inference, 11);
 
 /**
  * One input.
@@ -580,7 +736,7 @@ export type EmbedInput = Message<"stator.inference.v1.EmbedInput"> & {
  * Use `create(EmbedInputSchema)` to create a new message.
  */
 export const EmbedInputSchema: GenMessage<EmbedInput> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 10);
+  messageDesc(file_stator_inference_v1_inference, 12);
 
 /**
  * Embeddings.
@@ -615,7 +771,7 @@ export type EmbedResponse = Message<"stator.inference.v1.EmbedResponse"> & {
  * Use `create(EmbedResponseSchema)` to create a new message.
  */
 export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 11);
+  messageDesc(file_stator_inference_v1_inference, 13);
 
 /**
  * Documents to score.
@@ -650,7 +806,7 @@ export type ScoreRequest = Message<"stator.inference.v1.ScoreRequest"> & {
  * Use `create(ScoreRequestSchema)` to create a new message.
  */
 export const ScoreRequestSchema: GenMessage<ScoreRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 12);
+  messageDesc(file_stator_inference_v1_inference, 14);
 
 /**
  * Scores.
@@ -685,7 +841,7 @@ export type ScoreResponse = Message<"stator.inference.v1.ScoreResponse"> & {
  * Use `create(ScoreResponseSchema)` to create a new message.
  */
 export const ScoreResponseSchema: GenMessage<ScoreResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 13);
+  messageDesc(file_stator_inference_v1_inference, 15);
 
 /**
  * Asks for models.
@@ -700,7 +856,7 @@ export type ListModelsRequest = Message<"stator.inference.v1.ListModelsRequest">
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 14);
+  messageDesc(file_stator_inference_v1_inference, 16);
 
 /**
  * A model that can be asked for.
@@ -749,7 +905,7 @@ export type ListedModel = Message<"stator.inference.v1.ListedModel"> & {
  * Use `create(ListedModelSchema)` to create a new message.
  */
 export const ListedModelSchema: GenMessage<ListedModel> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 15);
+  messageDesc(file_stator_inference_v1_inference, 17);
 
 /**
  * Models.
@@ -770,7 +926,7 @@ export type ListModelsResponse = Message<"stator.inference.v1.ListModelsResponse
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 16);
+  messageDesc(file_stator_inference_v1_inference, 18);
 
 /**
  * Inference through the gateway.
