@@ -35,7 +35,7 @@ interface Harness {
 function harness(replay?: (from: number) => AsyncIterable<SequencedMessage>, maxWaiting = 1000): Harness {
   const told: string[] = [];
   const feed = new SequencedFeed({
-    onMessage: ({ sequence, payload }) => told.push(`${sequence}@${timeOf(payload)}`),
+    onMessage: ({ sequence, payload }) => void told.push(`${sequence}@${timeOf(payload)}`),
     onReset: () => told.push('reset'),
     replay,
     timeOf,

@@ -24,7 +24,8 @@ export interface FeedTally {
 }
 
 export interface FeedOptions {
-  onMessage(message: SequencedMessage): void;
+  /** The next message waits for the promise, if it returns one. */
+  onMessage(message: SequencedMessage): void | Promise<void>;
   /** The publisher began anew: what it said before is void. */
   onReset(): void;
   /** What the publisher remembers, from this number on and in order. Absent: it remembers nothing. */
@@ -101,6 +102,7 @@ export class SequencedFeed {
       const incomplete = this.#incomplete;
       this.#incomplete = false;
       for (const [index, message] of waiting.entries()) {
+        if (signal.aborted) break;
         await this.#take(message, signal);
         if (index % messagesPerTurn === messagesPerTurn - 1) await nextTurn();
       }
@@ -130,7 +132,7 @@ export class SequencedFeed {
       // The replay brought it.
       if (missing < 0) return;
     }
-    this.#deliver(message, false);
+    await this.#deliver(message, false);
   }
 
   /** A number that was seen already, on a newer message or over a new connection, is a new publisher's. */
@@ -150,13 +152,13 @@ export class SequencedFeed {
   }
 
   /** What is missing before the message is lost now. Nothing is known of what came before the first one. */
-  #deliver(message: SequencedMessage, replayed: boolean): void {
+  #deliver(message: SequencedMessage, replayed: boolean): void | Promise<void> {
     const missing = message.sequence - this.newest - 1;
     if (this.#last !== undefined && missing > 0) this.#o.tally.lost(missing);
     this.#last = message;
     this.#doubtful = false;
     this.#o.tally.delivered(replayed);
-    this.#o.onMessage(message);
+    return this.#o.onMessage(message);
   }
 
   /** Takes what the publisher remembers after the newest message, as often as that brings more. */
@@ -197,7 +199,7 @@ export class SequencedFeed {
       }
       if (!first && message.sequence > this.newest + 1) return false;
       first = false;
-      if (message.sequence > this.newest) this.#deliver(message, true);
+      if (message.sequence > this.newest) await this.#deliver(message, true);
     }
     if (!first || !this.#doubtful) return true;
     this.#restart();

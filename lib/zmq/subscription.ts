@@ -1,4 +1,4 @@
-import { Dealer, Subscriber } from 'zeromq';
+import { context, Dealer, Subscriber } from 'zeromq';
 import { readPublished, readReplayed, replayRequest } from './frames.ts';
 import { type FeedTally, SequencedFeed, type SequencedMessage } from './sequenced-feed.ts';
 
@@ -21,7 +21,8 @@ export interface SubscriptionOptions {
   /** Longest silence within a replay. */
   readonly replayTimeoutMs: number;
   readonly tally: SubscriptionTally;
-  onMessage(message: SequencedMessage): void;
+  /** The next message waits for the promise, if it returns one. */
+  onMessage(message: SequencedMessage): void | Promise<void>;
   onReset(): void;
   timeOf(payload: Uint8Array): number | null;
 }
@@ -29,6 +30,11 @@ export interface SubscriptionOptions {
 /** Largest message that is taken, in bytes; a larger one ends the connection. */
 const maxMessageBytes = 256 * 2 ** 20;
 const heartbeatMs = 5000;
+
+/** Publishers that one process may follow; each takes a socket, two that watch it and one while it replays. */
+const maxPublishers = 4096;
+// The library's own 1023 sockets would do for 255. It counts only before the first socket is made.
+context.maxSockets = 4 * maxPublishers;
 
 /**
  * Follows a ZeroMQ PUB socket of numbered messages until the signal aborts; reconnects by itself. Rejects at once with

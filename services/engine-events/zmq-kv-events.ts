@@ -30,6 +30,8 @@ export interface EngineKvEventsOptions extends Pick<ConverterOptions, 'blockSize
 export interface EngineKvEventsContext extends Pick<TallyOptions, 'log' | 'metrics' | 'prefix' | 'labels'> {
   /** Changes of the engine's cache, in order. Called on the event loop. */
   onChanges(changes: readonly KvChange[]): void;
+  /** Asked after every message, with the blocks that it named: the next one waits for the promise. Absent: none waits. */
+  pace?(blocks: number): Promise<void> | undefined;
   /** No more events will come: the stream cannot be opened. */
   onFailure(error: Error): void;
 }
@@ -101,19 +103,22 @@ export class EngineKvEvents {
     }
   }
 
-  #apply(stream: RankStream, payload: Uint8Array): void {
+  #apply(stream: RankStream, payload: Uint8Array): void | Promise<void> {
     const batch = this.#decode(payload);
-    if (batch === null) return;
+    if (batch === null) return this.#context.pace?.(1);
     for (const reason of batch.malformed) this.#tally.dropped('malformed', reason);
     const rank = batch.dataParallelRank ?? stream.rank;
     const converter = this.#converterOf(stream, rank);
     const changes: KvChange[] = [];
+    let blocks = 1;
     for (const event of batch.events) {
       if (event.type === 'stored') this.#tally.storedSeen();
+      if ('blockHashes' in event) blocks += event.blockHashes.length;
       if (converter === null) this.#tally.dropped('unknown_rank', `rank ${rank}`);
       else changes.push(...converter.convert(event));
     }
     this.#publish(changes);
+    return this.#context.pace?.(blocks);
   }
 
   #decode(payload: Uint8Array): EngineEventBatch | null {

@@ -50,6 +50,8 @@ export interface KvBlocks {
   readonly index: KvIndex;
   readonly following: KvFollowing;
   readonly overlap: KvOverlap;
+  /** What ranks that tell no events probably have. */
+  readonly approximate: Pick<ApproximateIndex, 'stats'>;
   /** Caches whose events callers push. */
   readonly pushed: PushedCaches;
   /** Engines whose own streams callers name. */
@@ -96,19 +98,21 @@ export function createKvBlocks(
     onRouted: (slot, { hashes, blockSize, salted }, matchedBlocks) =>
       following.onRouted(slot, hashes, matchedBlocks, { salted, ...(blockSize > 0 ? { blockSize } : {}) }),
   });
-  const pushed = new PushedCaches(index, following.slots);
+  const pushed = new PushedCaches(index, following.slots, (source) => following.onClosed(source));
   const blockSizeOf = (model: string): number | undefined =>
     workers().model(model)?.card.limits?.kvBlockSize ?? pushed.blockSizeOf(model) ?? streams.blockSizeOf(model);
   const streams: EngineStreams = new EngineStreams({
     ...{ index, settings: config, telemetry, blockSizeOf },
     slots: following.slots,
     onStored: (source, events, stored) => following.onStored(source, events, stored),
+    pace: (count) => following.pace(count),
     onClosed: (source) => following.onClosed(source),
   });
   return {
     index,
     following,
     overlap,
+    approximate,
     pushed,
     streams,
     blockSizeOf,

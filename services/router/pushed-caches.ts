@@ -16,11 +16,14 @@ export interface Applied {
 export class PushedCaches {
   readonly #index: KvIndex;
   readonly #slots: KvSlots;
+  readonly #onClosed: (source: KvSource) => void;
   readonly #sources = new Map<string, KvSource>();
 
-  constructor(index: KvIndex, slots: KvSlots) {
+  /** `onClosed`: a rank is not known any more. */
+  constructor(index: KvIndex, slots: KvSlots, onClosed: (source: KvSource) => void) {
     this.#index = index;
     this.#slots = slots;
+    this.#onClosed = onClosed;
   }
 
   /** Begins to take events of a rank. Throws `conflict` where the router follows it itself, `overloaded` without a slot left. */
@@ -75,6 +78,7 @@ export class PushedCaches {
       if (dataParallelRank !== undefined && source.dataParallelRank !== dataParallelRank) continue;
       this.#slots.withdraw(source);
       this.#sources.delete(key);
+      this.#onClosed(source);
       closed++;
     }
     return closed;

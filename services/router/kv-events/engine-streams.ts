@@ -37,6 +37,8 @@ export interface EngineStreamsOptions {
   blockSizeOf(model: string): number | undefined;
   /** The engine told of blocks that it has computed. */
   onStored(source: KvSource, events: number, blocks: number): void;
+  /** Asked after every message, see EngineKvEventsContext. */
+  pace(blocks: number): Promise<void> | undefined;
   /** A rank is not followed any more. */
   onClosed(source: KvSource): void;
 }
@@ -171,6 +173,7 @@ export class EngineStreams {
         metrics: telemetry.metrics,
         prefix: 'stator_router_engine_event',
         labels: {},
+        pace: (blocks) => this.#o.pace(blocks),
         onChanges: (changes) => this.#apply(followed(), changes),
         onFailure: (err) => {
           this.#failures.inc();

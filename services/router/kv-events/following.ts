@@ -42,7 +42,9 @@ export interface KvFollowing {
   onRouted(slot: number, hashes: Uint8Array, matchedBlocks: number, prompt?: RoutedPrompt): void;
   /** A rank that is followed in another way computed blocks. */
   onStored(source: KvSource, events: number, blocks: number): void;
-  /** And is not followed any more. */
+  /** Its next message waits for the promise: all streams together get so many blocks in a turn of the event loop. */
+  pace(blocks: number): Promise<void> | undefined;
+  /** It is not followed any more. */
   onClosed(source: KvSource): void;
   close(): void;
 }
@@ -124,6 +126,10 @@ class Following implements KvFollowing {
 
   onStored(source: KvSource, events: number, blocks: number): void {
     this.#neverMatched.stored(source, events, blocks);
+  }
+
+  pace(blocks: number): Promise<void> | undefined {
+    return this.#budget.take(blocks);
   }
 
   onClosed(source: KvSource): void {
