@@ -36,6 +36,8 @@ export interface AdmissionOptions extends RouterClock {
   readonly refreshAfterMs: number;
   /** Milliseconds between two looks at the queue when nothing happens. */
   readonly tickMs: number;
+  /** Told of every request that the queue refuses or gives up. */
+  onRefused(policyClass: string, because: QueueRejection['kind'] | 'timeout' | 'deadline'): void;
   profile(model: string): PolicyProfile;
 }
 
@@ -101,7 +103,10 @@ export class Admission {
       },
       now,
     );
-    if (typeof submitted === 'object') pending.refuse(rejected(submitted));
+    if (typeof submitted === 'object') {
+      this.#options.onRefused(submitted.policyClass, submitted.kind);
+      pending.refuse(rejected(submitted));
+    }
     this.#schedule();
   }
 
@@ -162,7 +167,7 @@ export class Admission {
   }
 }
 
-function portOf({ placer, workers, profile }: AdmissionOptions): AdmissionPort<Pending> {
+function portOf({ placer, workers, profile, onRefused }: AdmissionOptions): AdmissionPort<Pending> {
   return {
     profile,
     workers: (model) => workers.model(model)?.workers.size ?? 0,
@@ -175,7 +180,10 @@ function portOf({ placer, workers, profile }: AdmissionOptions): AdmissionPort<P
         const policyClass = classes.find(({ name }) => name === waited.policyClass);
         return policyClass !== undefined && isPrefillBusy(policyClass, tokens, batch);
       }),
-    expired: (pending, because, { waitedMs, policyClass }) => pending.refuse(expired(because, waitedMs, policyClass)),
+    expired(pending, because, { waitedMs, policyClass }) {
+      onRefused(policyClass, because);
+      pending.refuse(expired(because, waitedMs, policyClass));
+    },
   };
 }
 

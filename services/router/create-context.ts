@@ -16,7 +16,7 @@ import { measureAtScrape } from './gauges.ts';
 import { createKvBlocks, type KvBlocks } from './kv-blocks.ts';
 import { noOverlap } from './kv-overlap.ts';
 import { type LoadPoll, noLoadPoll, startLoadPoll } from './load-poll.ts';
-import { routerMetrics } from './metrics.ts';
+import { type RouterMetrics, routerMetrics } from './metrics.ts';
 import { peerAccounts } from './peer-accounts.ts';
 import { grpcStreams } from './peers/grpc.ts';
 import { peerMetrics } from './peers/metrics.ts';
@@ -80,12 +80,13 @@ export function createContext(
     overlap,
     modes: config,
     accounting: config,
+    metrics,
     policies: policySettings(config),
     random: outside.random ?? Math.random,
     nowMs,
     thresholds: (model) => thresholds.get(model) ?? defaults,
   });
-  const admission = createAdmission(config, placer, workers, clock);
+  const admission = createAdmission(config, placer, workers, metrics, clock);
   const sessions = new Sessions(affinityOptions(config, instanceId), workers, nowMs);
   const { maxReservations, reservationTtlSeconds } = config;
   const { tracer } = telemetry;
@@ -93,7 +94,7 @@ export function createContext(
   const reservations: Reservations = new Reservations({ ...booked, maxReservations, tracer, nowMs });
   const peers: PeerSync | null = config.replicaSync ? createPeers(config, parts, reservations, sessions) : null;
   if (peers !== null) reservations.observe(peers);
-  measureAtScrape(telemetry.metrics, { ...booked, index: blocks.index, limits: config, nowMs });
+  measureAtScrape(telemetry.metrics, { ...booked, blocks, limits: config, nowMs });
   return {
     instanceId,
     workers,
@@ -113,7 +114,13 @@ export function createContext(
   };
 }
 
-function createAdmission(config: RouterConfig, placer: Placer, workers: Workers, clock: RouterClock): Admission {
+function createAdmission(
+  config: RouterConfig,
+  placer: Placer,
+  workers: Workers,
+  metrics: RouterMetrics,
+  clock: RouterClock,
+): Admission {
   return new Admission({
     placer,
     workers,
@@ -123,6 +130,7 @@ function createAdmission(config: RouterConfig, placer: Placer, workers: Workers,
     tickMs: config.prefillLoadModel === 'none' ? 60_000 : 100,
     ...clock,
     profile: profiles(config),
+    onRefused: (policyClass, because) => metrics.queueRefusals.inc({ class: policyClass, because }),
   });
 }
 

@@ -1,7 +1,9 @@
 import { Gauge, type Registry } from 'prom-client';
+import type { ApproximateIndex } from '#core/kv-index/approximate.ts';
 import type { KvIndex } from '#core/kv-index/kv-index.ts';
 import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { Admission } from './admission.ts';
+import type { KvBlocks } from './kv-blocks.ts';
 import { kvEventMetrics } from './kv-events/metrics.ts';
 import type { Sessions } from './sessions.ts';
 import type { Workers } from './workers.ts';
@@ -11,7 +13,7 @@ export interface MeasuredParts {
   readonly active: ActiveSequences;
   readonly admission: Admission;
   readonly sessions: Sessions;
-  readonly index: Pick<KvIndex, 'stats'>;
+  readonly blocks: Pick<KvBlocks, 'index' | 'approximate'>;
   readonly limits: {
     readonly maxReservations: number;
     readonly maxQueuedRequests: number;
@@ -43,7 +45,14 @@ export function measureAtScrape(registry: Registry, parts: MeasuredParts): void 
   gauge('added_worker_limit', 'Most workers that calls may make known.', () => workers.addedLimit);
   measureRanks(registry, parts);
   measureQueue(registry, admission);
-  measureIndex(registry, parts.index);
+  measureIndex(registry, parts.blocks.index);
+  const approximate = (): ApproximateIndex['stats'] => parts.blocks.approximate.stats;
+  gauge(
+    'kv_approximate_entries',
+    'KV blocks of ranks that tell no events, as they are reckoned.',
+    () => approximate().entries,
+  );
+  gauge('kv_approximate_bytes', 'Memory of that reckoning.', () => approximate().bytes);
 }
 
 function measureRanks(registry: Registry, { workers, active, nowMs }: MeasuredParts): void {
@@ -63,6 +72,7 @@ function measureRanks(registry: Registry, { workers, active, nowMs }: MeasuredPa
       },
     });
   };
+  ofRank('worker_registered', '1 for each that requests can be placed on', () => 1);
   ofRank('active_requests', 'Requests placed and not finished', (slot) => active.activeRequests(slot));
   ofRank('active_prefill_tokens', 'Prompt tokens placed and not computed', (slot) =>
     active.activePrefillTokens(slot, nowMs()),

@@ -1,6 +1,14 @@
 import type { AffinityUse } from '#core/routing/session-affinity.ts';
 import type { RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 
+/** Monotonic milliseconds. */
+export interface RequestTimes {
+  readonly arrivedMs: number;
+  firstTokenMs: number | null;
+  /** When output was last told of. */
+  lastOutputMs: number | null;
+}
+
 /** A placed request, as far as its accounts do not tell. */
 export interface Held {
   readonly request: RouteRequest;
@@ -9,6 +17,8 @@ export interface Held {
   readonly overlapTokens: number;
   /** Its part in its session's binding. */
   readonly use: AffinityUse | null;
+  /** What is observed of its way; null: it began before this router knew of it. */
+  readonly times: RequestTimes | null;
 }
 
 /** Placed requests by owner and identifier. */

@@ -21,6 +21,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { BusyTest } from './admission.ts';
 import { Eligibility } from './eligibility.ts';
 import type { KvOverlap } from './kv-overlap.ts';
+import type { RouterMetrics } from './metrics.ts';
 import { modeOfPolicy, policyFor, type StageModes } from './modes.ts';
 import { type AccountDefaults, promptOf, type RequestedPrompt, sequenceOf } from './prompt.ts';
 import { noneEligible, notServed } from './refusals.ts';
@@ -37,6 +38,7 @@ export interface PlacerOptions {
   readonly accounting: AccountDefaults;
   readonly policies: PolicySettings & { readonly cost: CostSettings };
   readonly random: Random;
+  readonly metrics: Pick<RouterMetrics, 'stageSeconds'>;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   thresholds(model: string): Thresholds;
@@ -50,6 +52,8 @@ export interface Placed {
   readonly sequence: SequenceRequest;
   /** Most blocks that any candidate had on its device. */
   readonly bestDeviceBlocks: number;
+  /** Blocks of the prompt in the cache that all workers share; null: there is none. */
+  readonly sharedBlocks: number | null;
 }
 
 interface Weighed {
@@ -103,7 +107,13 @@ export class Placer {
       costs: request.explain ? this.#costs(request, weighed) : [],
     });
     const sequence = { ...sequenceOf(request, prompt, this.#options.accounting), slot: rank.slot, cachedTokens };
-    return { decision, rank, sequence, bestDeviceBlocks: this.#bestDeviceBlocks() };
+    return {
+      decision,
+      rank,
+      sequence,
+      bestDeviceBlocks: this.#bestDeviceBlocks(),
+      sharedBlocks: this.#options.overlap.sharedBlocks,
+    };
   }
 
   /** What `place` would weigh and, chance aside, choose; changes nothing. */
@@ -190,7 +200,7 @@ export class Placer {
   }
 
   #weigh(request: RouteRequest, target: AffinityTarget | null): Weighed {
-    const { workers, modes, overlap } = this.#options;
+    const { workers, modes, overlap, metrics, nowMs } = this.#options;
     const set = workers.model(request.model);
     if (set === undefined || (!workers.isRoutable(set) && request.constraints?.role === undefined))
       throw notServed(request, set !== undefined);
@@ -204,9 +214,13 @@ export class Placer {
     if (policy === undefined) throw new StatorError('internal', `The policy ${name} does not exist.`);
     const ranks = workers.ranksOf(set);
     const prompt = promptOf(request, set);
+    const begun = nowMs();
     overlap.match(ranks, prompt.hashes);
+    const matched = nowMs();
     this.#fill(request, target, ranks, prompt);
     policy.weigh(this.#table, prompt);
+    metrics.stageSeconds.observe({ stage: 'match' }, (matched - begun) / 1000);
+    metrics.stageSeconds.observe({ stage: 'weigh' }, (nowMs() - matched) / 1000);
     return { name, policy, set, ranks, prompt };
   }
 

@@ -5,10 +5,11 @@ import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Admission, BusyTest } from './admission.ts';
-import { HeldRequests } from './held.ts';
+import { type Held, HeldRequests } from './held.ts';
 import type { KvOverlap } from './kv-overlap.ts';
 import type { RouterMetrics } from './metrics.ts';
 import { modeLabel } from './modes.ts';
+import { Observed } from './observed.ts';
 import type { ReservationObserver } from './peers/ports.ts';
 import type { Placed, Placer } from './placer.ts';
 import { tooFewWorkers } from './refusals.ts';
@@ -35,10 +36,12 @@ export class Reservations {
   readonly #options: ReservationsOptions;
   readonly #held = new HeldRequests();
   readonly #gateways = new Map<string, string>();
+  readonly #observed: Observed;
   #observer: ReservationObserver | null = null;
 
   constructor(options: ReservationsOptions) {
     this.#options = options;
+    this.#observed = new Observed(options.metrics);
   }
 
   /** Tells another part of every reservation from now on. */
@@ -63,7 +66,7 @@ export class Reservations {
       sessions.check(request);
       // A soft session waits like any other request, and looks for its worker when it may go.
       const target = sessions.areHard ? this.#targetOf(request, null) : null;
-      const { placed, waited } = await this.#admit(owner, request, target, span);
+      const { placed, waited } = await this.#admit(owner, request, target, span, begun);
       const { decision } = placed;
       decision.queueUs = waited.queued ? Math.min(0xffff_ffff, Math.round(waited.waitedMs * 1000)) : 0;
       decision.queueDepth = queueDepth;
@@ -82,25 +85,34 @@ export class Reservations {
 
   prefillDone(owner: string, requestId: string): void {
     const { active, metrics, nowMs, admission } = this.#options;
-    if (!active.prefillDone(owner, requestId, nowMs())) {
+    const now = nowMs();
+    if (!active.prefillDone(owner, requestId, now)) {
       metrics.unknown.inc({ message: 'prefill_done' });
       return;
     }
     this.#observer?.prefillDone(owner, requestId);
     const held = this.#held.get(owner, requestId);
+    if (held !== undefined) this.#observed.firstToken(held, now);
     admission.wake(held?.instanceId);
   }
 
   outputBlock(owner: string, requestId: string, outputTokens: number): void {
     const { active, metrics, nowMs } = this.#options;
-    if (!active.output(owner, requestId, outputTokens, nowMs())) metrics.unknown.inc({ message: 'output_block' });
+    const now = nowMs();
+    if (!active.output(owner, requestId, outputTokens, now)) {
+      metrics.unknown.inc({ message: 'output_block' });
+      return;
+    }
+    const held = this.#held.get(owner, requestId);
+    if (held !== undefined) this.#observed.output(held, now);
   }
 
   /** Idempotent. A request that waits gives up its place; one that neither waits nor runs is only counted. */
   finish(owner: string, requestId: string, workerFailed: boolean): void {
     const { active, metrics, workers, admission, sessions, nowMs } = this.#options;
     if (admission.cancel(owner, requestId)) return;
-    if (active.finish(owner, requestId, nowMs()) === null) {
+    const ended = active.finish(owner, requestId, nowMs());
+    if (ended === null) {
       metrics.unknown.inc({ message: 'finish' });
       return;
     }
@@ -108,6 +120,7 @@ export class Reservations {
     this.#observer?.finished(owner, requestId);
     if (held !== undefined) {
       held.use?.end(nowMs());
+      this.#observed.ended(held, ended.outputTokens);
       if (workerFailed) {
         workers.inhibit(held.instanceId);
         sessions.drop(held.request, held);
@@ -123,9 +136,8 @@ export class Reservations {
     if (route === undefined || active.has(owner, route.requestId)) return;
     // A router that just started may hear of a request before it hears of the request's worker.
     const sequence = { ...placer.restored(route, instanceId, dataParallelRank), cachedTokens: overlapTokens };
-    this.#hold(owner, route, { instanceId, dataParallelRank }, overlapTokens, () =>
-      this.#book(owner, route.requestId, sequence, announced),
-    );
+    this.#book(owner, route.requestId, sequence, announced);
+    this.#hold(owner, { request: route, instanceId, dataParallelRank, overlapTokens, times: null });
   }
 
   /** A reservation as replicas and people may be told of it; undefined: it is not in force. */
@@ -198,6 +210,7 @@ export class Reservations {
     request: RouteRequest,
     target: AffinityTarget | null,
     span: RouteSpan,
+    arrivedMs: number,
   ): Promise<{ placed: Placed; waited: Waited }> {
     const explained = span.isRecording && !request.explain ? { ...request, explain: true } : request;
     return new Promise((resolve, reject) => {
@@ -212,7 +225,7 @@ export class Reservations {
             const { placer, sessions } = this.#options;
             const current = sessions.areHard && !waited.queued ? target : this.#targetOf(request, isBusy);
             const placed = placer.place(explained, current);
-            this.#settle(owner, request, placed);
+            this.#settle(owner, request, placed, arrivedMs);
             resolve({ placed, waited });
           } catch (thrown) {
             reject(thrown instanceof Error ? thrown : StatorError.from(thrown));
@@ -222,26 +235,27 @@ export class Reservations {
     });
   }
 
-  #settle(owner: string, request: RouteRequest, { decision, rank, sequence, bestDeviceBlocks }: Placed): void {
-    const { overlap, metrics } = this.#options;
-    const { deviceBlocks, promptBlocks, overlapTokens } = decision;
-    this.#hold(owner, request, rank, overlapTokens, () => this.#book(owner, request.requestId, sequence, null));
-    if (promptBlocks > 0) metrics.kvHitRate.observe(deviceBlocks / promptBlocks);
-    metrics.reusedTokens.inc(overlapTokens);
-    if (bestDeviceBlocks > deviceBlocks) {
-      metrics.nonMaxOverlap.inc();
-      metrics.overlapBlocksLost.inc(bestDeviceBlocks - deviceBlocks);
-    }
+  #settle(owner: string, request: RouteRequest, placed: Placed, arrivedMs: number): void {
+    const { overlap, metrics, nowMs } = this.#options;
+    const { decision, rank, sequence } = placed;
+    const { instanceId, dataParallelRank } = rank;
+    const begun = nowMs();
+    this.#book(owner, request.requestId, sequence, null);
+    this.#hold(owner, {
+      ...{ request, instanceId, dataParallelRank, overlapTokens: decision.overlapTokens },
+      times: { arrivedMs, firstTokenMs: null, lastOutputMs: null },
+    });
+    this.#observed.placed(request, placed);
     const { sequenceHashes: hashes, kvBlockSize: blockSize, adapter } = request;
     if (hashes.length > 0) overlap.routed(rank, { hashes, blockSize, salted: adapter !== '' }, decision);
+    metrics.stageSeconds.observe({ stage: 'book' }, (nowMs() - begun) / 1000);
   }
 
-  #hold(owner: string, request: RouteRequest, target: AffinityTarget, overlapTokens: number, book: () => void): void {
+  #hold(owner: string, booked: Omit<Held, 'use'>): void {
     const { sessions } = this.#options;
-    const { instanceId, dataParallelRank } = target;
-    book();
+    const { request, instanceId, dataParallelRank } = booked;
     const use = sessions.use(request, { instanceId, dataParallelRank });
-    this.#held.set(owner, request.requestId, { request, instanceId, dataParallelRank, overlapTokens, use });
+    this.#held.set(owner, request.requestId, { ...booked, use });
     this.#observer?.placed(owner, this.#gateways.get(owner) ?? '', request.requestId);
     const binding = sessions.binding(request);
     if (binding !== undefined) this.#observer?.sessionBound(binding);
