@@ -94,11 +94,11 @@ describe('accounts of the router', function () {
     const load = new RandomLoad({ random, open, callers, workers, churn: () => fleet.churn(), churnEvery: 500 });
     await load.run(requests);
     await load.drain();
-    await everythingIsZero('stator_router_(?!workers|added_workers|sessions|session_bindings|kv_)');
+    await everythingIsZero('stator_router_(?!worker|added_workers|sessions|session_bindings|kv_)');
     load.close();
     await fleet.stop();
     // An empty index still has a table.
-    await everythingIsZero('stator_router_(?!kv_index_bytes)');
+    await everythingIsZero('stator_router_(?!kv_(index|approximate)_bytes)');
     expectEveryOutcome(load.outcomes, requests);
     expect(await totalOf('stator_router_unknown_requests_total')).to.be.greaterThan(0);
     expect(await totalOf('stator_router_reservations_freed_total', { because: 'worker' })).to.be.greaterThan(0);
