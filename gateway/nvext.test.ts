@@ -38,6 +38,7 @@ const routing = {
   host_blocks: 0,
   disk_blocks: 0,
   external_blocks: 0,
+  shared_blocks: 0,
   queue_ms: 1.5,
   queue_depth: 3,
   workers: [
@@ -50,6 +51,7 @@ const routing = {
       host_blocks: 0,
       disk_blocks: 0,
       external_blocks: 0,
+      shared_blocks: 0,
       prefill_tokens: 0,
     },
     {
@@ -60,6 +62,7 @@ const routing = {
       host_blocks: 0,
       disk_blocks: 0,
       external_blocks: 0,
+      shared_blocks: 0,
       prefill_tokens: 8,
     },
   ],
@@ -171,7 +174,7 @@ describe('dry run of routing', () => {
     expect(two.status).to.equal(400);
   });
 
-  it('is honest where no router answers: workers in turn, without costs', async () => {
+  it('is honest where no router answers: workers in turn', async () => {
     await using gateway = await startHarness();
     gateway.addWorker(1n, new ScriptedWorker(answering('ok')));
     gateway.addWorker(2n, new ScriptedWorker(answering('ok')), { ...testCard(), taints: ['big'] });
@@ -181,9 +184,20 @@ describe('dry run of routing', () => {
     const told = dry.nvext?.['routing'] as { mode: string; workers: Record<string, unknown>[] };
     expect(told.mode).to.equal('round-robin');
     expect(told.workers[0]).to.include({ worker_id: '1', excluded_because: 'it lacks the taint big' });
-    expect(told.workers[1]).to.deep.include({ worker_id: '2', cost: 0, terms: {} });
+    expect(told.workers[1]).to.deep.include({ worker_id: '2', cost: 0, terms: { turns_to_wait: 0 } });
     const [first, second] = [await ask(gateway, { annotations }), await ask(gateway, { annotations })];
     expect(first.nvext?.['worker_id'], 'a dry run takes no turn').to.deep.equal(second.nvext?.['worker_id']);
+    const waits: unknown[] = [];
+    for (let count = 0; count < 3; count++) {
+      const { nvext } = await ask(gateway, { annotations: ['routing'] });
+      const told = nvext?.['routing'] as { worker_id: string; workers: { cost: number }[] } | undefined;
+      waits.push([told?.worker_id, ...(told?.workers ?? []).map(({ cost }) => cost)]);
+    }
+    expect(waits).to.deep.equal([
+      ['1', 0, 1],
+      ['2', 1, 0],
+      ['1', 0, 1],
+    ]);
   });
 });
 

@@ -39,14 +39,15 @@ function workerCost(worker: WorkerCost): Record<string, unknown> {
   };
 }
 
-type Blocks = Pick<WorkerCost, 'deviceBlocks' | 'hostBlocks' | 'diskBlocks' | 'externalBlocks'>;
+type Blocks = Pick<WorkerCost, 'deviceBlocks' | 'hostBlocks' | 'diskBlocks' | 'externalBlocks' | 'sharedBlocks'>;
 
-function blocksOf({ deviceBlocks, hostBlocks, diskBlocks, externalBlocks }: Blocks): Record<string, number> {
+function blocksOf(of: Blocks): Record<string, number> {
   return {
-    device_blocks: deviceBlocks,
-    host_blocks: hostBlocks,
-    disk_blocks: diskBlocks,
-    external_blocks: externalBlocks,
+    device_blocks: of.deviceBlocks,
+    host_blocks: of.hostBlocks,
+    disk_blocks: of.diskBlocks,
+    external_blocks: of.externalBlocks,
+    shared_blocks: of.sharedBlocks,
   };
 }
 

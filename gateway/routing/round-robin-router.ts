@@ -33,11 +33,12 @@ export class RoundRobinRouter implements RouterClient {
         retryAfterMs: 1000,
       });
     }
+    const costs = request.explain ? this.#costs(request) : [];
     this.#next.set(request.model, this.#turn(request) + 1);
-    return this.#decision(request, chosen, request.explain ? this.#costs(request) : []);
+    return this.#decision(request, chosen, costs);
   }
 
-  /** Whose turn it is. There are no costs to tell: only why some workers cannot serve the request. */
+  /** Whose turn it is, and why some workers cannot serve the request. */
   async explain(request: RouteRequest): Promise<ExplainResponse> {
     const chosen = this.#inTurn(request);
     const costs = this.#costs(request);
@@ -81,15 +82,20 @@ export class RoundRobinRouter implements RouterClient {
     });
   }
 
+  /** The turns that each worker has to wait; nothing else is known here. */
   #costs(request: RouteRequest): WorkerCost[] {
-    return this.#workers(request).map((worker) =>
-      create(WorkerCostSchema, {
-        instanceId: worker.instance.instanceId,
-        dataParallelRank: rankOf(request),
-        prefillTokens: request.promptTokens,
-        excludedBecause: this.#excludedBecause(worker, request),
-      }),
-    );
+    const workers = this.#workers(request);
+    const reasons = workers.map((worker) => this.#excludedBecause(worker, request));
+    const candidates = reasons.filter((reason) => reason === '').length;
+    let turns = candidates === 0 ? 0 : -(this.#turn(request) % candidates);
+    return workers.map(({ instance: { instanceId } }, index) => {
+      const excludedBecause = reasons[index] ?? '';
+      const common = { instanceId, dataParallelRank: rankOf(request), prefillTokens: request.promptTokens };
+      if (excludedBecause !== '') return create(WorkerCostSchema, { ...common, excludedBecause });
+      const cost = turns < 0 ? turns + candidates : turns;
+      turns += 1;
+      return create(WorkerCostSchema, { ...common, cost, terms: { turns_to_wait: cost } });
+    });
   }
 
   /** Empty: it can serve the request. */

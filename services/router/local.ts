@@ -3,7 +3,6 @@ import {
   type BusyThresholds,
   BusyThresholdsSchema,
   type ExplainResponse,
-  ExplainResponseSchema,
   type RouteDecision,
   type RouteRequest,
 } from '#gen/stator/router/v1/router_pb.ts';
@@ -26,7 +25,7 @@ export interface LocalRouter {
 }
 
 export function createLocalRouter(context: RouterContext, owner: string): LocalRouter {
-  const { reservations, placer } = context;
+  const { reservations } = context;
   return {
     async route(request, signal) {
       signal.throwIfAborted();
@@ -36,8 +35,7 @@ export function createLocalRouter(context: RouterContext, owner: string): LocalR
     },
     async explain(request, signal) {
       signal.throwIfAborted();
-      const { decision, costs } = placer.explain(request);
-      return create(ExplainResponseSchema, { costs, ...(decision === undefined ? {} : { decision }) });
+      return reservations.explain(request);
     },
     async thresholds(model, wanted, signal) {
       signal.throwIfAborted();

@@ -117,8 +117,11 @@ export class Placer {
   }
 
   /** What `place` would weigh and, chance aside, choose; changes nothing. */
-  explain(request: RouteRequest): { decision: RouteDecision | undefined; costs: WorkerCost[] } {
-    const weighed = this.#weigh(request, null);
+  explain(
+    request: RouteRequest,
+    target: AffinityTarget | null = null,
+  ): { decision: RouteDecision | undefined; costs: WorkerCost[] } {
+    const weighed = this.#weigh(request, target);
     const costs = this.#costs(request, weighed);
     if (this.#table.count === 0) return { decision: undefined, costs };
     let best = 0;
@@ -135,6 +138,7 @@ export class Placer {
       promptBlocks: weighed.prompt.blocks,
       ...hits,
       sharedBlocks: this.#table.sharedBlocks[best] ?? 0,
+      bySession: target !== null,
     });
     return { decision, costs };
   }

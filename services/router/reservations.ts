@@ -1,8 +1,15 @@
+import { create } from '@bufbuild/protobuf';
 import type { Tracer } from '@opentelemetry/api';
 import type { AffinityTarget } from '#core/routing/session-affinity.ts';
 import type { Waited } from '#core/scheduling/admission/admission-queue.ts';
 import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
-import type { Reannounce, RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import {
+  type ExplainResponse,
+  ExplainResponseSchema,
+  type Reannounce,
+  type RouteDecision,
+  type RouteRequest,
+} from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Admission, BusyTest } from './admission.ts';
 import { type Held, HeldRequests } from './held.ts';
@@ -30,6 +37,9 @@ export interface ReservationsOptions {
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
 }
+
+/** A request that is only asked about does not wait for prefills to end. */
+const neverTooMuch: BusyTest = () => false;
 
 /** Decisions together with their accounts: every way in which a request is placed, goes on and ends. */
 export class Reservations {
@@ -81,6 +91,17 @@ export class Reservations {
       metrics.requests.inc({ mode: modeLabel(request.mode), outcome: StatorError.from(thrown).code });
       throw thrown;
     }
+  }
+
+  /**
+   * What `route` would answer if the request need not wait, and what every worker would cost; changes nothing. Throws
+   * StatorError for a model that is not served and for a session whose worker cannot serve it.
+   */
+  explain(request: RouteRequest): ExplainResponse {
+    const { sessions, placer } = this.#options;
+    sessions.check(request);
+    const { decision, costs } = placer.explain(request, this.#targetOf(request, neverTooMuch));
+    return create(ExplainResponseSchema, { costs, ...(decision === undefined ? {} : { decision }) });
   }
 
   prefillDone(owner: string, requestId: string): void {

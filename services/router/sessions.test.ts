@@ -17,6 +17,21 @@ describe('sessions of the router', () => {
     }
   });
 
+  it('are explained as they would be routed, without being bound by that', async () => {
+    const { router } = await routers.start(workers);
+    const asked = await router.client.explain(routeRequest({ sessionId: 's' }), signal);
+    expect(asked.decision).to.include({ bySession: false });
+    const first = await router.client.route(routeRequest({ sessionId: 's' }), signal);
+    expect(first, 'asking bound nothing').to.include({ bySession: false });
+    const { decision, costs } = await router.client.explain(routeRequest({ sessionId: 's' }), signal);
+    expect(decision).to.include({ instanceId: first.instanceId, bySession: true });
+    const other = costs.find(({ instanceId }) => instanceId !== first.instanceId);
+    expect(other?.excludedBecause).to.equal('the session is bound to another worker');
+    const elsewhere = await router.client.explain(routeRequest({ sessionId: 't' }), signal);
+    expect(elsewhere.decision).to.include({ bySession: false });
+    expect(elsewhere.decision?.instanceId).not.to.equal(first.instanceId);
+  });
+
   it('move at once where soft and their worker has requests waiting, and stay where they moved', async () => {
     const { router } = await routers.start(workers, { queueThreshold: 1 });
     const first = routeRequest({ sessionId: 's' });

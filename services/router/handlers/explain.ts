@@ -1,15 +1,13 @@
-import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { ExplainResponseSchema, type RouterService } from '#gen/stator/router/v1/router_pb.ts';
+import type { RouterService } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterContext } from '../context.ts';
 
-export function explain({ placer }: RouterContext): Partial<ServiceImpl<typeof RouterService>> {
+export function explain({ reservations }: RouterContext): Partial<ServiceImpl<typeof RouterService>> {
   return {
     explain({ route: request }) {
       if (request === undefined) throw StatorError.invalid('route', 'The request to explain is missing.');
-      const { decision, costs } = placer.explain(request);
-      return create(ExplainResponseSchema, { costs, ...(decision === undefined ? {} : { decision }) });
+      return reservations.explain(request);
     },
   };
 }
