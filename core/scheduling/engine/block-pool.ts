@@ -37,7 +37,7 @@ export class BlockPool {
   readonly #onGone: (block: number) => void;
   readonly #references: Int32Array;
   readonly #hashed: Uint8Array;
-  /** Hash table: first block of each bucket, then the next in the bucket. */
+  /** Hash table: first block of each bucket, then the next in the bucket; blocks count from 1 here, and 0 is the end. */
   readonly #buckets: Int32Array;
   /** 32 less the bits of a bucket's number. */
   readonly #shift: number;
@@ -48,8 +48,10 @@ export class BlockPool {
   #oldest = none;
   #newest = none;
   #idle = 0;
+  /** Blocks that came back, as a stack; those from #fresh on were never used, so that memory grows only with use. */
   readonly #free: Int32Array;
-  #freeCount: number;
+  #freeCount = 0;
+  #fresh = 0;
 
   /** `onGone`: no copy of this hashed block is left; its columns are still those of the block. */
   constructor(total: number, onGone: (block: number) => void) {
@@ -68,22 +70,21 @@ export class BlockPool {
     this.#references = new Int32Array(total);
     this.#hashed = new Uint8Array(total);
     const bits = Math.ceil(Math.log2(Math.max(2, total)));
-    this.#buckets = new Int32Array(2 ** bits).fill(none);
+    this.#buckets = new Int32Array(2 ** bits);
     this.#shift = 32 - bits;
     this.#next = new Int32Array(total);
     this.#older = new Int32Array(total);
     this.#newer = new Int32Array(total);
-    this.#free = Int32Array.from({ length: total }, (_, at) => total - 1 - at);
-    this.#freeCount = total;
+    this.#free = new Int32Array(total);
   }
 
   /** Blocks that can be had, by eviction too. */
   get available(): number {
-    return this.#freeCount + this.#idle;
+    return this.total - this.#fresh + this.#freeCount + this.#idle;
   }
 
   get active(): number {
-    return this.total - this.#freeCount - this.#idle;
+    return this.#fresh - this.#freeCount - this.#idle;
   }
 
   /** Hashed blocks that nothing uses. */
@@ -94,8 +95,8 @@ export class BlockPool {
   /** A copy of the block with this hash, or -1. */
   find(low: number, high: number): number {
     const { low: lows, high: highs } = this.columns;
-    let block = this.#buckets[this.#bucket(low, high)] ?? none;
-    while (block !== none && !(lows[block] === low && highs[block] === high)) block = this.#next[block] ?? none;
+    let block = (this.#buckets[this.#bucket(low, high)] ?? 0) - 1;
+    while (block !== none && !(lows[block] === low && highs[block] === high)) block = (this.#next[block] ?? 0) - 1;
     return block;
   }
 
@@ -111,9 +112,7 @@ export class BlockPool {
 
   /** A private block, if need be the place of the one unused longest. The caller has checked `available`. */
   allocate(): number {
-    if (this.#freeCount === 0) this.evict();
-    const block = this.#free[--this.#freeCount];
-    if (block === undefined) throw new RangeError('no block is left to allocate');
+    const block = this.#takeFree();
     this.#references[block] = 1;
     return block;
   }
@@ -131,8 +130,8 @@ export class BlockPool {
     columns.index[block] = o.index;
     this.#hashed[block] = 1;
     const bucket = this.#bucket(o.low, o.high);
-    this.#next[block] = this.#buckets[bucket] ?? none;
-    this.#buckets[bucket] = block;
+    this.#next[block] = this.#buckets[bucket] ?? 0;
+    this.#buckets[bucket] = block + 1;
     return isFirst;
   }
 
@@ -162,7 +161,7 @@ export class BlockPool {
   hashedBlocks(): Int32Array {
     const { low, high, index } = this.columns;
     const blocks: number[] = [];
-    for (let block = 0; block < this.total; block++)
+    for (let block = 0; block < this.#fresh; block++)
       if (this.#hashed[block] === 1 && this.find(low[block] ?? 0, high[block] ?? 0) === block) blocks.push(block);
     return Int32Array.from(blocks).sort((a, b) => (index[a] ?? 0) - (index[b] ?? 0));
   }
@@ -172,15 +171,23 @@ export class BlockPool {
     return Math.imul(low ^ Math.imul(high, 0x85ebca6b), 0x9e3779b1) >>> this.#shift;
   }
 
+  #takeFree(): number {
+    if (this.#freeCount === 0 && this.#fresh < this.total) return this.#fresh++;
+    if (this.#freeCount === 0) this.evict();
+    const block = this.#freeCount > 0 ? this.#free[--this.#freeCount] : undefined;
+    if (block === undefined) throw new RangeError('no block is left to allocate');
+    return block;
+  }
+
   #unhash(block: number): void {
     const bucket = this.#bucket(this.columns.low[block] ?? 0, this.columns.high[block] ?? 0);
-    const next = this.#next[block] ?? none;
-    let at = this.#buckets[bucket] ?? none;
+    const next = this.#next[block] ?? 0;
+    let at = (this.#buckets[bucket] ?? 0) - 1;
     if (at === block) {
       this.#buckets[bucket] = next;
       return;
     }
-    while (this.#next[at] !== block) at = this.#next[at] ?? none;
+    while (this.#next[at] !== block + 1) at = (this.#next[at] ?? 0) - 1;
     this.#next[at] = next;
   }
 

@@ -51,7 +51,7 @@ export const stepFlags = {
 
 /**
  * One forward pass. Columns have one entry for each sequence that got tokens; the first `count` entries are valid until
- * the engine is called again. Tokens come into being at `startMs + durationMs`.
+ * the next `step` or `run`. Tokens come into being at `startMs + durationMs`.
  */
 export interface EngineStep {
   readonly startMs: number;
@@ -102,7 +102,7 @@ export interface KvChanges {
   readonly kinds: Uint8Array;
   /** Tier as the index numbers it: 0 device, 1 host, 2 disk. */
   readonly tiers: Uint8Array;
-  /** When the change can be seen: the end of the pass that made it. */
+  /** When the change can be seen: the beginning of the pass that makes it, from which on the scheduler shares the block. */
   readonly atMs: Float64Array;
   /** Stored: index of the first block in its prompt. */
   readonly startBlocks: Int32Array;

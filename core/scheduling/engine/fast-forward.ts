@@ -41,8 +41,8 @@ export function fastForward(state: EngineState, duration: PassDuration, o: Bound
     const ms = duration.decodeMs(count, contextTokens, cache.pool.active);
     durations[made++] = ms;
     contextTokens += count;
-    nowMs += ms;
     cache.log?.stamp(nowMs);
+    nowMs += ms;
   }
   if (made === 0) return undefined;
   const ids = new Int32Array(count);

@@ -141,7 +141,7 @@ class Engine implements SimulatedEngine {
     const columns = this.#columns;
     columns.begin(pass.sequences.length);
     const durationMs = this.#duration.of(state);
-    this.#cache.log?.stamp(nowMs + durationMs);
+    this.#cache.log?.stamp(nowMs);
     const activeBlocks = this.#cache.pool.active;
     for (const sequence of pass.sequences) {
       sequence.scheduled = 0;
