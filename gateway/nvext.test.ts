@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { CapabilitiesSchema, type ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
+import { answerNvext } from './api/schemas/answer-nvext.ts';
 import type { ErrorBody } from './testing/answers.ts';
 import { encodeBytes } from './testing/byte-tokenizer.ts';
 import { type Harness, startHarness, testCard } from './testing/harness.ts';
@@ -92,13 +93,19 @@ async function eventsOf(response: Response): Promise<SentEvent[]> {
 
 function chunksOf(events: readonly SentEvent[]): Body[] {
   const chunks = events.filter(({ name, data }) => name === '' && data !== '[DONE]');
-  return chunks.map(({ data }) => JSON.parse(data) as Body);
+  return chunks.map(({ data }) => checked(JSON.parse(data) as Body));
 }
 
 async function ask(gateway: Harness, nvext: object, more: object = {}): Promise<Body> {
   const response = await gateway.post('/v1/chat/completions', { ...chat, ...more, nvext });
   expect(response.status).to.equal(200);
-  return (await response.json()) as Body;
+  return checked((await response.json()) as Body);
+}
+
+/** The body, whose extension must be what the documentation says. */
+function checked(body: Body): Body {
+  answerNvext.optional().parse(body.nvext);
+  return body;
 }
 
 async function stream(gateway: Harness, nvext: object, more: object = {}): Promise<SentEvent[]> {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { answerNvext } from './answer-nvext.ts';
 
 export const errorBody = z
   .object({
@@ -39,7 +40,7 @@ const completionLogprobs = z
   .nullable();
 
 const head = { id: z.string(), created: z.int(), model: z.string(), system_fingerprint: z.string() };
-const nvext = z.record(z.string(), z.unknown()).optional();
+const nvext = answerNvext.optional();
 const promptLogprobs = z.array(z.unknown()).nullable().optional();
 
 export const chatCompletion = z
