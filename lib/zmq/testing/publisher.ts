@@ -38,6 +38,11 @@ export class TestPublisher {
     return publisher;
   }
 
+  /** Messages published so far, on the wire or not. */
+  get published(): number {
+    return this.#next;
+  }
+
   get endpoint(): string {
     return this.#endpoint;
   }
