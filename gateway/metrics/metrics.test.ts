@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { startHarness, testCard } from '../testing/harness.ts';
 import { ScriptedRouter } from '../testing/scripted-router.ts';
 import { ScriptedWorker } from '../testing/scripted-worker.ts';
+import { until } from '../testing/until.ts';
 
 const chat = { model: 'test-model', messages: [{ role: 'user', content: 'Hi' }] };
 
@@ -36,6 +37,28 @@ describe('gateway metrics', () => {
     expect(counts).to.deep.equal(['2', '2', '1', '1']);
     const waited = lines.find((line) => line.includes('duration_seconds_sum{model="test-model",stage="wait"}'));
     expect(Number(waited?.split(' ')[1])).to.be.closeTo(0.002, 1e-6);
+  });
+
+  it('count the way to the first token, however often a request moves later', async () => {
+    await using gateway = await startHarness({}, new ScriptedRouter([{ instanceId: 1n }, { instanceId: 2n }]));
+    const first = new ScriptedWorker();
+    gateway.addWorker(1n, first);
+    const second = new ScriptedWorker((sequence) => sequence.finish());
+    gateway.addWorker(2n, second);
+    const pending = gateway.post('/v1/chat/completions', { ...chat, stream: true });
+    const sequence = await first.sequence(0);
+    sequence.prefilled();
+    sequence.tokens('ok');
+    await (await pending).body?.getReader().read();
+    sequence.lose();
+    await until(() => gateway.context.workers.inFlight === 0 && second.sequences.length === 1);
+    const lines = await page(gateway.url);
+    const sum = (start: string): number => Number(lines.find((line) => line.startsWith(start))?.split(' ')[1]);
+    const stages = ['preprocess', 'route'].map((stage) =>
+      sum(`stator_gateway_stage_duration_seconds_sum{model="test-model",stage="${stage}"}`),
+    );
+    const firstToken = sum('stator_gateway_time_to_first_token_seconds_sum{model="test-model"}');
+    expect((stages[0] ?? NaN) + (stages[1] ?? NaN)).to.be.at.most(firstToken);
   });
 
   it('say of each model what its card says, for as long as it is there', async () => {
