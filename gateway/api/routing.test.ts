@@ -1,44 +1,12 @@
 import { toJson } from '@bufbuild/protobuf';
 import { expect } from 'chai';
-import { type RouteRequest, RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
+import { Task } from '#gen/stator/model/v1/model_pb.ts';
+import { RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
 import type { ErrorBody } from '../testing/answers.ts';
-import { startHarness } from '../testing/harness.ts';
+import { asked, type RequestHeaders, routed, routeOf } from '../testing/asked.ts';
+import { startHarness, testCard } from '../testing/harness.ts';
 import { ScriptedRouter } from '../testing/scripted-router.ts';
 import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
-import { headerWishes } from './translate/header-wishes.ts';
-
-type Headers = Record<string, string> | [string, string][];
-
-/** What the router and the engine were asked for a chat with these headers and changes. */
-async function asked(change: object = {}, headers: Headers = {}) {
-  const router = new ScriptedRouter([{ instanceId: 1n }]);
-  await using gateway = await startHarness({}, router);
-  const worker = new ScriptedWorker(answering('ok'));
-  gateway.addWorker(1n, worker);
-  const body = { model: 'test-alias', messages: [{ role: 'user', content: 'Hi' }], ...change };
-  const all = new globalThis.Headers(headers);
-  all.set('content-type', 'application/json');
-  const response = await gateway.post('/v1/chat/completions', body, { headers: all });
-  const text = await response.text();
-  if (response.status !== 200) {
-    const { error } = JSON.parse(text) as ErrorBody;
-    return { status: response.status, error };
-  }
-  const { request } = await worker.sequence(0);
-  return { status: 200, route: routeOf(router), engine: request };
-}
-
-function routeOf(router: ScriptedRouter): RouteRequest {
-  const [route] = router.routed;
-  if (route === undefined) throw new Error('the router was not asked');
-  return route;
-}
-
-async function routed(change: object = {}, headers: Headers = {}): Promise<RouteRequest> {
-  const { route, error } = await asked(change, headers);
-  if (route === undefined) throw new Error(`refused: ${error?.message}`);
-  return route;
-}
 
 describe('what the router is asked', () => {
   it('is little for a plain request', async () => {
@@ -116,7 +84,7 @@ describe('what the router is asked', () => {
   });
 
   it('has one pin whichever half names it', async () => {
-    const pin = async (nvext: object, headers: Headers = {}) => {
+    const pin = async (nvext: object, headers: RequestHeaders = {}) => {
       const { constraints } = await routed({ nvext }, headers);
       return [constraints?.instanceId, constraints?.dataParallelRank];
     };
@@ -157,6 +125,27 @@ describe('what the router is asked', () => {
     expect(((await nested.json()) as ErrorBody).error).to.include({ param: 'deep' });
   });
 
+  it('is told for embeddings too', async () => {
+    const router = new ScriptedRouter([{ instanceId: 1n }]);
+    await using gateway = await startHarness({}, router);
+    const card = testCard();
+    const capabilities = card.capabilities && { ...card.capabilities, tasks: [Task.EMBEDDING] };
+    gateway.addWorker(1n, new ScriptedWorker(), { ...card, capabilities });
+    const headers = { 'content-type': 'application/json', 'x-dynamo-session-id': 's' };
+    const nvext = {
+      backend_instance_id: 1,
+      agent_hints: { priority: 2 },
+      routing_constraints: { required_taints: ['a'] },
+    };
+    const body = { model: 'test-model', input: 'Hi', nvext };
+    // Scripted workers cannot be called; that the router was asked is enough here.
+    expect((await gateway.post('/v1/embeddings', body, { headers })).status).to.equal(501);
+    expect(routeOf(router)).to.include({ priority: 2, sessionId: 's', promptTokens: 2, queueTimeoutMs: 30_000 });
+    expect(routeOf(router).constraints).to.deep.include({ instanceId: 1n, requiredTaints: ['a'] });
+    const refused = await gateway.post('/v1/embeddings', { ...body, nvext: { token_data: [1] } });
+    expect(((await refused.json()) as ErrorBody).error).to.include({ param: 'nvext.token_data' });
+  });
+
   it('tells the queue of the older latency hint, and the engine not', async () => {
     const hinted = await asked({ nvext: { agent_hints: { latency_sensitivity: 2.5 } } });
     expect([hinted.route?.priority, hinted.engine?.priority]).to.deep.equal([2.5, 0]);
@@ -165,7 +154,7 @@ describe('what the router is asked', () => {
   });
 
   it('has a session from whoever names one, and of the longest cache key a digest', async () => {
-    const session = async (change: object, headers: Headers = {}) => (await routed(change, headers)).sessionId;
+    const session = async (change: object, headers: RequestHeaders = {}) => (await routed(change, headers)).sessionId;
     const body = {
       prompt_cache_key: 'key',
       nvext: {
@@ -187,199 +176,5 @@ describe('what the router is asked', () => {
     expect(await session(body, { ...claude, 'x-dynamo-session-id': 'dynamo' })).to.equal('dynamo');
     expect(await session(body, { 'x-dynamo-session-id': 'dynamo', 'x-stator-session-id': 'own' })).to.equal('own');
     expect(await session({ prompt_cache_key: 'k'.repeat(512) })).to.match(/^sha256:[\da-f]{64}$/);
-  });
-});
-
-/** A header, the body's word for the same, and how either shows in what router and engine are asked. */
-const headerCases: readonly [
-  names: string[],
-  value: string,
-  body: object,
-  (of: Asked) => unknown,
-  header: unknown,
-  own: unknown,
-][] = [
-  [
-    ['x-stator-worker-instance-id', 'x-dynamo-worker-instance-id', 'x-worker-instance-id'],
-    '8',
-    { nvext: { backend_instance_id: 9, decode_worker_id: 9 } },
-    ({ route }) => route?.constraints?.instanceId,
-    8n,
-    9n,
-  ],
-  [
-    ['x-stator-prefill-instance-id', 'x-dynamo-prefill-instance-id', 'x-prefill-instance-id'],
-    '8',
-    { nvext: { prefill_worker_id: 9 } },
-    ({ route }) => route?.constraints?.instanceId,
-    8n,
-    9n,
-  ],
-  [
-    ['x-stator-dp-rank', 'x-dynamo-dp-rank', 'x-dp-rank', 'x-data-parallel-rank'],
-    '2',
-    { nvext: { dp_rank: 1 } },
-    ({ route }) => route?.constraints?.dataParallelRank,
-    2,
-    1,
-  ],
-  [
-    ['x-stator-prefill-dp-rank', 'x-dynamo-prefill-dp-rank', 'x-prefill-dp-rank'],
-    '2',
-    { nvext: { prefill_dp_rank: 1 } },
-    ({ route }) => route?.constraints?.dataParallelRank,
-    2,
-    1,
-  ],
-  [
-    ['x-stator-request-priority', 'x-dynamo-request-priority'],
-    '-7',
-    { nvext: { agent_hints: { priority: 3 } } },
-    ({ route, engine }) => [route?.priority, engine?.priority].join(),
-    '-7,-7',
-    '3,3',
-  ],
-  [
-    ['x-stator-request-strict-priority', 'x-dynamo-request-strict-priority'],
-    '6',
-    { nvext: { agent_hints: { strict_priority: 3 } } },
-    ({ route }) => route?.strictPriority,
-    6,
-    3,
-  ],
-  [
-    ['x-stator-tenant-id', 'x-tenant-id'],
-    'acme',
-    { cache_salt: 'root', nvext: { cache_salt: 'body' } },
-    ({ engine }) => engine?.cache?.cacheSalt,
-    'acme',
-    'body',
-  ],
-  [
-    ['x-stator-session-id', 'x-dynamo-session-id'],
-    's',
-    { prompt_cache_key: 'body' },
-    ({ route }) => route?.sessionId,
-    's',
-    'body',
-  ],
-  [
-    ['x-stator-meta-policy-class', 'x-dynamo-meta-policy-class'],
-    'batch',
-    {},
-    ({ route }) => route?.policyClass,
-    'batch',
-    '',
-  ],
-];
-
-type Asked = Awaited<ReturnType<typeof asked>>;
-
-describe('routing headers', () => {
-  for (const [names, value, body, read, byHeader, byBody] of headerCases) {
-    it(`${names[0]} and its other names win over the body`, async () => {
-      expect(read(await asked(body))).to.equal(byBody);
-      for (const name of names) expect(read(await asked(body, { [name]: value })), name).to.equal(byHeader);
-      // The body counts where a header says nothing.
-      for (const name of names) expect(read(await asked(body, { [name]: ' ' })), name).to.equal(byBody);
-      // Earlier names come before later ones.
-      const first = { [names[0] ?? '']: value, [names.at(-1) ?? '']: '1' };
-      expect(read(await asked(body, first))).to.equal(byHeader);
-    });
-  }
-
-  it('refuses a malformed worker, rank, session, tenant or timeout by the name it came under', async () => {
-    const cases: readonly [string, string][] = [
-      ['x-worker-instance-id', 'abc'],
-      ['x-dynamo-worker-instance-id', '-1'],
-      ['x-dynamo-worker-instance-id', '18446744073709551616'],
-      ['x-stator-prefill-instance-id', '0x7'],
-      ['x-dp-rank', 'first'],
-      ['x-data-parallel-rank', '4294967296'],
-      ['x-prefill-dp-rank', '-1'],
-      ['x-dynamo-session-id', 's'.repeat(257)],
-      ['x-tenant-id', 't'.repeat(513)],
-      ['x-stator-timeout-ms', '0'],
-      ['x-stator-timeout-ms', 'soon'],
-    ];
-    for (const [name, value] of cases) {
-      const { status, error } = await asked({}, { [name]: value });
-      expect(status, name).to.equal(400);
-      expect(error, name).to.include({ code: 'invalid_argument', param: name });
-      expect(error?.message).to.include(`\`${name}\``);
-    }
-  });
-
-  it('takes the body where a priority is malformed', async () => {
-    const nvext = { agent_hints: { priority: 3, strict_priority: 4 } };
-    for (const value of ['high', '1.5', '99999999999']) {
-      const headers = { 'x-dynamo-request-priority': value, 'x-dynamo-request-strict-priority': value };
-      const route = await routed({ nvext }, headers);
-      expect([route.priority, route.strictPriority], value).to.deep.equal([3, 4]);
-    }
-  });
-
-  it('refuses pins that contradict each other across header and body', async () => {
-    const { status, error } = await asked({ nvext: { prefill_worker_id: 9 } }, { 'x-worker-instance-id': '8' });
-    expect(status).to.equal(400);
-    expect(error).to.include({ code: 'unsupported', param: 'nvext.prefill_worker_id' });
-  });
-
-  it('takes the last tenant and the first of everything else, whatever the case of names', () => {
-    const raw = ['X-Tenant-Id', 'first', 'x-tenant-id', 'second', 'X-DP-Rank', '1', 'x-dp-rank', '2'];
-    expect(headerWishes(raw)).to.include({ tenantId: 'second', dataParallelRank: 1 });
-    expect(headerWishes(['x-tenant-id', 'a', 'x-tenant-id', '']).tenantId).to.equal('a');
-    expect(headerWishes(['x-tenant-id', 'forged, real, ']).tenantId).to.equal('real');
-    const metadata = [
-      'x-dynamo-meta-Key',
-      'a',
-      'X-Dynamo-Meta-key',
-      'b',
-      'x-stator-meta-own',
-      'c',
-      'x-dynamo-meta-own',
-      'd',
-    ];
-    expect(headerWishes(metadata).metadata).to.deep.equal({ key: 'a', own: 'c' });
-  });
-
-  it('knows the parents of sessions, but none that is the session itself', () => {
-    const session = (...raw: string[]) => headerWishes(raw).session;
-    const none = { id: '', parentId: '', final: false };
-    expect(session()).to.deep.equal(none);
-    expect(session('x-dynamo-session-final', 'true')).to.deep.equal(none);
-    expect(session('x-dynamo-session-id', 'a', 'x-dynamo-parent-session-id', 'a')).to.deep.equal({ ...none, id: 'a' });
-    const named = ['x-stator-session-id', 'a', 'x-stator-parent-session-id', 'b', 'x-stator-session-final', 'TRUE'];
-    expect(session(...named)).to.deep.equal({ id: 'a', parentId: 'b', final: true });
-    const claude = ['x-claude-code-session-id', 's', 'x-claude-code-agent-id', 'c'];
-    expect(session(...claude)).to.deep.equal({ ...none, id: 'c', parentId: 's' });
-    const nested = [...claude, 'x-claude-code-parent-agent-id', 'p'];
-    expect(session(...nested)).to.deep.equal({ ...none, id: 'c', parentId: 'p' });
-    const codex = ['thread-id', 't', 'x-codex-parent-thread-id', 'u'];
-    expect(session(...codex)).to.deep.equal({ ...none, id: 't', parentId: 'u' });
-    const open = ['x-session-id', 't', 'x-parent-session-id', 'u'];
-    expect(session(...open)).to.deep.equal({ ...none, id: 't', parentId: 'u' });
-  });
-
-  it('bounds metadata, and keeps credentials out of it', async () => {
-    const many = (count: number, value = 'v'): Record<string, string> =>
-      Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-dynamo-meta-k${index}`, value]));
-    expect((await asked({}, many(64))).status).to.equal(200);
-    expect((await asked({}, { ...many(64), 'x-dynamo-meta-authorization': 'a' })).status).to.equal(200);
-    expect((await asked({}, { ...many(64), 'x-stator-meta-token': 'Bearer a' })).status).to.equal(200);
-    const { status, error } = await asked({}, many(65));
-    expect(status).to.equal(431);
-    expect(error?.code).to.equal('headers_too_large');
-  });
-
-  it('ends a request at the time that its client gives it', async () => {
-    const router = new ScriptedRouter([{ instanceId: 1n }]);
-    await using gateway = await startHarness({}, router);
-    gateway.addWorker(1n, new ScriptedWorker());
-    const headers = { 'content-type': 'application/json', 'x-stator-timeout-ms': '20' };
-    const body = { model: 'test-model', messages: [{ role: 'user', content: 'Hi' }] };
-    const response = await gateway.post('/v1/chat/completions', body, { headers });
-    expect(response.status, await response.text()).to.equal(504);
-    expect(router.finished).to.have.length(1);
   });
 });

@@ -4,6 +4,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { checkTokenIds } from '../api/translate/common.ts';
 import type { GatewayContext } from '../context.ts';
 import { type EmbedPrompt, embed as embedPrompts } from '../pipeline/embed.ts';
+import { routedBy } from './request.ts';
 
 export function embed(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceService>, 'embed'> {
   return {
@@ -23,6 +24,7 @@ export function embed(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceSer
         truncateTokens: 0,
         dimensions: request.dimensions,
         fields: { input: 'inputs', dimensions: 'dimensions' },
+        ...routedBy(context),
         signal: context.signal,
       });
       const embeddings = vectors.map((vector, index) => ({ index, values: [...vector] }));

@@ -4,10 +4,12 @@ import type { HandlerContext } from '@connectrpc/connect';
 import { SamplingParamsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { GenerationOptions } from '#gen/stator/inference/v1/inference_pb.ts';
 import { SamplingField } from '#gen/stator/model/v1/model_pb.ts';
-import { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { type HeaderWishes, headerWishes } from '../api/translate/header-wishes.ts';
+import { routingOf, timeoutOf } from '../api/translate/routing.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
-import type { GenerationRequest, Guided, Sampling, StopOptions } from '../pipeline/request.ts';
+import type { GenerationRequest, Guided, RoutingWishes, Sampling, StopOptions } from '../pipeline/request.ts';
+import type { TraceContext } from '../telemetry/request-record.ts';
 
 /** Most choices of one request; the same as REST's. */
 const mostChoices = 128;
@@ -64,10 +66,10 @@ export function generationOf(
   if (choices > 1 && options?.sampling?.temperature === 0) {
     throw StatorError.invalid('options.choices', 'More than one choice needs `options.sampling.temperature` > 0');
   }
-  const nowMs = Date.now();
-  const callerMs = o.context.timeoutMs();
+  const headers = headersOf(o.context);
+  const stop = stopOf(options);
+  const wished = routingOf({}, headers, stop, { nowMs: Date.now() });
   const adapter = options?.adapter || model.adapter;
-  const headers = o.context.requestHeader;
   const guided: Guided | null = options?.guided?.constraint.case === undefined ? null : options.guided.constraint;
   return {
     requestId: randomUUID(),
@@ -75,38 +77,35 @@ export function generationOf(
     prompt,
     choices,
     sampling: samplingOf(options, model),
-    stop: stopOf(options),
+    stop,
     topLogprobs: options?.topLogprobs ?? null,
     promptLogprobs: null,
     specialTokens: options?.specialTokens ?? false,
     guided,
-    cacheSalt: options?.cacheSalt ?? '',
-    priority: options?.priority ?? 0,
+    cacheSalt: headers.tenantId || options?.cacheSalt || '',
+    priority: headers.priority ?? options?.priority ?? 0,
     routing: {
-      instanceId: options?.instanceId ?? null,
-      dataParallelRank: null,
-      allowedInstanceIds: [],
-      requiredTaints: [],
-      preferredTaints: {},
-      queuePriority: options?.priority ?? 0,
-      strictPriority: 0,
-      expectedOutputTokens: null,
-      sessionId: '',
-      policyClass: '',
-      arrivalUnixMs: nowMs,
-      deadlineUnixMs: callerMs === undefined ? 0 : nowMs + Math.max(1, callerMs),
-      mode: RouterMode.UNSPECIFIED,
-      overrides: {},
+      ...wished,
+      instanceId: wished.instanceId ?? options?.instanceId ?? null,
+      queuePriority: headers.priority ?? options?.priority ?? 0,
     },
     returnPromptText: false,
-    timeoutMs: timeoutOf(callerMs, o.timeoutMs),
-    traceparent: headers.get('traceparent') ?? '',
-    tracestate: headers.get('tracestate') ?? '',
+    timeoutMs: timeoutOf(headers, o),
+    traceparent: headers.traceparent,
+    tracestate: headers.tracestate,
   };
 }
 
-/** The smaller of the caller's deadline and our own; 0: neither. */
-function timeoutOf(callerMs: number | undefined, ownMs: number): number {
-  if (callerMs === undefined) return ownMs;
-  return ownMs === 0 ? Math.max(1, callerMs) : Math.max(1, Math.min(callerMs, ownMs));
+/** Metadata says the same as REST's headers; the deadline of the call counts like the one that a header names. */
+function headersOf(context: HandlerContext): HeaderWishes {
+  const headers = headerWishes([...context.requestHeader].flat());
+  const callMs = context.timeoutMs();
+  if (callMs === undefined) return headers;
+  return { ...headers, timeoutMs: Math.max(1, Math.min(callMs, headers.timeoutMs ?? callMs)) };
+}
+
+/** What a call that generates nothing wants of routing. */
+export function routedBy(context: HandlerContext): { routing: RoutingWishes; trace: TraceContext } {
+  const headers = headersOf(context);
+  return { routing: routingOf({}, headers, null, { nowMs: Date.now() }), trace: headers };
 }

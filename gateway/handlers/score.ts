@@ -5,10 +5,12 @@ import { Task } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import { onWorker } from '../pipeline/embed.ts';
+import { routedBy } from './request.ts';
 
 export function score(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceService>, 'score'> {
   return {
-    async score(request, { signal }) {
+    async score(request, context) {
+      const { signal } = context;
       const model = ctx.catalog.resolve(request.model);
       const { card, name } = model.entry;
       if (!(card.capabilities?.tasks ?? []).includes(Task.SCORE)) {
@@ -23,7 +25,7 @@ export function score(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceSer
       }
       const requestId = randomUUID();
       const promptTokens = encodings.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
-      const answer = await onWorker(ctx, model, { requestId, promptTokens, signal }, (engine) =>
+      const answer = await onWorker(ctx, model, { requestId, promptTokens, ...routedBy(context), signal }, (engine) =>
         engine.score({ requestId, model: name, query, documents }, { signal }),
       );
       return { model: name, scores: answer.scores, promptTokens: answer.promptTokens };

@@ -8,6 +8,9 @@ import { errorClasses } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
+import type { TraceContext } from '../telemetry/request-record.ts';
+import type { RoutingWishes } from './request.ts';
+import { wishesOf } from './route-request.ts';
 
 export type EmbedPrompt = { readonly text: string } | { readonly tokenIds: readonly number[] };
 
@@ -20,6 +23,8 @@ export interface EmbedOptions {
   readonly dimensions: number;
   /** What the caller calls the inputs and the dimensions. */
   readonly fields: { readonly input: string; readonly dimensions: string };
+  readonly routing: RoutingWishes;
+  readonly trace: TraceContext;
   readonly signal: AbortSignal;
 }
 
@@ -45,10 +50,11 @@ export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedO
   const inputs = await Promise.all(o.prompts.map((prompt, index) => tokenize(ctx, model, o, prompt, index)));
   const promptTokens = inputs.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   const requestId = randomUUID();
-  const answer = await onWorker(ctx, model, { requestId, promptTokens, signal: o.signal }, (engine) =>
+  const { routing, trace, signal } = o;
+  const answer = await onWorker(ctx, model, { requestId, promptTokens, routing, trace, signal }, (engine) =>
     engine.embed(
       { requestId, model: name, inputs: inputs.map((tokenIds) => ({ tokenIds })), truncate: false },
-      { signal: o.signal },
+      { signal },
     ),
   );
   const ordered = [...answer.embeddings].sort((a, b) => a.index - b.index);
@@ -101,7 +107,13 @@ function shorten(values: readonly number[], dimensions: number): Float32Array {
 export async function onWorker<T>(
   ctx: GatewayContext,
   model: ResolvedModel,
-  o: { requestId: string; promptTokens: number; signal: AbortSignal },
+  o: {
+    requestId: string;
+    promptTokens: number;
+    routing: RoutingWishes;
+    trace: TraceContext;
+    signal: AbortSignal;
+  },
   call: (engine: Client<typeof EngineService>) => Promise<T>,
 ): Promise<T> {
   const excluded: bigint[] = [];
@@ -112,9 +124,12 @@ export async function onWorker<T>(
         requestId,
         model: model.entry.name,
         promptTokens: o.promptTokens,
-        constraints: { excludedInstanceIds: excluded },
+        ...wishesOf(o.routing, excluded),
         adapter: model.adapter,
+        queueTimeoutMs: ctx.pipeline.routeTimeoutMs,
         sequences: 1,
+        traceparent: o.trace.traceparent,
+        tracestate: o.trace.tracestate,
       }),
       o.signal,
     );
@@ -124,7 +139,8 @@ export async function onWorker<T>(
     } catch (thrown) {
       const error = StatorError.from(thrown);
       workerFailed = error.retryable ?? errorClasses[error.code].retryable;
-      if (!workerFailed || o.signal.aborted || excluded.length >= ctx.pipeline.migration.limit) throw error;
+      const isPinned = o.routing.instanceId !== null;
+      if (!workerFailed || isPinned || o.signal.aborted || excluded.length >= ctx.pipeline.migration.limit) throw error;
       excluded.push(decision.instanceId);
     } finally {
       ctx.pipeline.router.finish(requestId, { workerFailed });

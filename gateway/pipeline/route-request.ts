@@ -1,7 +1,7 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type RouteRequest, RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
 import type { PreparedPrompt } from './prepare.ts';
-import type { GenerationRequest } from './request.ts';
+import type { GenerationRequest, RoutingWishes } from './request.ts';
 
 /** What one attempt to place a prompt adds to it. */
 export interface RouteOptions {
@@ -17,18 +17,33 @@ export interface RouteOptions {
 
 /** What the router is asked for a prepared prompt. */
 export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPrompt, o: RouteOptions): RouteRequest {
-  const { routing } = request;
   return create(RouteRequestSchema, {
     requestId: o.routeId,
     model: request.model.entry.name,
     promptTokens: prompt.tokenIds.length,
     sequenceHashes: prompt.sequenceHashes,
     kvBlockSize: prompt.kvBlockSize,
+    ...wishesOf(request.routing, o.excluded),
+    adapter: request.model.adapter,
+    queueTimeoutMs: o.queueTimeoutMs,
+    sequences: o.sequences,
+    explain: o.explain,
+    traceparent: request.traceparent,
+    tracestate: request.tracestate,
+  });
+}
+
+/** The part of it that the client decides; `excluded`: workers that failed the request already. */
+export function wishesOf(
+  routing: RoutingWishes,
+  excluded: Iterable<bigint>,
+): MessageInitShape<typeof RouteRequestSchema> {
+  return {
     constraints: {
       ...(routing.instanceId === null ? {} : { instanceId: routing.instanceId }),
       ...(routing.dataParallelRank === null ? {} : { dataParallelRank: routing.dataParallelRank }),
       allowedInstanceIds: [...routing.allowedInstanceIds],
-      excludedInstanceIds: [...o.excluded],
+      excludedInstanceIds: [...excluded],
       requiredTaints: [...routing.requiredTaints],
       preferredTaints: { ...routing.preferredTaints },
     },
@@ -41,11 +56,5 @@ export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPr
     policyClass: routing.policyClass,
     arrivalUnixMs: BigInt(Math.trunc(routing.arrivalUnixMs)),
     deadlineUnixMs: BigInt(Math.trunc(routing.deadlineUnixMs)),
-    adapter: request.model.adapter,
-    queueTimeoutMs: o.queueTimeoutMs,
-    sequences: o.sequences,
-    explain: o.explain,
-    traceparent: request.traceparent,
-    tracestate: request.tracestate,
-  });
+  };
 }

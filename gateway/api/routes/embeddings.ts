@@ -5,6 +5,8 @@ import { escapeJson } from '../../sse/json-escape.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { type EmbeddingRequestBody, embeddingRequest } from '../schemas/embedding.ts';
 import { checkTokenIds } from '../translate/common.ts';
+import { headerWishes } from '../translate/header-wishes.ts';
+import { routingOf } from '../translate/routing.ts';
 import { validateBody } from '../validate.ts';
 import { noteModel } from './note-model.ts';
 
@@ -36,12 +38,15 @@ export async function embeddings(
   for (const [index, prompt] of prompts.entries()) {
     if ('tokenIds' in prompt) checkTokenIds(prompt.tokenIds, prompts.length === 1 ? 'input' : `input[${index}]`, model);
   }
+  const headers = headerWishes(exchange.request.rawHeaders);
   const { vectors, promptTokens } = await embed(ctx, model, {
     prompts,
     addSpecialTokens: valid.add_special_tokens ?? true,
     truncateTokens: valid.truncate_prompt_tokens ?? 0,
     dimensions: valid.dimensions ?? 0,
     fields: { input: 'input', dimensions: 'dimensions' },
+    routing: routingOf(valid, headers, null, { nowMs: Date.now() }),
+    trace: record.traceContext(headers),
     signal: exchange.signal,
   });
   const base64 = valid.encoding_format === 'base64';

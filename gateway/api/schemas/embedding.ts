@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { modelField } from './common.ts';
+import { embeddingNvext } from './nvext.ts';
 
 const tokens = z.array(z.int().min(0).max(0xffff_ffff)).min(1);
 
@@ -31,6 +32,7 @@ export const embeddingRequest = z
       .max(1_048_576)
       .nullish()
       .describe('Keeps the first this many tokens; -1: what the model takes.'),
+    nvext: embeddingNvext.nullish().describe('Routing of the request; annotations have no effect.'),
   })
   .meta({ id: 'EmbeddingRequest' });
 

@@ -155,3 +155,21 @@ export const nvext = z
   .meta({ id: 'Nvext' });
 
 export type Nvext = z.infer<typeof nvext>;
+
+/** The part of it that means something where nothing is generated. */
+export const embeddingNvext = nvext
+  .pick({
+    annotations: true,
+    backend_instance_id: true,
+    decode_worker_id: true,
+    prefill_worker_id: true,
+    dp_rank: true,
+    prefill_dp_rank: true,
+    agent_hints: true,
+    request_timestamp_ms: true,
+    routing_constraints: true,
+    router: true,
+    session_control: true,
+    agent_context: true,
+  })
+  .meta({ id: 'EmbeddingNvext' });

@@ -9,7 +9,14 @@ import { type HeaderWishes, unsetRank } from './header-wishes.ts';
 import type { TranslateInput } from './job.ts';
 
 type Body = ChatRequestBody | CompletionRequestBody;
-type AnyNvext = Nvext | null | undefined;
+type AnyNvext = Partial<Nvext> | null | undefined;
+/** What any request may say of routing; gRPC requests say it in headers only. */
+interface RoutedBody {
+  readonly nvext?: AnyNvext;
+  readonly prompt_cache_key?: string | null | undefined;
+}
+/** Where output ends; null: there is none. */
+type Ends = Pick<StopOptions, 'maxTokens' | 'ignoreEos' | 'stopStrings' | 'stopTokenIds'> | null;
 type ModeName = NonNullable<NonNullable<Nvext['router']>['mode']>;
 
 const modes: Readonly<Record<ModeName, RouterMode>> = {
@@ -34,17 +41,17 @@ export function priorityOf(body: Body, headers: HeaderWishes): number {
 }
 
 /** Milliseconds for the whole request: the smaller of the client's and our own; 0: neither. */
-export function timeoutOf({ timeoutMs }: HeaderWishes, input: TranslateInput): number {
+export function timeoutOf({ timeoutMs }: HeaderWishes, input: Pick<TranslateInput, 'timeoutMs'>): number {
   if (timeoutMs === null) return input.timeoutMs;
   return input.timeoutMs === 0 ? timeoutMs : Math.min(timeoutMs, input.timeoutMs);
 }
 
 /** What a request wants of routing; headers win over the body field by field. */
 export function routingOf(
-  body: Body,
+  body: RoutedBody,
   headers: HeaderWishes,
-  stop: StopOptions,
-  { nowMs }: TranslateInput,
+  ends: Ends,
+  { nowMs }: Pick<TranslateInput, 'nowMs'>,
 ): RoutingWishes {
   const { nvext } = body;
   const hints = nvext?.agent_hints;
@@ -62,7 +69,7 @@ export function routingOf(
     preferredTaints: constraints?.preferred_taints ?? {},
     queuePriority: headers.priority ?? hints?.priority ?? hints?.latency_sensitivity ?? 0,
     strictPriority: headers.strictPriority ?? hints?.strict_priority ?? 0,
-    expectedOutputTokens: expectedOutputOf(nvext, stop),
+    expectedOutputTokens: expectedOutputOf(nvext, ends),
     sessionId: sessionIdOf(body, headers),
     policyClass: headers.policyClass,
     arrivalUnixMs: nvext?.request_timestamp_ms ?? nowMs,
@@ -126,10 +133,9 @@ function agreed<T>(named: readonly Named<T | null>[]): T | null {
 }
 
 /** Output tokens that a choice will have: what the client expects, or exactly `max_tokens` where nothing else ends it. */
-function expectedOutputOf(
-  nvext: AnyNvext,
-  { maxTokens, ignoreEos, stopStrings, stopTokenIds }: StopOptions,
-): number | null {
+function expectedOutputOf(nvext: AnyNvext, ends: Ends): number | null {
+  if (ends === null) return null;
+  const { maxTokens, ignoreEos, stopStrings, stopTokenIds } = ends;
   const expected = nvext?.agent_hints?.osl;
   if (expected) return maxTokens === null ? expected : Math.min(expected, maxTokens);
   return ignoreEos && stopStrings.length === 0 && stopTokenIds.length === 0 ? maxTokens : null;
@@ -138,15 +144,14 @@ function expectedOutputOf(
 /** Bytes of a session's identifier that the router takes. */
 const mostSessionBytes = 256;
 
-function sessionIdOf(body: Body, headers: HeaderWishes): string {
+function sessionIdOf(body: RoutedBody, headers: HeaderWishes): string {
   const { nvext } = body;
-  const cacheKey = 'prompt_cache_key' in body ? (body.prompt_cache_key ?? '') : '';
   return (
     headers.session.id ||
     nvext?.session_control?.session_id ||
     nvext?.agent_context?.session_id ||
     nvext?.agent_hints?.prefix_id ||
-    shortened(cacheKey)
+    shortened(body.prompt_cache_key ?? '')
   );
 }
 
