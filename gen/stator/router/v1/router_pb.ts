@@ -1577,7 +1577,7 @@ export const SyncPeersResponseSchema: GenMessage<SyncPeersResponse> = /*@__PURE_
   messageDesc(file_stator_router_v1_router, 35);
 
 /**
- * Follows a worker's KV events.
+ * Follows a worker's KV events. Idempotent; another address or block size for the same rank is a conflict.
  *
  * @generated from message stator.router.v1.FollowRequest
  */
@@ -1604,7 +1604,7 @@ export type FollowRequest = Message<"stator.router.v1.FollowRequest"> & {
   dataParallelRank: number;
 
   /**
-   * Tokens in a block.
+   * Tokens in a block. 0: as many as in blocks of the model's workers.
    *
    * @generated from field: uint32 kv_block_size = 4;
    */
