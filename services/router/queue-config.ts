@@ -46,7 +46,7 @@ export const sessionSettings = {
   sessionAffinity: setting.choice(['off', ...affinityModes], {
     default: 'soft',
     group: 'Sessions',
-    help: 'Whether requests of one session go to one worker: hard, to no other; soft, to another if that one cannot serve.',
+    help: 'Whether requests of one session go to one worker: hard, to no other; soft, to another if that one cannot serve or is busy.',
   }),
   sessionTtlSeconds: setting.integer({
     default: 600,
