@@ -24,6 +24,8 @@ export interface SubscriptionOptions {
   /** The next message waits for the promise, if it returns one. */
   onMessage(message: SequencedMessage): void | Promise<void>;
   onReset(): void;
+  /** The connection was made, or broke. */
+  onConnection?(connected: boolean): void;
   timeOf(payload: Uint8Array): number | null;
 }
 
@@ -61,7 +63,11 @@ export async function followPublisher(o: SubscriptionOptions, signal: AbortSigna
   signal.addEventListener('abort', close, { once: true });
   try {
     if (signal.aborted) return;
-    socket.events.on('handshake', () => feed.connected());
+    socket.events.on('handshake', () => {
+      feed.connected();
+      o.onConnection?.(true);
+    });
+    socket.events.on('disconnect', () => o.onConnection?.(false));
     socket.subscribe(o.topic);
     if (o.bind) await socket.bind(o.endpoint);
     else socket.connect(o.endpoint);

@@ -37,6 +37,7 @@ export interface EngineKvEventsContext extends Pick<TallyOptions, 'log' | 'metri
 }
 
 interface RankStream extends RankEndpoints {
+  connected: boolean;
   /** By rank: a stream may name other ranks than its own. */
   readonly converters: Map<number, EventConverter>;
 }
@@ -68,11 +69,16 @@ export class EngineKvEvents {
     this.#o = o;
     this.#context = context;
     this.#tally = engineEventTally({ ...o, ...context });
-    this.#streams = o.ranks.map((rank) => ({ ...rank, converters: new Map() }));
+    this.#streams = o.ranks.map((rank) => ({ ...rank, connected: false, converters: new Map() }));
   }
 
   start(): void {
     this.#running = Promise.all(this.#streams.map((stream) => this.#follow(stream)));
+  }
+
+  /** Whether the engine is connected, every rank of it. */
+  get connected(): boolean {
+    return this.#streams.every((stream) => stream.connected);
   }
 
   /** Every block held now, as stored changes in prefix order. */
@@ -94,6 +100,11 @@ export class EngineKvEvents {
       tally: this.#tally,
       timeOf: batchTime,
       onMessage: ({ payload }: { readonly payload: Uint8Array }) => this.#apply(stream, payload),
+      onConnection: (connected: boolean) => {
+        if (this.#stop.signal.aborted) return;
+        stream.connected = connected;
+        this.#tally.connected(this.#streams.filter((other) => other.connected).length);
+      },
       onReset: () => this.#publish([...stream.converters.values()].map((converter) => converter.reset())),
     };
     try {

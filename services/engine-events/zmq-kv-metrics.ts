@@ -16,6 +16,8 @@ export interface EngineEventTally extends ConversionTally, SubscriptionTally {
   storedSeen(): void;
   /** Distinct blocks that are kept track of. */
   blocks(count: number): void;
+  /** Ranks whose publisher is connected. */
+  connected(count: number): void;
   /** The stream is not followed any more. */
   end(): void;
 }
@@ -44,6 +46,7 @@ export function engineEventTally(o: TallyOptions): EngineEventTally {
   const dropped = counter('dropped_total', 'Engine events that went no further, by reason.', ['reason']);
   const stream = counter('stream_total', 'Messages that were missing, lost, late or unreadable.', ['outcome']);
   const blocks = level('blocks', 'Blocks of the engine that are kept track of.');
+  const connected = level('connected', 'Ranks of engines whose publisher is connected.');
   const mismatch = level('mismatch', 'Engines that store blocks of which none has ever fitted.');
   const outcome =
     (value: string) =>
@@ -53,9 +56,11 @@ export function engineEventTally(o: TallyOptions): EngineEventTally {
   return {
     storedSeen: watch.seen,
     blocks,
+    connected,
     end: () => {
       blocks(0);
       mismatch(0);
+      connected(0);
     },
     applied: (type, count) => {
       applied.inc({ ...labels, type }, count);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { encode } from '@msgpack/msgpack';
 import { expect } from 'chai';
+import { pino } from 'pino';
 import { ReferenceKvIndex } from '#core/kv-index/reference-index.ts';
 import { Random } from '#core/kv-index/testing/random.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -10,14 +11,14 @@ import { TestPublisher } from '#lib/zmq/testing/publisher.ts';
 import { hashBlocks } from '#native/tokens/index.ts';
 import { EngineStreams } from './engine-streams.ts';
 import { Harness } from './harness.test-support.ts';
-import type { StreamSettings } from './stream-settings.ts';
 
-const settings: StreamSettings = {
+const settings = {
   maxEngineStreams: 3,
-  engineStreamTransports: 'tcp+ipc',
+  engineStreamTransports: 'tcp+ipc' as const,
   engineStreamBlocks: 100_000,
   engineStreamMessages: 1000,
   engineStreamReplayMs: 1000,
+  kvEventSourceSeconds: 0.05,
 };
 const fields = { worker: 'worker', endpoint: 'endpoint', replayEndpoint: 'replay', blockSize: 'size' };
 const blockSize = 4;
@@ -38,9 +39,12 @@ describe('engines’ own event streams', () => {
   let harness: Harness;
   let streams: EngineStreams;
   let telemetry: ReturnType<typeof quietTelemetry>;
+  let logged: Record<string, unknown>[] = [];
 
   beforeEach(() => {
-    telemetry = quietTelemetry();
+    logged = [];
+    const write = (line: string): void => void logged.push(JSON.parse(line));
+    telemetry = { ...quietTelemetry(), log: pino({ level: 'warn' }, { write }) };
     harness = new Harness(new ReferenceKvIndex({ maxBlocks: 100_000, maxSlots: 16 }));
     const { following, index } = harness;
     streams = new EngineStreams({
@@ -180,6 +184,22 @@ describe('engines’ own event streams', () => {
     const publisher = await open();
     expect(refusalOf(() => follow(publisher))).to.equal('overloaded');
     expect(await metric('engine_streams')).to.equal(0);
+  });
+
+  it('tell whether their engine is connected, and say aloud when nobody is there', async () => {
+    const publisher = await open();
+    const { endpoint, replayEndpoint } = publisher;
+    publisher.close();
+    follow({ endpoint, replayEndpoint });
+    await until(() => logged.length > 0, 'a warning');
+    expect(logged[0]).to.include({ level: 40, worker: '7', model: 'm', rank: 0, endpoint });
+    expect(streams.all()).to.deep.equal([{ source: sourceOf(), endpoint, replayEndpoint, connected: false }]);
+    const again = await open(publisher);
+    await until(() => streams.all()[0]?.connected === true, 'it is connected');
+    expect(await metric('engine_event_connected')).to.equal(1);
+    again.close();
+    await until(() => streams.all()[0]?.connected === false, 'it is not connected any more');
+    expect(await metric('engine_event_connected')).to.equal(0);
   });
 
   it('say aloud when no block fits', async () => {

@@ -8,6 +8,7 @@ import { EngineKvEvents } from '#services/engine-events/zmq-kv-events.ts';
 import { applyChange } from './apply-change.ts';
 import type { KvSlots, KvSource } from './kv-slots.ts';
 import { type KvEventMetrics, kvEventMetrics } from './metrics.ts';
+import type { KvEventSettings } from './settings.ts';
 import { checkedEndpoint } from './stream-endpoint.ts';
 import type { StreamSettings } from './stream-settings.ts';
 
@@ -18,6 +19,11 @@ export interface EngineStream {
   readonly endpoint: string;
   /** Of its ROUTER socket for replays. Empty: it replays nothing. */
   readonly replayEndpoint: string;
+}
+
+export interface FollowedStream extends EngineStream {
+  /** Whether the engine is connected now. */
+  readonly connected: boolean;
 }
 
 /** What a caller calls the parts of a stream; errors name them. */
@@ -31,7 +37,7 @@ export interface StreamFields {
 export interface EngineStreamsOptions {
   readonly index: KvIndex;
   readonly slots: KvSlots;
-  readonly settings: StreamSettings;
+  readonly settings: StreamSettings & Pick<KvEventSettings, 'kvEventSourceSeconds'>;
   readonly telemetry: Pick<Telemetry, 'log' | 'metrics'>;
   /** Tokens in a block of the model; undefined: it is not known otherwise. */
   blockSizeOf(model: string): number | undefined;
@@ -46,6 +52,8 @@ export interface EngineStreamsOptions {
 interface Followed extends EngineStream {
   readonly slot: number;
   readonly events: EngineKvEvents;
+  /** Says when nobody answers. */
+  readonly lookout: NodeJS.Timeout;
 }
 
 /** Engines whose own event streams the router follows, with no worker of ours in between. Bounded. */
@@ -80,7 +88,8 @@ export class EngineStreams {
     this.#check(stream, fields, known);
     const slot = this.#allocate();
     this.#o.slots.publish(stream.source, slot);
-    const followed: Followed = { ...stream, slot, events: this.#read(stream, () => followed) };
+    const events = this.#read(stream, () => followed);
+    const followed: Followed = { ...stream, slot, events, lookout: this.#lookOut(stream, events) };
     this.#followed.set(key, followed);
     this.#count.set(this.#followed.size);
     followed.events.start();
@@ -102,8 +111,11 @@ export class EngineStreams {
     this.#endAll(({ source }) => source.instanceId === instanceId);
   }
 
-  all(): readonly EngineStream[] {
-    return [...this.#followed.values()];
+  all(): FollowedStream[] {
+    return [...this.#followed.values()].map(({ events, source, endpoint, replayEndpoint }) => ({
+      ...{ source, endpoint, replayEndpoint },
+      connected: events.connected,
+    }));
   }
 
   /** Tokens in a block of the model's streams; undefined: there are none. */
@@ -184,6 +196,20 @@ export class EngineStreams {
     );
   }
 
+  #lookOut({ source, endpoint }: EngineStream, events: EngineKvEvents): NodeJS.Timeout {
+    const { settings, telemetry } = this.#o;
+    const seconds = settings.kvEventSourceSeconds;
+    const say = (): void => {
+      if (events.connected) return;
+      const { instanceId, model, dataParallelRank: rank } = source;
+      telemetry.log.warn(
+        { worker: instanceId.toString(16), model, rank, endpoint, seconds },
+        "nobody publishes KV events at an engine's endpoint: requests are routed as if nothing were cached there",
+      );
+    };
+    return setTimeout(say, seconds * 1000).unref();
+  }
+
   #apply(followed: Followed, changes: readonly KvChange[]): void {
     const { index, slots, telemetry, onStored } = this.#o;
     const { source, slot } = followed;
@@ -211,10 +237,11 @@ export class EngineStreams {
     return meant.length;
   }
 
-  #end({ source, slot, events }: Followed): void {
+  #end({ source, slot, events, lookout }: Followed): void {
     const { slots, onClosed } = this.#o;
     if (!this.#followed.delete(keyOf(source))) return;
     this.#count.set(this.#followed.size);
+    clearTimeout(lookout);
     if (slots.slotOf(source) === slot) slots.withdraw(source);
     onClosed(source);
     const ended = events.stop().finally(() => this.#ending.delete(ended));

@@ -34,7 +34,7 @@ export function indexRoutes(context: RouterContext): RestRoute[] {
       path: '/dump',
       handle: async ({ query: parameters }) => {
         const events = [];
-        for await (const { events: part } of dumpIndex(context, parameters.get('model_name') ?? '')) {
+        for await (const { events: part } of dumpIndex(context, modelOf(parameters))) {
           for (const { change, dataParallelRank } of part?.events ?? []) {
             if (part === undefined || change.case !== 'stored') continue;
             const { parentSequenceHash: parent, sequenceHashes, tier } = change.value;
@@ -54,6 +54,14 @@ export function indexRoutes(context: RouterContext): RestRoute[] {
       },
     },
   ];
+}
+
+/** Empty: all models. */
+function modelOf(parameters: URLSearchParams): string {
+  const name = parameters.get('model_name');
+  return name === null
+    ? ''
+    : modelKey({ model_name: name, routing_group: parameters.get('routing_group') ?? 'default' });
 }
 
 /** Matched tokens by worker and rank; each tier's number includes the faster ones before it. */

@@ -139,7 +139,7 @@ describe('engines’ event streams behind the REST interface', () => {
         ...{ worker_id: 7, endpoint: '', registered: 'stream', models: [] },
         kv_events: [
           {
-            ...{ model: 'm', dp_rank: 0, block_size: blockSize, endpoint: publisher.endpoint },
+            ...{ model: 'm', dp_rank: 0, block_size: blockSize, endpoint: publisher.endpoint, connected: true },
             replay_endpoint: publisher.replayEndpoint,
           },
         ],
@@ -202,6 +202,8 @@ describe('engines’ event streams behind the REST interface', () => {
     expect(await scores(asked)).to.deep.equal({ 7: { 0: blockSize } });
     const dumped = (await call('GET', '/dump')).body['events'] as { model: string }[];
     expect(new Set(dumped.map(({ model }) => model))).to.deep.equal(new Set(['m', 'b/m']));
+    const ofGroup = (await call('GET', '/dump?model_name=m&routing_group=b')).body['events'] as { model: string }[];
+    expect(new Set(ofGroup.map(({ model }) => model))).to.deep.equal(new Set(['b/m']));
   });
 
   it('says precisely what is wrong with a registration', async () => {

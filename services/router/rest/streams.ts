@@ -72,9 +72,9 @@ export function streamRoutes({ blocks }: RouterContext): RestRoute[] {
 /** Streams as answers show them, by their workers. */
 export function shownStreams(streams: EngineStreams) {
   const shown = new Map<bigint, object[]>();
-  for (const { source, endpoint, replayEndpoint } of streams.all()) {
+  for (const { source, endpoint, replayEndpoint, connected } of streams.all()) {
     const { instanceId, model, dataParallelRank, blockSize } = source;
-    const stream = { model, dp_rank: dataParallelRank, block_size: blockSize, endpoint };
+    const stream = { model, dp_rank: dataParallelRank, block_size: blockSize, endpoint, connected };
     const list = shown.get(instanceId) ?? [];
     list.push(replayEndpoint === '' ? stream : { ...stream, replay_endpoint: replayEndpoint });
     shown.set(instanceId, list);
