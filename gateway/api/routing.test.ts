@@ -37,7 +37,7 @@ describe('what the router is asked', () => {
         preferred_taints: { ssd: 0.5 },
         allowed_worker_ids: [1, '18446744073709551615'],
       },
-      router: { mode: 'least_loaded', overlap_credit: 0.5, prefill_load_scale: 2, temperature: 0.25 },
+      router: { mode: 'least-loaded', overlap_credit: 0.5, prefill_load_scale: 2, temperature: 0.25 },
       session_control: { session_id: 'conversation', action: 'bind' },
     };
     const headers = { 'x-dynamo-meta-policy-class': 'batch', 'x-stator-timeout-ms': '5000' };

@@ -62,14 +62,14 @@ const routerWishes = z.strictObject({
   itl_target: milliseconds.nullish().describe('Milliseconds between tokens; shown in the trace.'),
   mode: z
     .enum([
-      'round_robin',
+      'round-robin',
       'random',
-      'power_of_two',
-      'least_loaded',
+      'power-of-two',
+      'least-loaded',
       'direct',
       'kv',
-      'device_aware_weighted',
-      'token_balance',
+      'device-aware-weighted',
+      'token-balance',
     ])
     .nullish()
     .describe('How the worker is chosen, for this request only.'),

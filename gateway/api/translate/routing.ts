@@ -20,14 +20,14 @@ type Ends = Pick<StopOptions, 'maxTokens' | 'ignoreEos' | 'stopStrings' | 'stopT
 type ModeName = NonNullable<NonNullable<Nvext['router']>['mode']>;
 
 const modes: Readonly<Record<ModeName, RouterMode>> = {
-  round_robin: RouterMode.ROUND_ROBIN,
+  'round-robin': RouterMode.ROUND_ROBIN,
   random: RouterMode.RANDOM,
-  power_of_two: RouterMode.POWER_OF_TWO,
-  least_loaded: RouterMode.LEAST_LOADED,
+  'power-of-two': RouterMode.POWER_OF_TWO,
+  'least-loaded': RouterMode.LEAST_LOADED,
   direct: RouterMode.DIRECT,
   kv: RouterMode.KV,
-  device_aware_weighted: RouterMode.DEVICE_AWARE_WEIGHTED,
-  token_balance: RouterMode.TOKEN_BALANCE,
+  'device-aware-weighted': RouterMode.DEVICE_AWARE_WEIGHTED,
+  'token-balance': RouterMode.TOKEN_BALANCE,
 };
 
 /** The salt of prefix caches: a tenant that a header names cannot be left by what the body says. */
