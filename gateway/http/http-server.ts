@@ -7,6 +7,7 @@ import { docsPage, openApi } from '../api/routes/docs.ts';
 import { embeddings } from '../api/routes/embeddings.ts';
 import { health, live, metrics } from '../api/routes/health.ts';
 import { getModel, listModels } from '../api/routes/models.ts';
+import { inClientTerms } from '../api/translate/client-terms.ts';
 import type { GatewayContext } from '../context.ts';
 import type { Endpoint } from '../metrics/metrics.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
@@ -117,7 +118,8 @@ export class HttpEdge {
       await record.within(() => run(ctx, exchange, record, body));
     } catch (thrown) {
       // Whatever failed after the client left failed because it left.
-      const error = exchange.signal.aborted ? StatorError.from(exchange.signal.reason) : StatorError.from(thrown);
+      const reason: unknown = exchange.signal.aborted ? exchange.signal.reason : thrown;
+      const error = inClientTerms(StatorError.from(reason));
       record.end(error);
       throw error;
     } finally {
