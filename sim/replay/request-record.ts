@@ -81,6 +81,8 @@ export interface ReplayObserver {
   begin(run: ReplayRun): void;
   /** A request is over. The same object is used again after the call. */
   request(record: RequestRecord): void;
+  /** Why a request did not complete: a code of lib/errors. Told before the request itself. */
+  error(code: string): void;
   sample(sample: ClusterSample): void;
   /** Nothing comes after this. `endMs`: when the last request was over. */
   end(endMs: number): void;
