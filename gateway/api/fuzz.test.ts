@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { ErrorBody } from '../testing/answers.ts';
 import { type Harness, startHarness } from '../testing/harness.ts';
 import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
+import { nvext } from './schemas/nvext.ts';
 
 const fields = [
   'model',
@@ -47,6 +48,40 @@ const fields = [
   'prompt_logprobs',
   'continue_final_message',
   'add_generation_prompt',
+] as const; // prettier-ignore
+
+const innerFields = [
+  'priority',
+  'osl',
+  'latency_sensitivity',
+  'required_taints',
+  'preferred_taints',
+  'allowed_worker_ids',
+  'mode',
+  'temperature',
+  'ttft_target',
+  'session_id',
+  'action',
+  'type',
+  'url',
+  '__proto__',
+] as const; // prettier-ignore
+
+const headerNames = [
+  'x-dynamo-worker-instance-id',
+  'x-stator-prefill-instance-id',
+  'x-data-parallel-rank',
+  'x-prefill-dp-rank',
+  'x-dynamo-request-priority',
+  'x-dynamo-request-strict-priority',
+  'x-tenant-id',
+  'x-dynamo-session-id',
+  'x-claude-code-agent-id',
+  'x-dynamo-session-final',
+  'x-dynamo-meta-policy-class',
+  'x-dynamo-meta-__proto__',
+  'x-stator-meta-',
+  'x-stator-timeout-ms',
 ] as const; // prettier-ignore
 
 const user = { role: 'user', content: 'Hi' };
@@ -104,11 +139,16 @@ describe('any request body', () => {
     await gateway[Symbol.asyncDispose]();
   });
 
-  async function check(path: string, body: string): Promise<void> {
-    const response = await gateway.post(path, body);
+  async function check(
+    path: string,
+    body: string,
+    headers: Record<string, string> = {},
+    also: readonly number[] = [],
+  ): Promise<void> {
+    const response = await gateway.post(path, body, { headers: { ...headers, 'content-type': 'application/json' } });
     const text = await response.text();
     expect(response.status, `${path} ${body.slice(0, 500)}\n${text}`).to.satisfy(
-      (status: number) => status === 200 || status === 501 || (status >= 400 && status < 500),
+      (status: number) => [200, 501, ...also].includes(status) || (status >= 400 && status < 500),
     );
     if (response.status === 200) return;
     const { error } = JSON.parse(text) as ErrorBody;
@@ -120,6 +160,35 @@ describe('any request body', () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...bases), mutation, async ([path, base], changes) => {
         await check(path, JSON.stringify({ ...base, ...Object.fromEntries(changes) }));
+      }),
+      { numRuns: 1000 },
+    );
+  }).timeout(60_000);
+
+  it('may ask anything of routing, in its body and in its headers', async () => {
+    const nvextField = fc.constantFrom(...Object.keys(nvext.shape));
+    const inner = fc.dictionary(fc.constantFrom(...innerFields), value, { maxKeys: 3 });
+    const wishes = fc.dictionary(nvextField, fc.oneof(value, inner), { minKeys: 1, maxKeys: 4 });
+    const text = fc.oneof(
+      fc.constantFrom(
+        '0',
+        '1',
+        '-1',
+        '4294967295',
+        '4294967296',
+        '18446744073709551616',
+        'true',
+        ' ',
+        'Bearer x',
+        '1.5',
+      ),
+      fc.string({ maxLength: 20 }).map((any) => any.replace(/[^\x20-\x7e]/g, '?')),
+    );
+    // No worker is there for most pins and taints, and no time in a millisecond.
+    const headers = fc.dictionary(fc.constantFrom(...headerNames), text, { maxKeys: 3 });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...bases), wishes, headers, async ([path, base], asked, said) => {
+        await check(path, JSON.stringify({ ...base, nvext: asked }), said, [503, 504]);
       }),
       { numRuns: 1000 },
     );
