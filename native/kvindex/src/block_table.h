@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
+#include "bucket.h"
 #include "hashes.h"
 #include "run_pool.h"
 
@@ -16,8 +18,8 @@ struct Place {
 };
 
 // Finds blocks by hash in 8 bytes each: {20 bits of the hash, 12 bits offset, 32 bits run}; the hash itself lies in the
-// run. Many small tables with linear probing, kept in the order of the hash bits (Robin Hood): the home of an entry follows from
-// its 20 bits, so that growing, shrinking and removing never touch a run, misses end early, and no growth takes long.
+// run. Many small tables of buckets; what a full bucket has no room for lies in one of the next. The home of an entry
+// follows from its 20 bits, so that growing, shrinking and removing never touch a run, and no growth takes long.
 class BlockTable {
  public:
   explicit BlockTable(const RunPool& runs);
@@ -29,23 +31,24 @@ class BlockTable {
     const Key key = keyOf(hash);
     const Part& part = parts_[key.part];
     if (part.count == 0) return false;
-    for (const uint64_t* entry = part.entries + home(key.tag, part.capacity); *entry != 0; ++entry) {
-      const uint32_t tag = static_cast<uint32_t>(*entry >> 44);
-      if (tag < key.tag) continue;
-      if (tag > key.tag) return false;
-      place = placeOf(*entry);
-      if (runs_[place.run].hashes()[place.offset] == hash) return true;
+    for (uint32_t at = home(key.tag, part.size);; at = next(part, at)) {
+      const Bucket& bucket = part.buckets[at];
+      const uint32_t empty = bucket.empty();
+      for (uint32_t same = bucket.tagged(key.tag) & ~empty; same != 0; same &= same - 1) {
+        place = placeOf(bucket.entries[__builtin_ctz(same)]);
+        if (runs_[place.run].hashes()[place.offset] == hash) return true;
+      }
+      if (empty != 0) return false;
     }
-    return false;
   }
 
   void prefetch(uint64_t hash) const {
     const Key key = keyOf(hash);
     const Part& part = parts_[key.part];
-    if (part.count != 0) __builtin_prefetch(part.entries + home(key.tag, part.capacity));
+    if (part.count != 0) __builtin_prefetch(part.buckets + home(key.tag, part.size));
   }
 
-  // The entry that find will look at first, if any: a guess, for prefetching its run.
+  // The run that find will look at first, or 0: a guess, for prefetching it.
   uint32_t likelyRun(uint64_t hash) const;
 
   void insert(uint64_t hash, Place place);
@@ -53,22 +56,26 @@ class BlockTable {
   void move(uint64_t hash, Place from, Place to);
 
   size_t count() const { return count_; }
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const { return bytes_ + filled_.capacity(); }
 
  private:
   static constexpr uint32_t kPartBits = 10;
   static constexpr uint32_t kParts = 1u << kPartBits;
   static constexpr uint32_t kTagBits = 20;
 
+  // No bucket from the home of an entry up to where it lies has room. Some bucket always has.
   struct Part {
-    uint64_t* entries = nullptr;  // `capacity` homes, room for what is pushed over the end, and a zero.
-    uint32_t capacity = 0;
-    uint32_t room = 0;
+    Bucket* buckets = nullptr;
+    uint32_t size = 0;  // In buckets.
     uint32_t count = 0;
   };
   struct Key {
     uint32_t part;
     uint32_t tag;
+  };
+  struct Found {
+    uint32_t bucket;
+    uint64_t* entry;
   };
 
   static Key keyOf(uint64_t hash) {
@@ -76,21 +83,25 @@ class BlockTable {
     return {static_cast<uint32_t>(mixed >> (64 - kPartBits)),
             static_cast<uint32_t>(mixed >> (64 - kPartBits - kTagBits)) & ((1u << kTagBits) - 1)};
   }
-  static uint32_t home(uint32_t tag, uint32_t capacity) {
-    return static_cast<uint32_t>((uint64_t{tag} * capacity) >> kTagBits);
+  static uint32_t home(uint32_t tag, uint32_t size) { return static_cast<uint32_t>((uint64_t{tag} * size) >> kTagBits); }
+  static uint32_t homeOf(uint64_t entry, uint32_t size) {
+    return home(static_cast<uint32_t>(entry >> Bucket::kTagShift), size);
   }
+  static uint32_t next(const Part& part, uint32_t at) { return at + 1 == part.size ? 0 : at + 1; }
   static Place placeOf(uint64_t entry) {
     return {static_cast<uint32_t>(entry), static_cast<uint32_t>(entry >> 32) & 0xfff};
   }
   static uint64_t entryOf(uint32_t tag, Place place) {
-    return uint64_t{tag} << 44 | uint64_t{place.offset} << 32 | place.run;
+    return uint64_t{tag} << Bucket::kTagShift | uint64_t{place.offset} << 32 | place.run;
   }
 
-  uint64_t* locate(Part& part, uint32_t tag, Place place) const;
-  void rebuild(Part& part, uint32_t capacity, uint32_t room);
+  static Found locate(const Part& part, uint32_t tag, Place place);
+  static void closeGap(Part& part, Found gap);
+  void rebuild(Part& part, uint32_t size);
 
   const RunPool& runs_;
   std::unique_ptr<Part[]> parts_;
+  std::vector<uint8_t> filled_;  // While a part is rebuilt: entries in each bucket.
   size_t count_ = 0;
   size_t bytes_ = 0;
 };
