@@ -104,8 +104,14 @@ describe('router', () => {
   });
 
   it('refuses as overloaded what thresholds forbid, and takes new thresholds at run time', async () => {
-    const { client } = await setUp([{ id: 1n }]);
-    await client.setThresholds({ model: 'm', thresholds: { activePrefillTokens: 50n } });
+    const { router, client } = await setUp([{ id: 1n }]);
+    const { signal } = new AbortController();
+    const none = await router.client.thresholds('m', null, signal);
+    expect(none.activePrefillTokens).to.equal(undefined);
+    const set = await router.client.thresholds('m', { activePrefillTokens: 50n }, signal);
+    expect(set.activePrefillTokens).to.equal(50n);
+    expect((await client.setThresholds({ model: 'm' })).thresholds).to.deep.equal(set);
+    expect(await codeOf(router.client.thresholds('absent', null, signal))).to.equal('model_not_found');
     await client.route(request());
     await client.route(request());
     expect(await codeOf(client.route(request()))).to.equal('overloaded');
