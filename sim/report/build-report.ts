@@ -6,6 +6,7 @@ import { distributionOf, imbalanceOf } from './quantiles.ts';
 import { emptyWorkerTotals, type ReplayRecorder } from './recorder.ts';
 import { type ReplayReport, type ReportDistribution, type ReportImbalance, reportSchemaName } from './report.ts';
 import { numberOrNull } from './rounding.ts';
+import { type KeptSample, loadOf } from './sample-columns.ts';
 
 export interface BuildOptions {
   readonly settings?: ReplayReport['run']['settings'];
@@ -130,7 +131,7 @@ function goodputOf({ totals, levels, records }: ReplayRecorder, durationMs: numb
 }
 
 function workersOf({ run, totals, samples }: ReplayRecorder): ReplayReport['workers'] {
-  const over = (valueAt: (sample: (typeof samples.kept)[number]) => number | undefined): number | null =>
+  const over = (valueAt: (sample: KeptSample) => number | undefined): number | null =>
     numberOrNull(meanOf(samples.kept.map((sample) => valueAt(sample) ?? 0)));
   return run.workers.map(({ name, role, ranks, totalBlocks, blockSize }, at) => ({
     name,
@@ -150,9 +151,7 @@ function balanceOf({ samples }: ReplayRecorder, workers: ReplayReport['workers']
   return roles.map((role) => {
     const places = workers.flatMap((worker, at) => (worker.role === role ? [at] : []));
     const members = places.flatMap((at) => workers[at] ?? []);
-    const loads = samples.kept.map(({ running, waiting }) =>
-      places.map((at) => (running[at] ?? 0) + (waiting[at] ?? 0)),
-    );
+    const loads = samples.kept.map((sample) => places.map((at) => loadOf(sample, at)));
     return {
       role,
       workers: members.length,

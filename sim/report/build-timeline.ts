@@ -4,6 +4,7 @@ import { quantile } from './quantiles.ts';
 import type { ReplayRecorder } from './recorder.ts';
 import type { PercentilesOverTime, ReportTimeline } from './report.ts';
 import { numberOrNull } from './rounding.ts';
+import { type KeptSample, loadOf } from './sample-columns.ts';
 
 /** Most spans of a timeline. */
 const maxSpans = 60;
@@ -82,10 +83,10 @@ function sampled(
   grid: Grid,
   { samples, run }: ReplayRecorder,
 ): Pick<ReportTimeline, 'queued' | 'waiting' | 'inFlight' | 'workerLoad'> {
-  const groups = Array.from({ length: grid.spans }, () => [] as (typeof samples.kept)[number][]);
+  const groups = Array.from({ length: grid.spans }, () => [] as KeptSample[]);
   for (const sample of samples.kept)
     groups[Math.min(grid.spans - 1, Math.floor(sample.atMs / grid.spanMs))]?.push(sample);
-  const over = (valueAt: (sample: (typeof samples.kept)[number]) => number): (number | null)[] => {
+  const over = (valueAt: (sample: KeptSample) => number): (number | null)[] => {
     let last: number | null = null;
     return groups.map((all) => {
       if (all.length > 0) last = numberOrNull(all.reduce((sum, sample) => sum + valueAt(sample), 0) / all.length);
@@ -96,6 +97,6 @@ function sampled(
     queued: over(({ queued }) => queued),
     waiting: over(({ waiting }) => waiting.reduce((sum, value) => sum + value, 0)),
     inFlight: over(({ inFlight }) => inFlight),
-    workerLoad: run.workers.map((_, at) => over(({ running, waiting }) => (running[at] ?? 0) + (waiting[at] ?? 0))),
+    workerLoad: run.workers.map((_, at) => over((sample) => loadOf(sample, at))),
   };
 }

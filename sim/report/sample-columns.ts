@@ -1,7 +1,7 @@
 import type { ClusterSample } from '../replay/request-record.ts';
 
 /** One sample, or the mean of several that lie side by side. */
-interface KeptSample {
+export interface KeptSample {
   atMs: number;
   queued: number;
   inFlight: number;
@@ -75,4 +75,10 @@ function blended(into: Float64Array, from: Float64Array, share: number): Float64
     to[at] = before + ((from[at] ?? 0) - before) * share;
   }
   return to;
+}
+
+/** Sequences that run or wait at a worker; where waiting ones are not known, those that run. */
+export function loadOf({ running, waiting }: KeptSample, worker: number): number {
+  const waits = waiting[worker] ?? 0;
+  return (running[worker] ?? 0) + (Number.isNaN(waits) ? 0 : waits);
 }

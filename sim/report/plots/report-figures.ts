@@ -107,20 +107,21 @@ function throughput(report: ReplayReport, time: Time): Figure {
 
 function queue(report: ReplayReport, time: Time): Figure {
   const { timeline } = report;
+  const waiting: Line[] = [
+    { name: "in the router's queue", tone: 'orange', values: timeline.queued },
+    { name: "in the engines' queues", tone: 'blue', values: timeline.waiting },
+  ];
+  // Queues of a live deployment are not seen from outside.
+  const known = waiting.filter(({ values }) => values.some((value) => value !== null));
+  const inFlight = linePanel('Requests in flight, waiting ones included (number)', time, [
+    { name: 'in flight', tone: 'green', values: timeline.inFlight },
+  ]);
   return {
     name: 'queue',
-    title: 'Queue depth over time',
+    title: known.length === 0 ? 'Requests in flight over time' : 'Queue depth over time',
     subtitle: subtitleOf(report),
     description: "Requests that wait in the router's queue and in the engines' queues, and all that are in flight.",
-    panels: [
-      linePanel('Requests that wait (number)', time, [
-        { name: "in the router's queue", tone: 'orange', values: timeline.queued },
-        { name: "in the engines' queues", tone: 'blue', values: timeline.waiting },
-      ]),
-      linePanel('Requests in flight, waiting ones included (number)', time, [
-        { name: 'in flight', tone: 'green', values: timeline.inFlight },
-      ]),
-    ],
+    panels: known.length === 0 ? [inFlight] : [linePanel('Requests that wait (number)', time, known), inFlight],
   };
 }
 
