@@ -13,6 +13,9 @@ export function binding(): Binding {
     return addon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`The kvindex addon cannot be loaded: ${reason} Build it with: npm run native, or see: stator doctor.`, { cause });
+    throw new Error(
+      `The kvindex addon cannot be loaded: ${reason} Build it with: npm run native, or see: stator doctor.`,
+      { cause },
+    );
   }
 }

@@ -56,7 +56,10 @@ function binding(): Binding {
     return addon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`The tokens addon cannot be loaded: ${reason} Build it with: npm run native, or see: stator doctor.`, { cause });
+    throw new Error(
+      `The tokens addon cannot be loaded: ${reason} Build it with: npm run native, or see: stator doctor.`,
+      { cause },
+    );
   }
 }
 
