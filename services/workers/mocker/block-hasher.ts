@@ -1,37 +1,30 @@
+import type { OutputHasher } from '#core/scheduling/engine/settings.ts';
 import { hashBlocks, xxh3 } from '#native/tokens/index.ts';
+import type { MockerSequence } from './sequence.ts';
 
 /** Seed of the chain of sequence hashes. */
 const chainSeed = 1337n;
 
-/** Hashes of one block. */
-export interface BlockHash {
-  readonly local: bigint;
-  readonly sequence: bigint;
+/** Hashes blocks of output from the tokens in them, as every engine does. */
+export function outputHasher(blockSize: number, sequenceOf: (id: number) => MockerSequence | undefined): OutputHasher {
+  const pair = new DataView(new ArrayBuffer(16));
+  const bytes = new Uint8Array(pair.buffer);
+  return {
+    hash(id, index, parentLow, parentHigh, into) {
+      const sequence = sequenceOf(id);
+      if (sequence === undefined) throw new RangeError(`there is no sequence ${id}`);
+      const tokens = Uint32Array.from(sequence.tokens.slice(index * blockSize, (index + 1) * blockSize));
+      const local = hashBlocks(tokens, blockSize, sequence.salts).localHashes[0] ?? 0n;
+      pair.setUint32(0, parentLow, true);
+      pair.setUint32(4, parentHigh, true);
+      pair.setBigUint64(8, local, true);
+      write(index === 0 ? local : xxh3(bytes, chainSeed), into, 0);
+      write(local, into, 2);
+    },
+  };
 }
 
-/** Hashes the blocks of one sequence, its prompt at once and what follows block by block. */
-export class BlockHasher {
-  readonly #blockSize: number;
-  readonly #salts: { readonly cacheSalt: string; readonly adapter: string };
-
-  constructor(blockSize: number, salts: { readonly cacheSalt: string; readonly adapter: string }) {
-    this.#blockSize = blockSize;
-    this.#salts = salts;
-  }
-
-  /** Every full block of the tokens. */
-  all(tokenIds: Uint32Array): BlockHash[] {
-    const { localHashes, sequenceHashes } = hashBlocks(tokenIds, this.#blockSize, this.#salts);
-    return Array.from(localHashes, (local, index) => ({ local, sequence: sequenceHashes[index] ?? 0n }));
-  }
-
-  /** The block after `parent`, from its own tokens. */
-  next(parent: bigint | null, tokenIds: Uint32Array): BlockHash {
-    const local = hashBlocks(tokenIds, this.#blockSize, this.#salts).localHashes[0] ?? 0n;
-    if (parent === null) return { local, sequence: local };
-    const pair = new DataView(new ArrayBuffer(16));
-    pair.setBigUint64(0, parent, true);
-    pair.setBigUint64(8, local, true);
-    return { local, sequence: xxh3(new Uint8Array(pair.buffer), chainSeed) };
-  }
+function write(hash: bigint, into: Uint32Array, at: number): void {
+  into[at] = Number(hash & 0xffff_ffffn);
+  into[at + 1] = Number(hash >> 32n);
 }

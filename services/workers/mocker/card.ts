@@ -10,7 +10,7 @@ import {
   TokenizerSpec_Source,
   WorkerRole,
 } from '#gen/stator/model/v1/model_pb.ts';
-import type { MockerOptions } from './options.ts';
+import type { MockerOptions, MockerRole } from './options.ts';
 
 const chatTemplate =
   "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}" +
@@ -25,6 +25,12 @@ const samplingFields = [
   SamplingField.LOGIT_BIAS,
   SamplingField.SEED,
 ];
+
+const roles: Readonly<Record<MockerRole, WorkerRole>> = {
+  aggregated: WorkerRole.AGGREGATED,
+  prefill: WorkerRole.PREFILL,
+  decode: WorkerRole.DECODE,
+};
 
 export function mockerCard(options: MockerOptions): ModelCard {
   const embeds = options.embeddingDimensions > 0;
@@ -41,7 +47,7 @@ export function mockerCard(options: MockerOptions): ModelCard {
       chatTemplate,
     },
     limits: {
-      contextLength: Math.min(options.contextLength, options.kvBlocks * options.blockSize),
+      contextLength: contextOf(options),
       maxSequences: options.maxSequences,
       maxQueuedSequences: options.maxQueuedSequences,
       maxBatchedTokens: options.maxBatchedTokens,
@@ -57,16 +63,24 @@ export function mockerCard(options: MockerOptions): ModelCard {
       kvEvents: true,
       sleep: true,
       forwardPasses: true,
+      kvTransfer: true,
       embeddingDimensions: options.embeddingDimensions,
       ...(embeds && { pooling: Pooling.MEAN }),
     },
-    role: WorkerRole.AGGREGATED,
-    parallelism: { tensor: 1, pipeline: 1, data: 1 },
+    role: roles[options.role],
+    ...(options.role !== 'aggregated' && { needs: [{ roles: [WorkerRole.PREFILL, WorkerRole.DECODE] }] }),
+    parallelism: { tensor: 1, pipeline: 1, data: options.ranks },
     engine: 'mocker 1',
     createdUnixMs: 0n,
     ownedBy: 'stator',
     taints: [...options.taints],
   });
+}
+
+/** Tokens that one sequence can have: the pool holds them, and without chunks a pass computes the prompt. */
+function contextOf({ contextLength, kvBlocks, blockSize, maxBatchedTokens, simulation }: MockerOptions): number {
+  const pass = simulation.chunkedPrefill === false ? maxBatchedTokens : Number.POSITIVE_INFINITY;
+  return Math.min(contextLength, kvBlocks * blockSize, pass);
 }
 
 function cardDigest(options: MockerOptions): Uint8Array {
@@ -76,6 +90,7 @@ function cardDigest(options: MockerOptions): Uint8Array {
     options.meanOutputTokens,
     options.embeddingDimensions,
     chatTemplate,
+    ...(options.reasoning === undefined ? [] : [options.reasoning]),
   ];
   return createHash('sha256').update('mocker 1').update(JSON.stringify(parts)).digest();
 }

@@ -1,5 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
+import { defaultEngineSettings } from '#core/scheduling/engine/settings.ts';
+import { polynomialTiming } from '#core/scheduling/engine/timing.ts';
 import { FinishReason, GenerateRequestSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { describeEngine } from '../common/conformance.ts';
 import { EngineDriver } from '../common/conformance-driver.ts';
@@ -14,6 +16,28 @@ describeEngine(
 describeEngine(
   'mocker, paced',
   () => new MockerEngine({ stepMs: 1, tokensPerSecond: 2000, prefillTokensPerSecond: 20_000 }),
+);
+describeEngine(
+  'mocker, like SGLang with pages of one token',
+  () => new MockerEngine({ kind: 'sglang', blockSize: 1, kvBlocks: 4096, contextLength: 1024 }),
+);
+describeEngine(
+  'mocker, like TensorRT-LLM with two ranks',
+  () => new MockerEngine({ kind: 'trtllm', ranks: 2, kvBlocks: 256, contextLength: 1024 }),
+);
+describeEngine(
+  'mocker, timed by polynomials, with speculation and lower tiers',
+  () =>
+    new MockerEngine({
+      timing: polynomialTiming,
+      kvBlocks: 48,
+      contextLength: 600,
+      simulation: {
+        speedup: 20,
+        acceptRates: [0.8, 0.5],
+        offload: { ...defaultEngineSettings.offload, hostBlocks: 64, diskBlocks: 64 },
+      },
+    }),
 );
 
 describe('MockerEngine', () => {

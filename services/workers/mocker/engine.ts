@@ -1,18 +1,16 @@
-import { create } from '@bufbuild/protobuf';
+import { setTimeout as delay } from 'node:timers/promises';
 import { byteVocabulary, syntheticEmbedding } from '#core/scheduling/synthetic-token.ts';
 import { createTokenTable } from '#core/tokens/token-table.ts';
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
-import { type RankLoad, RankLoadSchema } from '#gen/stator/events/v1/events_pb.ts';
+import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Adapter, ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Engine, EngineListener, EngineText, KvEventChange, SequenceHandle } from '../common/engine.ts';
-import { BlockPool } from './block-pool.ts';
 import { mockerCard } from './card.ts';
+import { Handoffs } from './handoffs.ts';
 import { defaultMockerOptions, type MockerOptions } from './options.ts';
-import { Pacer } from './pacer.ts';
-import { Scheduler } from './scheduler.ts';
+import { MockerRank } from './rank.ts';
 import { MockerSequence } from './sequence.ts';
-import { StepBuilder } from './step.ts';
 
 /** The synthetic engine: it schedules and caches as a real one does, and computes its tokens from nothing but the prefix. */
 export class MockerEngine implements Engine {
@@ -21,17 +19,11 @@ export class MockerEngine implements Engine {
   readonly embed?: NonNullable<Engine['embed']>;
   readonly score?: NonNullable<Engine['score']>;
   readonly #o: MockerOptions;
-  readonly #pool: BlockPool;
-  readonly #scheduler: Scheduler;
-  readonly #pacer: Pacer;
+  readonly #ranks: readonly MockerRank[];
+  readonly #handoffs: Handoffs;
   readonly #adapters = new Map<string, Adapter>();
-  /** Output tokens of each sequence in a step. */
-  readonly #rate: number;
   #listener: EngineListener | undefined;
   #produced = 0;
-  #prefillCredit = 0;
-  #lastStepMs = 0;
-  #sweeping: NodeJS.Immediate | undefined;
   #asleep = false;
   #stopped = false;
 
@@ -39,14 +31,8 @@ export class MockerEngine implements Engine {
     const o = { ...defaultMockerOptions, ...options };
     this.#o = o;
     this.card = mockerCard(o);
-    this.#pool = new BlockPool(o.kvBlocks);
-    this.#scheduler = new Scheduler(o, this.#pool);
-    const rated = o.tokensPerSecond > 0;
-    // With a bounded prefill rate a step must take some time, or the engine would spin while it waits for its budget.
-    const leastMs = o.prefillTokensPerSecond > 0 ? 1 : 0;
-    const intervalMs = Math.max(leastMs, o.stepMs > 0 || !rated ? o.stepMs : (1000 * o.burst) / o.tokensPerSecond);
-    this.#rate = rated ? (o.tokensPerSecond * intervalMs) / 1000 : o.burst;
-    this.#pacer = new Pacer(intervalMs, () => this.#step());
+    this.#handoffs = new Handoffs(o.handoffTtlMs);
+    this.#ranks = Array.from({ length: o.ranks }, (_, rank) => this.#createRank(rank));
     if (o.embeddingDimensions === 0) return;
     this.embed = async (inputs) => inputs.map(({ tokenIds }) => syntheticEmbedding(tokenIds, o.embeddingDimensions));
     this.score = async (query, documents) => {
@@ -60,58 +46,45 @@ export class MockerEngine implements Engine {
     options: { signal: AbortSignal; onProgress?(fraction: number): void },
   ): Promise<void> {
     options.signal.throwIfAborted();
+    if (this.#o.startupMs > 0) await delay(this.#o.startupMs, undefined, { signal: options.signal });
     this.#listener = listener;
     options.onProgress?.(1);
   }
 
   submit(handle: SequenceHandle, request: GenerateRequest): void {
     this.#checkOpen();
+    if (request.tokenIds.length === 0) throw StatorError.invalid('token_ids', 'token_ids must not be empty');
     const limit = this.card.limits?.contextLength ?? 0;
     const actual = request.tokenIds.length;
-    if (actual === 0) throw StatorError.invalid('token_ids', 'token_ids must not be empty');
     if (actual >= limit) {
       const message = `the prompt has ${actual} tokens, which leaves no room in a context of ${limit}`;
       throw new StatorError('context_length_exceeded', message, { field: 'token_ids', facts: { limit, actual } });
     }
     if (request.adapter !== '' && !this.#adapters.has(request.adapter))
       throw StatorError.notFound(`adapter ${request.adapter} is not loaded`, { field: 'adapter' });
+    const rank = this.#rankFor(request);
     const { maxSequences, maxQueuedSequences } = this.#o;
-    if (this.#scheduler.size >= maxSequences + maxQueuedSequences) {
-      const message = `${this.#scheduler.size} sequences run or wait already`;
+    if (rank.size >= maxSequences + maxQueuedSequences) {
+      const message = `${rank.size} sequences run or wait already`;
       throw new StatorError('overloaded', message, { facts: { limit: maxSequences + maxQueuedSequences } });
     }
-    this.#scheduler.add(new MockerSequence(handle, request, this.#o, performance.now()));
-    this.#pacer.wake();
+    rank.submit(new MockerSequence(handle, request, this.#o, performance.now()));
   }
 
   cancel(handle: SequenceHandle): void {
-    if (this.#stopped || !this.#scheduler.cancel(handle)) return;
-    // Not in the paced step: a slow engine must not make its caller wait.
-    this.#sweeping ??= setImmediate(() => this.#sweep());
+    if (!this.#stopped) this.#ranks.some((rank) => rank.cancel(handle));
   }
 
   load(): RankLoad[] {
-    const load = create(RankLoadSchema, {
-      dataParallelRank: 0,
-      runningSequences: this.#scheduler.running,
-      queuedSequences: this.#scheduler.waiting.length,
-      activeKvBlocks: BigInt(this.#pool.active),
-      cachedKvBlocks: BigInt(this.#pool.cached),
-      totalKvBlocks: BigInt(this.#pool.total),
-      pendingPrefillTokens: BigInt(this.#scheduler.pendingPrefillTokens),
-    });
-    return [load];
+    return this.#ranks.map((rank) => rank.load());
   }
 
   async clearCache(): Promise<number> {
-    const blocks = this.#pool.clear();
-    const step = new StepBuilder(0);
-    this.#deliver(step);
-    return blocks;
+    return this.#ranks.reduce((blocks, rank) => blocks + rank.clearCache(), 0);
   }
 
-  kvSnapshot(): Iterable<KvEventChange> {
-    return this.#pool.snapshot();
+  *kvSnapshot(): Generator<KvEventChange> {
+    for (const rank of this.#ranks) yield* rank.snapshot();
   }
 
   async loadAdapter(adapter: Adapter): Promise<{ alreadyLoaded: boolean }> {
@@ -129,6 +102,10 @@ export class MockerEngine implements Engine {
     return [...this.#adapters.values()];
   }
 
+  async releaseHandoff(handoffId: string): Promise<boolean> {
+    return this.#handoffs.release(handoffId);
+  }
+
   async sleep(_level: number): Promise<void> {
     this.#asleep = true;
     await this.clearCache();
@@ -140,8 +117,29 @@ export class MockerEngine implements Engine {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#pacer.stop();
-    clearImmediate(this.#sweeping);
+    this.#handoffs.stop();
+    for (const rank of this.#ranks) rank.stop();
+  }
+
+  #createRank(rank: number): MockerRank {
+    return new MockerRank({
+      options: this.#o,
+      rank,
+      handoffs: this.#handoffs,
+      deliver: (batch) => {
+        this.#listener?.onStep(batch);
+        this.#failIfDue();
+      },
+      onTokens: (count) => this.#onTokens(count),
+    });
+  }
+
+  /** The rank that the request names, otherwise the one with the fewest sequences. */
+  #rankFor({ dataParallelRank }: GenerateRequest): MockerRank {
+    const named = dataParallelRank === undefined ? undefined : this.#ranks[dataParallelRank];
+    const [first, ...others] = this.#ranks;
+    if (first === undefined) throw new StatorError('internal', 'the engine has no ranks');
+    return named ?? others.reduce((least, rank) => (rank.size < least.size ? rank : least), first);
   }
 
   #checkOpen(): void {
@@ -150,50 +148,23 @@ export class MockerEngine implements Engine {
     if (this.#asleep) throw new StatorError('not_ready', 'the engine sleeps');
   }
 
-  #sweep(): void {
-    this.#sweeping = undefined;
-    if (this.#stopped) return;
-    const step = new StepBuilder(0);
-    this.#scheduler.sweep(step);
-    this.#deliver(step);
-  }
-
-  #step(): boolean {
-    const step = new StepBuilder(this.#scheduler.running * Math.ceil(this.#rate) + 16);
-    this.#scheduler.sweep(step);
-    this.#scheduler.step(step, this.#prefillBudget(step.startMs), this.#rate);
-    this.#produced += step.tokens;
-    if (this.#failInjected(step)) return false;
-    this.#deliver(step);
-    return this.#scheduler.size > 0;
-  }
-
-  #deliver(step: StepBuilder): void {
-    const state = { queued: this.#scheduler.waiting, activeBlocks: this.#pool.active };
-    this.#listener?.onStep(step.build(this.#pool.takeEvents(), state));
-  }
-
-  #prefillBudget(nowMs: number): number {
-    const { prefillTokensPerSecond, maxBatchedTokens } = this.#o;
-    if (prefillTokensPerSecond === 0) return maxBatchedTokens;
-    const elapsedMs = Math.min(1000, nowMs - this.#lastStepMs);
-    this.#lastStepMs = nowMs;
-    const pending = this.#scheduler.pendingPrefillTokens > 0;
-    this.#prefillCredit = pending ? this.#prefillCredit + (prefillTokensPerSecond * elapsedMs) / 1000 : 0;
-    const budget = Math.min(maxBatchedTokens, Math.floor(this.#prefillCredit));
-    this.#prefillCredit -= budget;
-    return budget;
-  }
-
-  #failInjected(step: StepBuilder): boolean {
-    const { failEngineAfterTokens, killAfterTokens } = this.#o.faults;
+  #onTokens(count: number): boolean {
+    this.#produced += count;
+    const { killAfterTokens } = this.#o.faults;
     if (killAfterTokens > 0 && this.#produced >= killAfterTokens) process.kill(process.pid, 'SIGKILL');
-    if (failEngineAfterTokens === 0 || this.#produced < failEngineAfterTokens) return false;
-    this.#deliver(step);
-    this.#stopped = true;
-    this.#pacer.stop();
-    this.#listener?.onFatal(new Error(`injected: the engine failed after ${failEngineAfterTokens} tokens`));
-    return true;
+    return !this.#failsNow && !this.#stopped;
+  }
+
+  get #failsNow(): boolean {
+    const { failEngineAfterTokens } = this.#o.faults;
+    return failEngineAfterTokens > 0 && this.#produced >= failEngineAfterTokens;
+  }
+
+  #failIfDue(): void {
+    if (!this.#failsNow || this.#stopped) return;
+    void this.stop();
+    const after = this.#o.faults.failEngineAfterTokens;
+    this.#listener?.onFatal(new Error(`injected: the engine failed after ${after} tokens`));
   }
 }
 

@@ -86,7 +86,9 @@ describe('worker: models, adapters, embeddings, artefacts', () => {
   });
 
   it('answers UNIMPLEMENTED for what its engine lacks', async () => {
-    await using test = await startTestWorker({ engine: { embeddingDimensions: 0 } });
+    const engine = new MockerEngine({ embeddingDimensions: 0, meanOutputTokens: 0 });
+    Object.defineProperty(engine, 'releaseHandoff', { value: undefined });
+    await using test = await startTestWorker({ engines: [engine] });
     for (const call of [
       test.client.embed({ inputs: [{ text: 'abc' }] }),
       test.client.score({ query: { text: 'abc' }, documents: [{ text: 'abc' }] }),

@@ -1,24 +1,26 @@
 import { create } from '@bufbuild/protobuf';
+import type { EngineStep } from '#core/scheduling/engine/engine-model.ts';
 import { type FinishReason, SequenceErrorSchema, UsageSchema } from '#gen/stator/engine/v1/generate_pb.ts';
+import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { errorClasses } from '#lib/errors/codes.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { Finished, KvEventChange, Prefilled, StepBatch, TokenLogprobs } from '../common/engine.ts';
 import type { MockerSequence } from './sequence.ts';
 
+export interface Ending {
+  readonly stopTokenId?: number;
+  readonly error?: StatorError;
+  readonly handoff?: KvHandoff;
+}
+
 /** Collects what one step does. */
 export class StepBuilder {
-  readonly #startMs = performance.now();
-  readonly #startUnixUs = BigInt(Date.now()) * 1000n;
   #handles: Uint32Array;
   #tokenIds: Uint32Array;
   #count = 0;
   readonly prefilled: Prefilled[] = [];
   readonly finished: Finished[] = [];
   readonly logprobs: TokenLogprobs[] = [];
-  prefillSequences = 0;
-  prefillTokens = 0;
-  decodeSequences = 0;
-  decodeContextTokens = 0;
 
   constructor(capacity: number) {
     this.#handles = new Uint32Array(capacity);
@@ -27,10 +29,6 @@ export class StepBuilder {
 
   get tokens(): number {
     return this.#count;
-  }
-
-  get startMs(): number {
-    return this.#startMs;
   }
 
   addToken(sequence: MockerSequence, tokenId: number): void {
@@ -42,17 +40,17 @@ export class StepBuilder {
     this.#count++;
   }
 
-  addPrefilled(sequence: MockerSequence): void {
+  addPrefilled(sequence: MockerSequence, scheduledMs: number): void {
     this.prefilled.push({
       handle: sequence.handle,
       cachedTokens: sequence.cachedTokens,
-      queueUs: microseconds(sequence.startedMs - sequence.submittedMs),
-      prefillUs: microseconds(performance.now() - sequence.startedMs),
+      queueUs: microseconds(scheduledMs - sequence.submittedMs),
+      prefillUs: microseconds(performance.now() - scheduledMs),
       promptLogprobs: sequence.promptLogprobs(),
     });
   }
 
-  finish(sequence: MockerSequence, reason: FinishReason, o: { stopTokenId?: number; error?: StatorError } = {}): void {
+  finish(sequence: MockerSequence, reason: FinishReason, o: Ending = {}): void {
     this.finished.push({
       handle: sequence.handle,
       reason,
@@ -63,15 +61,11 @@ export class StepBuilder {
         outputTokens: sequence.outputTokens,
         cachedTokens: sequence.cachedTokens,
       }),
-      handoff: null,
+      handoff: o.handoff ?? null,
     });
   }
 
-  build(
-    kvEvents: readonly KvEventChange[],
-    state: { queued: readonly MockerSequence[]; activeBlocks: number },
-  ): StepBatch {
-    const idle = this.prefillSequences + this.decodeSequences === 0;
+  build(kvEvents: readonly KvEventChange[], forwardPass: StepBatch['forwardPass']): StepBatch {
     return {
       handles: this.#handles.subarray(0, this.#count),
       tokenIds: this.#tokenIds.subarray(0, this.#count),
@@ -79,20 +73,7 @@ export class StepBuilder {
       finished: this.finished,
       logprobs: this.logprobs,
       kvEvents,
-      forwardPass: idle
-        ? null
-        : {
-            dataParallelRank: 0,
-            startUnixUs: this.#startUnixUs,
-            durationUs: microseconds(performance.now() - this.#startMs),
-            prefillSequences: this.prefillSequences,
-            prefillTokens: this.prefillTokens,
-            decodeSequences: this.decodeSequences,
-            decodeContextTokens: BigInt(this.decodeContextTokens),
-            queuedSequences: state.queued.length,
-            queuedTokens: BigInt(state.queued.reduce((sum, sequence) => sum + sequence.tokens.length, 0)),
-            activeKvBlocks: BigInt(state.activeBlocks),
-          },
+      forwardPass,
     };
   }
 
@@ -105,6 +86,22 @@ export class StepBuilder {
     this.#handles = handles;
     this.#tokenIds = tokenIds;
   }
+}
+
+/** A pass of a rank as workers report it. */
+export function forwardPass({ pass, durationMs }: EngineStep, rank: number): StepBatch['forwardPass'] {
+  return {
+    dataParallelRank: rank,
+    startUnixUs: BigInt(Math.round((Date.now() - durationMs) * 1000)),
+    durationUs: microseconds(durationMs),
+    prefillSequences: pass.prefillSequences,
+    prefillTokens: pass.prefillTokens,
+    decodeSequences: pass.decodeSequences,
+    decodeContextTokens: BigInt(pass.decodeContextTokens),
+    queuedSequences: pass.queuedSequences,
+    queuedTokens: BigInt(pass.queuedTokens),
+    activeKvBlocks: BigInt(pass.activeBlocks),
+  };
 }
 
 function microseconds(milliseconds: number): number {

@@ -1,0 +1,226 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type EngineStep,
+  RequestRejectedError,
+  type SimulatedEngine,
+  stepFlags,
+} from '#core/scheduling/engine/engine-model.ts';
+import { byteVocabulary } from '#core/scheduling/synthetic-token.ts';
+import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
+import { type RankLoad, RankLoadSchema } from '#gen/stator/events/v1/events_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { KvEventChange, SequenceHandle, StepBatch } from '../common/engine.ts';
+import { outputHasher } from './block-hasher.ts';
+import type { Handoffs } from './handoffs.ts';
+import { kvMessages } from './kv-messages.ts';
+import type { MockerOptions } from './options.ts';
+import { PassTimer } from './pass-timer.ts';
+import type { MockerSequence } from './sequence.ts';
+import { simulatedRank } from './simulation.ts';
+import { type Ending, forwardPass, StepBuilder } from './step.ts';
+
+export interface RankParts {
+  readonly options: MockerOptions;
+  readonly rank: number;
+  readonly handoffs: Handoffs;
+  readonly deliver: (batch: StepBatch) => void;
+  /** So many tokens came into being; false: the engine fails after this step. */
+  readonly onTokens: (count: number) => boolean;
+}
+
+/** One data parallel rank in real time: the simulated engine says when something is computed, this says which tokens. */
+export class MockerRank {
+  readonly #o: RankParts;
+  readonly #engine: SimulatedEngine;
+  readonly #timer = new PassTimer((nowMs) => this.#turn(nowMs));
+  readonly #sequences = new Map<number, MockerSequence>();
+  readonly #ids = new Map<SequenceHandle, number>();
+  readonly #cancelled = new Set<number>();
+  #nextId = 1;
+  /** The pass that is being computed. */
+  #pass: EngineStep | undefined;
+  #sweeping: NodeJS.Immediate | undefined;
+
+  constructor(parts: RankParts) {
+    this.#o = parts;
+    const hasher = outputHasher(parts.options.blockSize, (id) => this.#sequences.get(id));
+    this.#engine = simulatedRank(parts.options, parts.rank, hasher);
+  }
+
+  /** Sequences that have not ended. */
+  get size(): number {
+    return this.#sequences.size;
+  }
+
+  load(): RankLoad {
+    const { load } = this.#engine;
+    return create(RankLoadSchema, {
+      dataParallelRank: this.#o.rank,
+      runningSequences: load.running,
+      queuedSequences: load.waiting,
+      activeKvBlocks: BigInt(load.activeBlocks),
+      cachedKvBlocks: BigInt(load.cachedBlocks),
+      totalKvBlocks: BigInt(load.totalBlocks),
+      pendingPrefillTokens: BigInt(load.pendingPrefillTokens),
+    });
+  }
+
+  /** Throws StatorError for what can never be computed. */
+  submit(sequence: MockerSequence): void {
+    const id = this.#takeId();
+    try {
+      this.#engine.submit(sequence.simulated(id, this.#o.options.blockSize), sequence.submittedMs);
+    } catch (thrown) {
+      throw thrown instanceof RequestRejectedError ? tooLong(thrown) : thrown;
+    }
+    this.#sequences.set(id, sequence);
+    this.#ids.set(sequence.handle, id);
+    this.#wake();
+  }
+
+  /** Ends a sequence in the next turn of the event loop, however long the pass still takes; false: it is not here. */
+  cancel(handle: SequenceHandle): boolean {
+    const id = this.#ids.get(handle);
+    if (id === undefined) return false;
+    this.#cancelled.add(id);
+    this.#sweeping ??= setImmediate(() => this.#sweep());
+    return true;
+  }
+
+  releaseHandoff(id: number): void {
+    this.#engine.releaseHandoff(id);
+    this.#wake();
+  }
+
+  clearCache(): number {
+    const blocks = this.#engine.clearCache();
+    this.#o.deliver(new StepBuilder(0).build(this.#takeEvents(), null));
+    return blocks;
+  }
+
+  *snapshot(): Generator<KvEventChange> {
+    for (const changes of this.#engine.kvSnapshot()) yield* kvMessages(changes, this.#o.rank);
+  }
+
+  stop(): void {
+    this.#timer.stop();
+    clearImmediate(this.#sweeping);
+  }
+
+  #wake(): void {
+    if (this.#pass === undefined && this.size > 0) this.#timer.arm(performance.now());
+  }
+
+  #turn(nowMs: number): void {
+    const pass = this.#pass;
+    this.#pass = undefined;
+    const step = new StepBuilder(pass?.count ?? 0);
+    this.#endCancelled(step);
+    if (pass !== undefined) this.#complete(step, pass);
+    const goesOn = this.#o.onTokens(step.tokens);
+    if (goesOn) this.#begin(nowMs);
+    const figures = pass === undefined ? null : forwardPass(pass, this.#o.rank);
+    this.#o.deliver(step.build(this.#takeEvents(), figures));
+  }
+
+  #begin(nowMs: number): void {
+    const pass = this.#engine.step(nowMs);
+    this.#pass = pass;
+    if (pass !== undefined) this.#timer.arm(nowMs + pass.durationMs, pass.durationMs);
+    else if (this.#engine.wakeAtMs !== undefined) this.#timer.arm(this.#engine.wakeAtMs);
+  }
+
+  #complete(step: StepBuilder, { count, ids, tokens, flags, cachedTokens, scheduledMs }: EngineStep): void {
+    for (let i = 0; i < count; i++) {
+      const id = ids[i] ?? 0;
+      const sequence = this.#sequences.get(id);
+      // It was cancelled while the pass was computed.
+      if (sequence === undefined) continue;
+      const flag = flags[i] ?? 0;
+      if ((flag & stepFlags.first) !== 0) {
+        sequence.cachedTokens = cachedTokens[i] ?? 0;
+        step.addPrefilled(sequence, scheduledMs[i] ?? 0);
+      }
+      this.#give(step, id, sequence, tokens[i] ?? 0, flag);
+    }
+  }
+
+  /** Gives a sequence the tokens of a pass, and its end where it has one. */
+  #give(step: StepBuilder, id: number, sequence: MockerSequence, tokens: number, flags: number): void {
+    const failAfter = this.#o.options.faults.failSequenceAfterTokens;
+    for (let i = 0; i < tokens; i++) {
+      const next = sequence.sample(byteVocabulary.eos);
+      if (typeof next === 'object') {
+        if (next.reason === 'length') this.#end(step, id, sequence, FinishReason.LENGTH);
+        else this.#end(step, id, sequence, FinishReason.STOP, { stopTokenId: next.tokenId });
+        return;
+      }
+      step.addToken(sequence, next);
+      sequence.append(next);
+      if (failAfter === 0 || sequence.outputTokens < failAfter) continue;
+      const error = new StatorError('engine_failed', `injected: the sequence failed after ${failAfter} tokens`);
+      this.#end(step, id, sequence, FinishReason.ERROR, { error });
+      return;
+    }
+    if ((flags & stepFlags.handoff) !== 0) this.#handOff(step, id, sequence);
+    else if ((flags & stepFlags.finished) !== 0) this.#end(step, id, sequence, FinishReason.LENGTH);
+  }
+
+  #handOff(step: StepBuilder, id: number, sequence: MockerSequence): void {
+    const { promptTokens, tokens } = sequence;
+    const handoff = this.#o.handoffs.add(
+      { rank: this, id },
+      { tokens: promptTokens, firstTokenId: tokens.at(-1) ?? 0 },
+    );
+    this.#forget(id, sequence);
+    step.finish(sequence, FinishReason.HANDOFF, { handoff });
+  }
+
+  #end(step: StepBuilder, id: number, sequence: MockerSequence, reason: FinishReason, o: Ending = {}): void {
+    this.#engine.cancel(id);
+    this.#forget(id, sequence);
+    step.finish(sequence, reason, o);
+  }
+
+  #forget(id: number, sequence: MockerSequence): void {
+    this.#sequences.delete(id);
+    this.#ids.delete(sequence.handle);
+    this.#cancelled.delete(id);
+  }
+
+  #sweep(): void {
+    this.#sweeping = undefined;
+    const step = new StepBuilder(0);
+    this.#endCancelled(step);
+    // What it held may be what others wait for.
+    this.#wake();
+    this.#o.deliver(step.build([], null));
+  }
+
+  #endCancelled(step: StepBuilder): void {
+    for (const id of this.#cancelled) {
+      const sequence = this.#sequences.get(id);
+      if (sequence !== undefined) this.#end(step, id, sequence, FinishReason.CANCELLED);
+    }
+    this.#cancelled.clear();
+  }
+
+  #takeEvents(): KvEventChange[] {
+    return kvMessages(this.#engine.takeKvChanges(), this.#o.rank);
+  }
+
+  #takeId(): number {
+    while (this.#sequences.has(this.#nextId) || this.#o.handoffs.has(this, this.#nextId)) this.#advanceId();
+    const id = this.#nextId;
+    this.#advanceId();
+    return id;
+  }
+
+  #advanceId(): void {
+    this.#nextId = (this.#nextId % 0x7fff_ffff) + 1;
+  }
+}
+
+function tooLong({ message, actual, limit, cause }: RequestRejectedError): StatorError {
+  return new StatorError('context_length_exceeded', message, { field: 'token_ids', facts: { limit, actual }, cause });
+}
