@@ -56,6 +56,9 @@ interface Followed extends EngineStream {
   readonly lookout: NodeJS.Timeout;
 }
 
+/** A block of an engine is decoded and hashed before it is applied, which takes so many times as long as applying it. */
+const decodingCost = 4;
+
 /** Engines whose own event streams the router follows, with no worker of ours in between. Bounded. */
 export class EngineStreams {
   readonly #o: EngineStreamsOptions;
@@ -185,7 +188,7 @@ export class EngineStreams {
         metrics: telemetry.metrics,
         prefix: 'stator_router_engine_event',
         labels: {},
-        pace: (blocks) => this.#o.pace(blocks),
+        pace: (blocks) => this.#o.pace(blocks * decodingCost),
         onChanges: (changes) => this.#apply(followed(), changes),
         onFailure: (err) => {
           this.#failures.inc();

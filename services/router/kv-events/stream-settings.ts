@@ -30,7 +30,7 @@ export const streamSettings = {
     help: 'Most messages of each that may wait; further ones are asked for again.',
   }),
   engineStreamReplayMs: setting.integer({
-    default: 5000,
+    default: 2000,
     min: 1,
     max: 600_000,
     group,
