@@ -271,6 +271,8 @@ describe('gateway HTTP edge', () => {
   it('echoes a harmless request id and replaces others', async () => {
     const given = await fetch(`${gateway.url}/live`, { headers: { 'x-request-id': 'abc-1' } });
     expect(given.headers.get('x-request-id')).to.equal('abc-1');
+    const older = await fetch(`${gateway.url}/live`, { headers: { 'x-dynamo-request-id': 'abc-2' } });
+    expect(older.headers.get('x-request-id')).to.equal('abc-2');
     const odd = await fetch(`${gateway.url}/live`, { headers: { 'x-request-id': '<script>' } });
     expect(odd.headers.get('x-request-id')).to.match(/^[\da-f-]{36}$/);
   });

@@ -3,9 +3,15 @@ import { type Harness, startHarness } from '../testing/harness.ts';
 import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
 import { buildOpenApi } from './document.ts';
 
+interface Operation {
+  readonly operationId: string;
+  readonly responses: object;
+  readonly parameters?: { readonly name: string; readonly in: string; readonly description?: string }[];
+}
+
 interface Document {
   readonly openapi: string;
-  readonly paths: Record<string, Record<string, { operationId: string; responses: object }>>;
+  readonly paths: Record<string, Record<string, Operation>>;
   readonly components: { readonly schemas: Record<string, { properties?: object }> };
 }
 
@@ -66,6 +72,14 @@ describe('OpenAPI document', () => {
       'max_completion_tokens',
     ]);
     expect(fields).to.not.include('audio');
+  });
+
+  it('describes the headers that routing reads', () => {
+    const { parameters = [] } = document.paths['/v1/chat/completions']?.['post'] ?? {};
+    const named = parameters.filter((parameter) => parameter.in === 'header');
+    expect(named.map(({ name }) => name)).to.include.members(['x-stator-worker-instance-id', 'x-stator-timeout-ms']);
+    expect(named.find(({ name }) => name === 'x-stator-dp-rank')?.description).to.include('`x-data-parallel-rank`');
+    expect(document.paths['/v1/models']?.['get']?.parameters).to.equal(undefined);
   });
 
   describe('against the gateway', () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { routingHeaders } from './headers.ts';
 import { routeDocs, streamSchemas } from './routes.ts';
 
 /** The OpenAPI 3.1 description of the REST API, from the same schemas that requests are checked against. */
@@ -25,12 +26,13 @@ export function buildOpenApi(): object {
 type Route = (typeof routeDocs)[number];
 
 function operationOf(route: Route, schemas: Record<string, unknown>): object {
-  const parameters = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+  const parameters: object[] = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
     required: true,
     schema: { type: 'string' },
   }));
+  if (route.routed) parameters.push(...routingHeaders());
   const content = (media: string, schema: z.ZodType): object => ({ [media]: { schema: reference(schema, schemas) } });
   const responses: Record<string, unknown> = {};
   for (const answer of route.answers) {

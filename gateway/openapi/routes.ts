@@ -29,6 +29,8 @@ export interface RouteDoc {
   readonly operationId: string;
   readonly summary: string;
   readonly body: z.ZodType | null;
+  /** Whether it takes routing headers. */
+  readonly routed?: boolean;
   readonly answers: readonly Answer[];
 }
 
@@ -51,6 +53,7 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'createChatCompletion',
     summary: 'Answers a conversation. With `stream` = true: server-sent events of ChatCompletionChunk, then `[DONE]`.',
     body: chatRequest,
+    routed: true,
     answers: [answered('The answer.', chatCompletion), refused, failed],
   },
   {
@@ -59,6 +62,7 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'createCompletion',
     summary: 'Completes text or token ids. With `stream` = true: server-sent events of Completion, then `[DONE]`.',
     body: completionRequest,
+    routed: true,
     answers: [answered('The completions.', completion), refused, failed],
   },
   {
@@ -67,6 +71,7 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'createEmbedding',
     summary: 'Embeds texts or token ids.',
     body: embeddingRequest,
+    routed: true,
     answers: [answered('One vector for each input.', embeddingList), refused, failed],
   },
   {

@@ -1,4 +1,5 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import { headerNames, metadataPrefixes } from './header-names.ts';
 import { boundedText, HeaderValues, lenientInteger, strictId, strictInteger } from './header-values.ts';
 import { type SessionIdentity, sessionOf } from './session-headers.ts';
 
@@ -44,33 +45,17 @@ export function headerWishes(rawHeaders: readonly string[]): HeaderWishes {
   const traceparent = headers.text(['traceparent']);
   const { 'policy-class': policyClass = '', ...metadata } = metadataOf(headers);
   return {
-    instanceId: strictId(
-      headers.first(['x-stator-worker-instance-id', 'x-dynamo-worker-instance-id', 'x-worker-instance-id']),
-    ),
-    prefillInstanceId: strictId(
-      headers.first(['x-stator-prefill-instance-id', 'x-dynamo-prefill-instance-id', 'x-prefill-instance-id']),
-    ),
-    dataParallelRank: rankOf(headers, ['x-stator-dp-rank', 'x-dynamo-dp-rank', 'x-dp-rank', 'x-data-parallel-rank']),
-    prefillDataParallelRank: rankOf(headers, [
-      'x-stator-prefill-dp-rank',
-      'x-dynamo-prefill-dp-rank',
-      'x-prefill-dp-rank',
-    ]),
-    priority: lenientInteger(
-      headers.first(['x-stator-request-priority', 'x-dynamo-request-priority']),
-      -0x8000_0000,
-      0x7fff_ffff,
-    ),
-    strictPriority: lenientInteger(
-      headers.first(['x-stator-request-strict-priority', 'x-dynamo-request-strict-priority']),
-      0,
-      0xffff_ffff,
-    ),
-    tenantId: boundedText(headers.last(['x-stator-tenant-id', 'x-tenant-id']), 512),
+    instanceId: strictId(headers.first(headerNames.instanceId)),
+    prefillInstanceId: strictId(headers.first(headerNames.prefillInstanceId)),
+    dataParallelRank: rankOf(headers, headerNames.dataParallelRank),
+    prefillDataParallelRank: rankOf(headers, headerNames.prefillDataParallelRank),
+    priority: lenientInteger(headers.first(headerNames.priority), -0x8000_0000, 0x7fff_ffff),
+    strictPriority: lenientInteger(headers.first(headerNames.strictPriority), 0, 0xffff_ffff),
+    tenantId: boundedText(headers.last(headerNames.tenantId), 512),
     session: sessionOf(headers),
     policyClass,
     metadata,
-    timeoutMs: strictInteger(headers.first(['x-stator-timeout-ms']), 1, 86_400_000),
+    timeoutMs: strictInteger(headers.first(headerNames.timeoutMs), 1, 86_400_000),
     traceparent: /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(traceparent) ? traceparent : '',
     tracestate: headers.text(['tracestate']).slice(0, 512),
   };
@@ -80,7 +65,7 @@ export function headerWishes(rawHeaders: readonly string[]): HeaderWishes {
 function metadataOf(headers: HeaderValues): Record<string, string> {
   const metadata = new Map<string, string>();
   let bytes = 0;
-  for (const prefix of ['x-stator-meta-', 'x-dynamo-meta-']) {
+  for (const prefix of metadataPrefixes) {
     for (const { name, value } of headers.startingWith(prefix)) {
       const key = name.slice(prefix.length);
       if (key === '' || key === 'authorization' || /^bearer\s/i.test(value) || metadata.has(key)) continue;

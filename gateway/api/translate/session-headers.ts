@@ -1,3 +1,4 @@
+import { headerNames } from './header-names.ts';
 import { boundedText, type HeaderValues } from './header-values.ts';
 
 /** Bytes of a session's identifier that the router takes. */
@@ -21,8 +22,8 @@ export function sessionOf(headers: HeaderValues): SessionIdentity {
   const text = (...names: readonly string[]): string => boundedText(headers.first(names), mostSessionBytes);
   const vendors: readonly (() => { id: string; parentId: string })[] = [
     () => ({
-      id: text('x-stator-session-id', 'x-dynamo-session-id'),
-      parentId: text('x-stator-parent-session-id', 'x-dynamo-parent-session-id'),
+      id: text(...headerNames.sessionId),
+      parentId: text(...headerNames.parentSessionId),
     }),
     () => {
       const session = text('x-claude-code-session-id');
@@ -33,7 +34,7 @@ export function sessionOf(headers: HeaderValues): SessionIdentity {
     () => ({ id: text('thread-id', 'session-id'), parentId: text('x-codex-parent-thread-id') }),
     () => ({ id: text('x-session-id'), parentId: text('x-parent-session-id') }),
   ];
-  const final = /^(true|1)$/i.test(headers.text(['x-stator-session-final', 'x-dynamo-session-final']));
+  const final = /^(true|1)$/i.test(headers.text(headerNames.sessionFinal));
   for (const vendor of vendors) {
     const { id, parentId } = vendor();
     if (id !== '') return { id, parentId: parentId === id ? '' : parentId, final };

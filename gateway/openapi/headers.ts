@@ -1,0 +1,35 @@
+import { headerNames } from '../api/translate/header-names.ts';
+
+interface HeaderDoc {
+  readonly description: string;
+  readonly schema: object;
+}
+
+const id = { type: 'string', pattern: '^\\d{1,20}$' };
+const integer = (minimum: number, maximum: number): object => ({ type: 'integer', minimum, maximum });
+const rank = integer(0, 0xffff_ffff);
+const text = { type: 'string' };
+
+const docs: Readonly<Record<keyof typeof headerNames, HeaderDoc>> = {
+  instanceId: { description: 'Worker that must serve the request.', schema: id },
+  prefillInstanceId: { description: 'Worker that must prefill; where one worker does both, the same.', schema: id },
+  dataParallelRank: { description: 'Data parallel rank that must serve it; 4294967295: any.', schema: rank },
+  prefillDataParallelRank: { description: 'The same for prefill.', schema: rank },
+  priority: { description: 'Higher runs earlier.', schema: integer(-0x8000_0000, 0x7fff_ffff) },
+  strictPriority: { description: 'Strictly higher leaves the queue first.', schema: integer(0, 0xffff_ffff) },
+  tenantId: { description: 'Separates prefix caches; wins over every cache_salt.', schema: text },
+  sessionId: { description: 'Requests of one session prefer one worker.', schema: text },
+  parentSessionId: { description: 'Session that began this one; shown in the trace.', schema: text },
+  sessionFinal: { description: 'Whether the session ends; shown in the trace.', schema: { type: 'boolean' } },
+  policyClass: { description: "Class or family of the router's queue.", schema: text },
+  timeoutMs: { description: 'Milliseconds for the whole request.', schema: integer(1, 86_400_000) },
+};
+
+/** Parameters of operations that are routed. docs/nvext.md says more. */
+export function routingHeaders(): object[] {
+  return Object.entries(docs).map(([key, { description, schema }]) => {
+    const [name, ...others] = headerNames[key as keyof typeof headerNames];
+    const aliases = others.length === 0 ? '' : ` Also ${others.map((other) => `\`${other}\``).join(', ')}.`;
+    return { name, in: 'header', required: false, description: description + aliases, schema };
+  });
+}
