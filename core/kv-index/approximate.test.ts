@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import { packHashes } from '../tokens/packed-hashes.ts';
-import { defaultTtlMs, ReferenceApproximateIndex } from './approximate.ts';
+import { ReferenceApproximateIndex } from './approximate.ts';
 
 const hashes = (...values: bigint[]): Uint8Array => packHashes(BigUint64Array.from(values));
 
 describe('ReferenceApproximateIndex', () => {
   it('holds blocks for a time after their last use', () => {
-    const index = new ReferenceApproximateIndex({ bound: { kind: 'ttl', ttlMs: defaultTtlMs }, maxBlocks: 10 });
+    const index = new ReferenceApproximateIndex({ bound: { kind: 'ttl', ttlMs: 120_000 }, maxBlocks: 10 });
     const device = new Uint32Array(2);
     index.record(1, hashes(1n, 2n, 3n), 50);
     index.record(1, hashes(1n, 2n), 60_000);

@@ -12,9 +12,6 @@ export interface ApproximateOptions {
   readonly maxBlocks: number;
 }
 
-/** How long blocks count as held after a decision, unless configured: as Dynamo's router. */
-export const defaultTtlMs = 120_000;
-
 /** Deadlines are multiples of this. */
 const expiryStepMs = 100;
 

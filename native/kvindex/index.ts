@@ -12,7 +12,7 @@ import type {
   Overlaps,
 } from './types.ts';
 
-/** The index of core/kv-index in C++. See docs/decisions/0005-kv-index.md. */
+/** The index of core/kv-index in C++. See docs/decisions/0006-kv-index.md. */
 export function createKvIndex(options: KvIndexOptions): NativeKvIndex {
   return new KvIndex(options);
 }
