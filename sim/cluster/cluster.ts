@@ -201,6 +201,7 @@ export class Cluster {
       spec: { ...spec, engine: settings },
       clock,
       loadPollMs: router.loadPollMs,
+      tellsOutput: router.trackOutputBlocks,
       listener: {
         first: (sequence) => this.#first(sequence),
         finished: (sequence, handoff) => this.#finished(sequence, handoff),

@@ -6,14 +6,15 @@ import {
   type SimulatedRequest,
   stepFlags,
 } from '#core/scheduling/engine/engine-model.ts';
+import type { EngineSettings } from '#core/scheduling/engine/settings.ts';
 import type { VirtualClock, VirtualTimer } from '../clock/virtual-clock.ts';
 import type { KvFeed } from './kv-feed.ts';
-import type { WorkerSpec } from './worker-spec.ts';
 
 /** A sequence on an engine: what its tokens were so far. */
 export interface TrackedSequence {
   readonly id: number;
   readonly maxTokens: number;
+  readonly promptTokens: number;
   tokens: number;
   /** NaN before. */
   startedMs: number;
@@ -32,19 +33,33 @@ export interface RankListener {
   output(sequence: TrackedSequence): void;
 }
 
+export interface SimRankOptions {
+  readonly engine: SimulatedEngine;
+  /** The engine's. */
+  readonly settings: EngineSettings;
+  readonly clock: VirtualClock;
+  /** The way of its cache events; null: it sends none. */
+  readonly feed: KvFeed | null;
+  readonly listener: RankListener;
+  /** Whether `RankListener.output` must be called with every look, not only when something else happens. */
+  readonly tellsOutput: boolean;
+}
+
 /** Steps in one run at most. */
 const maxRunSteps = 4096;
 
 /**
  * One engine under virtual time. Passes in which something ends are events of their own; passes that only decode are made
  * together, when somebody looks (`sync`) or the next end may come. Nothing that can be seen from outside differs from making
- * each by itself: until `#nextEndMs` no sequence can end, and whoever submits syncs first.
+ * each by itself: whoever submits or looks is told of everything before that moment.
  */
 export class SimRank {
   readonly #engine: SimulatedEngine;
   readonly #clock: VirtualClock;
   readonly #feed: KvFeed | null;
   readonly #listener: RankListener;
+  readonly #tellsOutput: boolean;
+  readonly #blockSize: number;
   readonly #timer: VirtualTimer;
   /** Most tokens of prompt and output. */
   readonly #limitTokens: number;
@@ -54,26 +69,26 @@ export class SimRank {
   #state: 'idle' | 'pass' | 'decoding' = 'idle';
   #yielded = false;
   #kvUnread = false;
-  #lastPassMs = 0;
+  /** While decoding: no sequence ends in a pass that starts before this. */
+  #nextEndMs = 0;
+  /** While decoding: no block is begun or filled in a pass that starts before this. */
+  #nextChangeMs = 0;
   readonly #step = new StepCopy();
   #passesMade = 0;
   #late = 0;
 
-  constructor(o: {
-    engine: SimulatedEngine;
-    clock: VirtualClock;
-    feed: KvFeed | null;
-    listener: RankListener;
-    spec: Pick<WorkerSpec, 'engine'>;
-  }) {
-    this.#engine = o.engine;
-    this.#clock = o.clock;
-    this.#feed = o.feed;
-    this.#listener = o.listener;
-    const { contextLength, totalBlocks, blockSize, chunkedPrefill, maxBatchedTokens } = o.spec.engine;
+  constructor(options: SimRankOptions) {
+    const { engine, clock, feed, listener, settings, tellsOutput } = options;
+    this.#engine = engine;
+    this.#clock = clock;
+    this.#feed = feed;
+    this.#listener = listener;
+    this.#tellsOutput = tellsOutput;
+    const { contextLength, totalBlocks, blockSize, chunkedPrefill, maxBatchedTokens } = settings;
+    this.#blockSize = blockSize;
     const pass = chunkedPrefill ? Number.POSITIVE_INFINITY : maxBatchedTokens;
     this.#limitTokens = Math.min(contextLength, totalBlocks * blockSize, pass);
-    this.#timer = o.clock.timer(() => this.#wake());
+    this.#timer = clock.timer(() => this.#wake());
   }
 
   /** Valid after `sync`. */
@@ -97,11 +112,12 @@ export class SimRank {
   /** Throws RequestRejectedError for what can never run. */
   submit(request: SimulatedRequest): void {
     const { nowMs } = this.#clock;
-    this.sync();
+    if (this.#state === 'decoding') this.#catchUp(nowMs);
     this.#engine.submit(request, nowMs);
     this.#tracked.set(request.id, {
       id: request.id,
       maxTokens: Math.min(request.maxTokens, this.#limitTokens - request.promptTokens),
+      promptTokens: request.promptTokens,
       tokens: 0,
       startedMs: Number.NaN,
       firstMs: Number.NaN,
@@ -121,10 +137,10 @@ export class SimRank {
     if (this.#state === 'idle' && this.#engine.size > 0) this.#timer.set(this.#clock.nowMs);
   }
 
-  /** Makes what starts before now, and shows the router what has changed in the cache. */
+  /** Makes what changes load or cache before now, and shows the router what has changed in the cache. */
   sync(): void {
     const { nowMs } = this.#clock;
-    if (this.#state === 'decoding' && this.#madeUntilMs < nowMs) this.#catchUp(nowMs);
+    if (this.#state === 'decoding' && this.#nextChangeMs < nowMs) this.#catchUp(nowMs);
     if (this.#feed === null || !this.#kvUnread) return;
     this.#feed.apply(this.#engine.takeKvChanges(), nowMs);
     this.#kvUnread = this.#feed.waiting;
@@ -145,7 +161,7 @@ export class SimRank {
     this.#yielded = false;
     if (this.#state === 'decoding') this.#catchUp(nowMs);
     if (this.#is('pass')) return;
-    if (this.#is('decoding') && this.#madeUntilMs > nowMs) this.#timer.set(this.#nextEndMs());
+    if (this.#is('decoding') && this.#madeUntilMs > nowMs) this.#timer.set(this.#nextEndMs);
     else this.#go(nowMs);
   }
 
@@ -159,7 +175,7 @@ export class SimRank {
     if (run !== undefined) {
       this.#state = 'decoding';
       this.#account(run);
-      this.#timer.set(this.#nextEndMs());
+      this.#timer.set(this.#nextEndMs);
       return;
     }
     const step = this.#engine.step(nowMs);
@@ -208,32 +224,30 @@ export class SimRank {
     }
   }
 
-  #account(run: EngineRun): void {
+  #account({ startMs, steps, durationsMs, count, ids, endMs }: EngineRun): void {
     let longestMs = 0;
-    for (let step = 0; step < run.steps; step++) longestMs = Math.max(longestMs, run.durationsMs[step] ?? 0);
-    const { steps, count, ids, endMs } = run;
+    for (let step = 0; step < steps; step++) longestMs = Math.max(longestMs, durationsMs[step] ?? 0);
+    const firstEndMs = startMs + (durationsMs[0] ?? 0);
+    let untilEnd = Number.POSITIVE_INFINITY;
+    let untilBlock = Number.POSITIVE_INFINITY;
     for (let at = 0; at < count; at++) {
       const sequence = this.#tracked.get(ids[at] ?? 0);
       if (sequence === undefined) continue;
-      const firstGapMs = run.startMs + (run.durationsMs[0] ?? 0) - sequence.lastMs;
-      sequence.longestGapMs = Math.max(sequence.longestGapMs, firstGapMs, longestMs);
+      sequence.longestGapMs = Math.max(sequence.longestGapMs, firstEndMs - sequence.lastMs, longestMs);
       sequence.tokens += steps;
       sequence.lastMs = endMs;
+      untilEnd = Math.min(untilEnd, sequence.maxTokens - sequence.tokens - 1);
+      const inBlock = (sequence.promptTokens + sequence.tokens - 1) % this.#blockSize;
+      untilBlock = Math.min(untilBlock, inBlock === 0 ? 0 : this.#blockSize - 1 - inBlock);
       this.#listener.output(sequence);
     }
+    // Passes get no shorter while contexts grow.
+    const shortestMs = (durationsMs[steps - 1] ?? 0) * (1 - 1e-9);
     this.#madeUntilMs = endMs;
+    this.#nextEndMs = endMs + Math.max(0, untilEnd) * shortestMs;
+    this.#nextChangeMs = this.#tellsOutput ? endMs : endMs + untilBlock * shortestMs;
     this.#passesMade += steps;
     this.#kvUnread = true;
-    this.#lastPassMs = run.durationsMs[steps - 1] ?? 0;
-  }
-
-  /** No sequence ends in a pass that starts before this, as decoding gets no faster while contexts grow. */
-  #nextEndMs(): number {
-    let fewest = Number.POSITIVE_INFINITY;
-    for (const { maxTokens, tokens } of this.#tracked.values())
-      if (tokens > 0) fewest = Math.min(fewest, maxTokens - tokens);
-    const passes = Number.isFinite(fewest) ? Math.max(0, fewest - 1) : 0;
-    return this.#madeUntilMs + passes * this.#lastPassMs * (1 - 1e-9);
   }
 
   /** Remembers what a pass did until it is over. */

@@ -14,6 +14,7 @@ export interface SimWorkerOptions {
   readonly clock: VirtualClock;
   readonly loadPollMs: number;
   readonly listener: RankListener;
+  readonly tellsOutput: boolean;
   /** The engine of each rank. */
   createEngine(rank: number): SimulatedEngine;
   /** The way of each rank's cache events; null: it sends none. */
@@ -31,7 +32,8 @@ export class SimWorker {
   #tell: ((ranks: readonly RankLoad[]) => void) | undefined;
   #polling = false;
 
-  constructor({ index, instanceId, spec, clock, loadPollMs, listener, createEngine, createFeed }: SimWorkerOptions) {
+  constructor(options: SimWorkerOptions) {
+    const { index, instanceId, spec, clock, loadPollMs, createEngine, createFeed, ...rest } = options;
     this.index = index;
     this.instanceId = instanceId;
     this.spec = spec;
@@ -39,7 +41,8 @@ export class SimWorker {
     this.#pollMs = loadPollMs;
     this.ranks = Array.from(
       { length: spec.ranks },
-      (_, rank) => new SimRank({ engine: createEngine(rank), clock, feed: createFeed(rank), listener, spec }),
+      (_, rank) =>
+        new SimRank({ engine: createEngine(rank), settings: spec.engine, clock, feed: createFeed(rank), ...rest }),
     );
   }
 
