@@ -23,9 +23,11 @@ export function noneEligible(
 ): StatorError {
   const kinds = new Set(considered.map(({ exclusion }) => exclusion?.kind));
   const reasons = [...new Set(considered.flatMap(({ exclusion }) => exclusion?.reason ?? []))].slice(0, 4).join('; ');
+  const busy = considered.filter(({ exclusion }) => exclusion?.kind === 'busy').length;
+  const facts = { ranks: considered.length, busy };
   if (kinds.has('busy')) {
     const message = `Every worker of \`${model}\` that may serve the request is busy: ${reasons}.`;
-    return new StatorError('overloaded', message, { retryAfterMs: 1000 });
+    return new StatorError('overloaded', message, { retryAfterMs: 1000, facts });
   }
   const pinned = constraints?.instanceId;
   if (pinned !== undefined && considered.every(({ rank }) => rank.instanceId !== pinned))
@@ -34,5 +36,6 @@ export function noneEligible(
     });
   return new StatorError('worker_unavailable', `No worker of \`${model}\` can serve the request: ${reasons}.`, {
     retryAfterMs: 1000,
+    facts,
   });
 }

@@ -72,7 +72,7 @@ describe('routing by what clients and operators say', function () {
     expect(JSON.parse((await set(0)).text)).to.include({ model: 'm', active_decode_blocks_threshold: 0 });
     const refused = await chat({});
     expect(refused.status).to.equal(503);
-    expect(errorOf(refused)).to.include({ code: 'overloaded' });
+    expect(errorOf(refused)).to.deep.include({ code: 'overloaded', details: { ranks: 2, busy: 2 } });
     expect(Number(refused.headers.get('retry-after'))).to.be.greaterThan(0);
     stop.abort();
     await until('the workers are free again', async () => (await chat({})).status === 200);

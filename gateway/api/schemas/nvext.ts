@@ -19,7 +19,9 @@ export const dryRunPrefix = 'query_instance_id:';
 
 const annotation = z
   .union([
-    z.enum(['request_id', 'token_ids', 'formatted_prompt', 'routing']),
+    z.enum(['request_id', 'token_ids', 'formatted_prompt', 'routing'], {
+      error: 'must be request_id, token_ids, formatted_prompt, routing or query_instance_id:<phase>',
+    }),
     z.templateLiteral([z.literal(dryRunPrefix), z.string().max(64)]),
   ])
   .describe("routing: the decision and every worker's cost. query_instance_id:<phase>: only say where it would go.");
