@@ -75,9 +75,9 @@ export class Sessions {
   }
 
   /** The binding of the request's session. */
-  binding({ sessionId, ...request }: RouteRequest): SessionBinding | undefined {
-    if (this.#affinity === null || sessionId === '') return undefined;
-    const shared = this.#affinity.get(scopeOf(request), sessionId, this.#nowMs());
+  binding(request: RouteRequest): SessionBinding | undefined {
+    if (this.#affinity === null || request.sessionId === '') return undefined;
+    const shared = this.#affinity.get(scopeOf(request), request.sessionId, this.#nowMs());
     return shared === undefined ? undefined : toBinding(shared);
   }
 
