@@ -176,6 +176,7 @@ describe('engines’ own event streams', () => {
     await publisher.publish(batch([stored(2)]));
     await heard(publisher, 1, () => streams.all().length === 0);
     expect(held()?.size).to.equal(0);
+    expect(await metric('engine_stream_failures_total')).to.equal(0);
   });
 
   it('are refused when the index has no slot left', async () => {

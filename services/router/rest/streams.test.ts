@@ -278,6 +278,10 @@ describe('engines’ event streams behind the REST interface', () => {
         [{ kv_events_endpoints: { 0: 'tcp://' } }, 400, 'kv_events_endpoints.0'],
         [{ replay_endpoint: 'a' }, 400, 'replay_endpoint'],
         [{ data_parallel_size: 2, kv_events_endpoints: { 0: endpoint, 1: 'tcp://127.0.0.1:1' } }, 529, undefined],
+        [
+          { data_parallel_size: 2, kv_events_endpoints: { 0: 'tcp://127.0.0.1:1', 1: 'tcp://127.0.0.1:2' } },
+          ...([529, undefined] as const),
+        ],
       ];
       const workers = async () => (await call('GET', '/workers')).body['workers'];
       const refuse = async (method: string, path: string): Promise<void> => {
@@ -294,8 +298,11 @@ describe('engines’ event streams behind the REST interface', () => {
       await publisher.publish(computed(tokens(1, 2 * blockSize)));
       await call('POST', '/workers', worker(publisher));
       await becomes(publisher, found, asked);
+      const isConnected = async () => exactJson(await workers()).includes('"connected":true');
+      while (!(await isConnected())) await delay(5);
       const before = await workers();
       await refuse('PATCH', '/workers/7');
+      while (!(await isConnected())) await delay(5);
       expect(await workers()).to.deep.equal(before);
       await becomes(publisher, found, asked);
     });
