@@ -22,6 +22,9 @@ import type { WorkerSession } from './workers/worker-session.ts';
 const maxRouterOutbox = 65_536;
 const longestBackoffMs = 5000;
 
+/** Silence after which a router is probed, and the time that its answer may take: requests wait for it meanwhile, and could go without. */
+const routerProbeMs = 2000;
+
 /** How a gateway reaches the other services: over the network, or by the parts that its caller gave it. */
 export class ServiceLinks implements GatewayLinks, WorkerConnector {
   readonly tokenizers: TokenizerPool;
@@ -75,7 +78,10 @@ export class ServiceLinks implements GatewayLinks, WorkerConnector {
 
   #openRouter(instance: Instance): RemoteRouter {
     const { log } = this.#parts.telemetry;
-    const { client, close } = createRpcClient(RouterService, this.#target(instance), this.#parts.telemetry);
+    const { client, close } = createRpcClient(RouterService, this.#target(instance), this.#parts.telemetry, {
+      keepaliveMs: routerProbeMs,
+      keepaliveTimeoutMs: routerProbeMs,
+    });
     const fields = { router: instance.address };
     return new RemoteRouter({
       gatewayId: this.#gatewayId(),

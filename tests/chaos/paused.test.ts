@@ -37,6 +37,7 @@ describe('processes that stand still', function () {
     const running = many(6, 'before');
     await allStream(running);
     signal(router, 'SIGSTOP');
+    await until('the gateway says what it lacks', async () => (await degradations()).includes('no_router'));
     await sleep(2 * TTL_SECONDS * 1000);
     const meanwhile = many(4, 'meanwhile');
     await allStream(meanwhile);
@@ -45,6 +46,7 @@ describe('processes that stand still', function () {
     await using calls = callRouter(router.address);
     const all = [...running, ...meanwhile];
     await until('it accounts for every request', async () => (await calls.activeRequests()) === all.length, 30_000);
+    expect(await degradations()).to.deep.equal([]);
     await until('streams went on', () => running.every(({ text }, at) => text.length > (before[at] ?? 0)));
     for (const stream of all) stream.leave();
     await until('its accounts return to zero', async () => (await calls.activeRequests()) === 0);
@@ -69,6 +71,11 @@ describe('processes that stand still', function () {
     for (const stream of open) stream.leave();
     await until('its accounts return to zero', async () => (await calls.activeRequests()) === 0);
   });
+
+  async function degradations(): Promise<string[]> {
+    const health = (await (await fetch(`${cluster.url}/health`)).json()) as { degradations: { kind: string }[] };
+    return health.degradations.map(({ kind }) => kind);
+  }
 
   /** Streams of prompts that share nothing. */
   function many(count: number, what: string): ChatStream[] {
