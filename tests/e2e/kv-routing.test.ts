@@ -47,7 +47,7 @@ describe('KV routing of conversations', function () {
     const worker = { engine: 'llamacpp', settings: { ...settings, flashAttention: 'off' } } as const;
     await start([worker, worker]);
     const options = { tokens: 8, logprobs: true };
-    const first = await Promise.all(firstMessages(4, 200).map((messages) => turn(messages, options)));
+    const first = await Promise.all(firstMessages(4, 130).map((messages) => turn(messages, options)));
     const homes = first.map(({ worker }) => worker);
     expect(new Set(homes).size, 'workers that have conversations').to.equal(2);
     const second = first.map(({ stream, messages }) => nextTurn(messages, stream, 'Say more.'));
