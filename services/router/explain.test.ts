@@ -102,6 +102,9 @@ describe('what the router says of a decision', () => {
     const found = await router.index.match({ model: 'm', sequenceHashes: prompt });
     expect(found).to.include({ sharedBlocks: 3, promptBlocks: 4 });
     expect(found.workers).to.deep.equal([]);
+    const copy = await routers.start([{ id: 1n }]);
+    for await (const { events } of router.index.dump({ model: 'm' })) await copy.index.apply(events ?? {});
+    expect(await copy.index.match({ model: 'm', sequenceHashes: prompt })).to.include({ sharedBlocks: 3 });
     const change = { case: 'cleared' as const, value: {} };
     const ranked = router.index.apply({ model: 'm', instanceId: 0n, events: [{ dataParallelRank: 1, change }] });
     expect(await codeOf(ranked)).to.equal('invalid_argument');
