@@ -96,7 +96,7 @@ export interface EngineRun {
   readonly ids: Int32Array;
 }
 
-/** Changes of the cache, in columns and in order; the first `count` entries are valid until the engine is called again. */
+/** Changes of the cache, in columns and in order; what `count` and `ends` say is valid until the engine is called again. */
 export interface KvChanges {
   readonly count: number;
   readonly kinds: Uint8Array;
@@ -112,7 +112,7 @@ export interface KvChanges {
   readonly ends: Int32Array;
   /** Sequence hashes, packed. */
   readonly sequenceHashes: Uint8Array;
-  /** Local hashes of stored blocks, packed alike; zero where unknown. Empty unless the engine keeps them. */
+  /** Local hashes of stored blocks, packed alike; zero where unknown. */
   readonly localHashes: Uint8Array;
 }
 

@@ -37,8 +37,11 @@ export class EngineState {
   /** Prompt tokens of all sequences that are not computed yet. */
   pendingPrefill = 0;
 
+  readonly #blockSize: number;
+
   constructor(settings: EngineSettings, cache: KvCache, waiting: WaitQueue) {
     this.settings = settings;
+    this.#blockSize = settings.blockSize;
     this.cache = cache;
     this.waiting = waiting;
   }
@@ -117,6 +120,26 @@ export class EngineState {
       pass.decodeContextTokens += sequence.computed;
     }
     this.cache.commit(sequence);
+  }
+
+  /** `take` for a sequence that decodes one token and has room for it: what most passes mostly do. */
+  takeOne(sequence: EngineSequence): void {
+    const { pass } = this;
+    sequence.scheduled = 1;
+    sequence.scheduledPrefill = 0;
+    sequence.computed++;
+    pass.sequences.push(sequence);
+    pass.tokens++;
+    pass.decodeSequences++;
+    pass.decodeContextTokens += sequence.computed;
+    if (sequence.computed === (sequence.hashedBlocks + 1) * this.#blockSize) this.cache.commit(sequence);
+  }
+
+  /** Whether `takeOne` is for it. */
+  decodesInPlace(sequence: EngineSequence): boolean {
+    const { computed } = sequence;
+    const wants = sequence.promptTokens + sequence.outputTokens - computed;
+    return wants === 1 && computed >= sequence.prefillUntil && computed < sequence.blockCount * this.#blockSize;
   }
 
   /** Takes everything from a running sequence; it waits again, before all others. */

@@ -15,6 +15,10 @@ export class KvChangeLog {
   #parents = new Uint32Array(32);
   #hashes = new Uint32Array(128);
   #locals = new Uint32Array(128);
+  /** The same columns as bytes. */
+  #parentBytes = bytesOf(this.#parents);
+  #hashBytes = bytesOf(this.#hashes);
+  #localBytes = bytesOf(this.#locals);
 
   get count(): number {
     return this.#count;
@@ -54,17 +58,16 @@ export class KvChangeLog {
 
   /** Everything since the last call; valid until the next change. */
   take(): KvChanges {
-    const bytes = (words: Uint32Array, count: number): Uint8Array => new Uint8Array(words.buffer, 0, 4 * count);
     const taken = {
       count: this.#count,
       kinds: this.#kinds,
       tiers: this.#tiers,
       atMs: this.#atMs,
       startBlocks: this.#startBlocks,
-      parents: bytes(this.#parents, 2 * this.#count),
+      parents: this.#parentBytes,
       ends: this.#ends,
-      sequenceHashes: bytes(this.#hashes, 2 * this.#blocks),
-      localHashes: bytes(this.#locals, 2 * this.#blocks),
+      sequenceHashes: this.#hashBytes,
+      localHashes: this.#localBytes,
     };
     this.#count = 0;
     this.#stamped = 0;
@@ -95,6 +98,8 @@ export class KvChangeLog {
     if (at === this.#hashes.length) {
       this.#hashes = grown(this.#hashes, Uint32Array);
       this.#locals = grown(this.#locals, Uint32Array);
+      this.#hashBytes = bytesOf(this.#hashes);
+      this.#localBytes = bytesOf(this.#locals);
     }
     this.#hashes[at] = low;
     this.#hashes[at + 1] = high;
@@ -110,7 +115,12 @@ export class KvChangeLog {
     this.#startBlocks = grown(this.#startBlocks, Int32Array);
     this.#ends = grown(this.#ends, Int32Array);
     this.#parents = grown(this.#parents, Uint32Array);
+    this.#parentBytes = bytesOf(this.#parents);
   }
+}
+
+function bytesOf(words: Uint32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 type Column = Uint8Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;

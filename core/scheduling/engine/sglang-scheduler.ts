@@ -145,6 +145,10 @@ export class SglangScheduler implements Scheduler {
     for (const sequence of running) {
       if (sequence.pendingPrefill > 0) continue;
       const tokens = Math.min(sequence.length - sequence.computed, settings.maxBatchedTokens - pass.tokens);
+      if (tokens === 1 && state.decodesInPlace(sequence)) {
+        state.takeOne(sequence);
+        continue;
+      }
       if (tokens === 0 || !state.cache.canGrow(sequence, sequence.computed + tokens)) continue;
       state.cache.grow(sequence, sequence.computed + tokens);
       state.take(sequence, tokens);

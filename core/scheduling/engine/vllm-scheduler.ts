@@ -30,6 +30,10 @@ export class VllmScheduler implements Scheduler {
     for (let i = 0; i < running.length && pass.tokens < settings.maxBatchedTokens; i++) {
       const sequence = running[i];
       if (sequence === undefined) return;
+      if (state.decodesInPlace(sequence)) {
+        state.takeOne(sequence);
+        continue;
+      }
       const left = sequence.length - sequence.computed;
       const budget = settings.maxBatchedTokens - pass.tokens;
       if (!settings.chunkedPrefill && sequence.pendingPrefill > budget) return;
