@@ -69,7 +69,7 @@ export class SimRank {
   #state: 'idle' | 'pass' | 'decoding' = 'idle';
   #yielded = false;
   #kvUnread = false;
-  /** While decoding: no sequence ends in a pass that starts before this. */
+  /** While decoding: no sequence ends or gives up its blocks in a pass that starts before this. */
   #nextEndMs = 0;
   /** While decoding: no block is begun or filled in a pass that starts before this. */
   #nextChangeMs = 0;
@@ -241,7 +241,9 @@ export class SimRank {
       untilBlock = Math.min(untilBlock, inBlock === 0 ? 0 : this.#blockSize - 1 - inBlock);
       this.#listener.output(sequence);
     }
-    // Passes get no shorter while contexts grow.
+    // While everybody has blocks nobody gives any back, and passes get no shorter as contexts grow.
+    const { totalBlocks, activeBlocks } = this.#engine.load;
+    untilEnd = Math.min(untilEnd, Math.floor((totalBlocks - activeBlocks) / count) * this.#blockSize);
     const shortestMs = (durationsMs[steps - 1] ?? 0) * (1 - 1e-9);
     this.#madeUntilMs = endMs;
     this.#nextEndMs = endMs + Math.max(0, untilEnd) * shortestMs;
