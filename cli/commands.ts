@@ -63,6 +63,16 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./services.ts')).mockerWorker(args),
   },
   {
+    name: 'replay',
+    summary: 'Replays a trace under virtual time, or against a live deployment, and reports.',
+    run: async (args) => (await import('./replay/command.ts')).replay(args),
+  },
+  {
+    name: 'replay compare',
+    summary: 'Compares reports of replays with the first of them.',
+    run: async (args) => (await import('./replay/compare.ts')).compareReplays(args),
+  },
+  {
     name: 'openapi',
     summary: "Writes the REST API's OpenAPI document.",
     run: async (args) => (await import('./openapi.ts')).writeOpenapi(args),

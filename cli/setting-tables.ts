@@ -8,6 +8,7 @@ import { chatSettings } from './chat/settings.ts';
 import { doctorSettings } from './doctor/settings.ts';
 import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
 import { openapiSettings } from './openapi.ts';
+import { compareSettings, replaySettings } from './replay/settings.ts';
 import { upSettings } from './up/settings.ts';
 
 /** The settings of every command, by its name. */
@@ -23,5 +24,7 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   router: routerSettings,
   'worker llamacpp': llamacppSettings,
   'worker mocker': mockerSettings,
+  replay: replaySettings,
+  'replay compare': compareSettings,
   openapi: openapiSettings,
 };

@@ -27,10 +27,12 @@ export class Progress {
     return `${(performance.now() / 1000).toFixed(1)} s`;
   }
 
-  transfer(file: string, done: number, total: number | undefined): void {
+  /** `format`: how amounts are written; default: as bytes. */
+  transfer(file: string, done: number, total: number | undefined, format = formatBytes): void {
     if (this.#transfer?.file !== file) {
       this.endTransfer();
-      this.#transfer = this.#output.isTTY === true ? new BarTransfer(file) : new LineTransfer(file, this.#output);
+      this.#transfer =
+        this.#output.isTTY === true ? new BarTransfer(file, format) : new LineTransfer(file, format, this.#output);
     }
     this.#transfer.update(done, total);
     if (total !== undefined && done >= total) this.endTransfer();
@@ -43,6 +45,8 @@ export class Progress {
   }
 }
 
+type FormatAmount = (amount: number) => string;
+
 interface Transfer {
   readonly file: string;
   update(done: number, total: number | undefined): void;
@@ -52,11 +56,13 @@ interface Transfer {
 class BarTransfer implements Transfer {
   readonly file: string;
   readonly #bar: cliProgress.SingleBar;
+  readonly #format: FormatAmount;
   readonly #rate = new Rate();
   #started = false;
 
-  constructor(file: string) {
+  constructor(file: string, format: FormatAmount) {
     this.file = file;
+    this.#format = format;
     this.#bar = new cliProgress.SingleBar(
       {
         format: '{file} [{bar}] {percent} · {amount} · {rate} · {eta_text}',
@@ -74,8 +80,8 @@ class BarTransfer implements Transfer {
     const payload = {
       file: this.file,
       percent: total === undefined ? '' : `${Math.floor((done / total) * 100)}%`,
-      amount: amountText(done, total),
-      rate: `${formatBytes(rate)}/s`,
+      amount: amountText(done, total, this.#format),
+      rate: `${this.#format(rate)}/s`,
       eta_text: total === undefined || rate === 0 ? '' : `${formatSeconds((total - done) / rate)} left`,
     };
     // Of an unknown size, the bar stays empty: the amount says how far it is.
@@ -95,13 +101,15 @@ const LINE_INTERVAL_MS = 5000;
 
 class LineTransfer implements Transfer {
   readonly file: string;
+  readonly #format: FormatAmount;
   readonly #output: ProgressOutput;
   readonly #rate = new Rate();
   #silentUntilMs = 0;
   #lastDone = -1;
 
-  constructor(file: string, output: ProgressOutput) {
+  constructor(file: string, format: FormatAmount, output: ProgressOutput) {
     this.file = file;
+    this.#format = format;
     this.#output = output;
   }
 
@@ -113,7 +121,7 @@ class LineTransfer implements Transfer {
     this.#lastDone = done;
     const left =
       total === undefined || done === total || rate === 0 ? '' : `, ${formatSeconds((total - done) / rate)} left`;
-    this.#output.write(`${this.file}: ${amountText(done, total)}, ${formatBytes(rate)}/s${left}\n`);
+    this.#output.write(`${this.file}: ${amountText(done, total, this.#format)}, ${this.#format(rate)}/s${left}\n`);
   }
 
   stop(): void {}
@@ -124,7 +132,7 @@ class Rate {
   readonly #startMs = performance.now();
   #first: number | undefined;
 
-  /** Bytes a second. */
+  /** Amount a second. */
   at(done: number): number {
     this.#first ??= done;
     const seconds = (performance.now() - this.#startMs) / 1000;
@@ -132,6 +140,6 @@ class Rate {
   }
 }
 
-function amountText(done: number, total: number | undefined): string {
-  return total === undefined ? formatBytes(done) : `${formatBytes(done)} of ${formatBytes(total)}`;
+function amountText(done: number, total: number | undefined, format: FormatAmount): string {
+  return total === undefined ? format(done) : `${format(done)} of ${format(total)}`;
 }

@@ -57,6 +57,7 @@ export class ReplayRecorder implements ReplayObserver {
   readonly totals: Totals = emptyTotals();
   readonly errors = new Map<string, number>();
   endMs = Number.NaN;
+  #latestMs = 0;
   #run: ReplayRun | undefined;
   #records: RequestColumns | undefined;
   readonly #maxRecords: number;
@@ -84,6 +85,7 @@ export class ReplayRecorder implements ReplayObserver {
   request(record: RequestRecord): void {
     const { totals } = this;
     this.records.add(record);
+    if (record.lastTokenMs > this.#latestMs) this.#latestMs = record.lastTokenMs;
     totals.firstArrivalMs = Math.min(totals.firstArrivalMs, record.arrivalMs);
     totals.preemptions += record.preemptions;
     const outcome = outcomes[record.outcome] ?? 'failed';
@@ -98,10 +100,17 @@ export class ReplayRecorder implements ReplayObserver {
 
   sample(sample: ClusterSample): void {
     this.samples.add(sample);
+    this.#latestMs = Math.max(this.#latestMs, sample.atMs);
   }
 
   end(endMs: number): void {
     this.endMs = endMs;
+  }
+
+  /** Ends a replay that was interrupted, where it had come to. False: it had not begun. */
+  interrupt(): boolean {
+    this.endMs = this.#latestMs;
+    return this.#run !== undefined;
   }
 
   #completed(record: RequestRecord): void {

@@ -119,7 +119,7 @@ function workerTable({ workers, throughput, durationMs }: ReplayReport, width: n
   const shown = workers.length > mostWorkerRows ? [...ordered.slice(0, half), ...ordered.slice(-half)] : workers;
   const rows = shown.map(
     ({ name, role, requests, promptTokens, cachedTokens, outputTokens, running, waiting, usedBlocks }) => [
-      role === 'aggregated' ? name : `${name} (${role})`,
+      role === 'aggregated' || name.startsWith(role) ? name : `${name} (${role})`,
       integer(requests),
       decimal(outputTokens / seconds),
       percent(promptTokens === 0 ? null : cachedTokens / promptTokens),

@@ -1,0 +1,103 @@
+import { configure } from '#lib/service/configure.ts';
+import { reportFigures } from '../../sim/report/plots/report-figures.ts';
+import type { ReplayReport } from '../../sim/report/report.ts';
+import { renderReportJson } from '../../sim/report/report-json.ts';
+import {
+  renderSweepJson,
+  renderSweepTable,
+  type SweepReport,
+  sweepFigure,
+  sweepSchemaName,
+} from '../../sim/report/sweep.ts';
+import { renderTable } from '../../sim/report/table.ts';
+import { runInterruptible } from '../run-interruptible.ts';
+import { Progress } from '../ui/progress.ts';
+import { outputWidth, writeOutput } from './output.ts';
+import { runOnce, toldSettings } from './run-once.ts';
+import { type ReplaySettings, replaySettings } from './settings.ts';
+import { type Sweep, sweepOf } from './sweep.ts';
+import { type Workload, workloadOf } from './workload.ts';
+
+/** Settings that say where the report goes, and not what it is of. */
+const hidden = new Set(['reportJson', 'plots', 'plotFormat', 'theme', 'seed', 'routerMode', 'sweep']);
+
+/** `stator replay`: a trace under virtual time, or against a live deployment. */
+export async function replay(argv: readonly string[]): Promise<void> {
+  const summary =
+    'Replays a trace of requests on simulated workers under virtual time, or with --online against a live deployment, and reports.';
+  const loaded = configure({ name: 'replay', settings: replaySettings, argv, summary, positional: '[TRACE]' });
+  if (loaded === undefined) return;
+  const { settings, positional } = loaded;
+  await runInterruptible('replay', async (signal) => {
+    const sweep = sweepOf(settings);
+    const workload = await workloadOf(positional, settings);
+    if (sweep === undefined) await once(workload, settings, signal);
+    else await swept(positional, sweep, settings, signal);
+  });
+}
+
+async function once(workload: Workload, settings: ReplaySettings, signal: AbortSignal): Promise<void> {
+  const report = await withProgress(workload, settings, signal);
+  await writeOutput(
+    {
+      title: `Replay of ${workload.name}`,
+      table: renderTable(report, outputWidth()),
+      json: renderReportJson(report),
+      figures: reportFigures(report),
+    },
+    settings,
+  );
+}
+
+async function swept(
+  files: readonly string[],
+  sweep: Sweep,
+  settings: ReplaySettings,
+  signal: AbortSignal,
+): Promise<void> {
+  const points: SweepReport['points'][number][] = [];
+  for (const value of sweep.values) {
+    if (signal.aborted) break;
+    const own = sweep.settingsFor(value);
+    points.push({
+      value,
+      report: await withProgress(await workloadOf(files, own), own, signal, `${sweep.over} ${value}, requests`),
+    });
+  }
+  const report: SweepReport = { schema: sweepSchemaName, over: sweep.over, points };
+  await writeOutput(
+    {
+      title: `Sweep over ${sweep.over}`,
+      table: renderSweepTable(report, outputWidth()),
+      json: renderSweepJson(report),
+      figures: [sweepFigure(report)],
+    },
+    settings,
+  );
+}
+
+/** Replays with a bar of the requests that are over. */
+async function withProgress(
+  workload: Workload,
+  settings: ReplaySettings,
+  signal: AbortSignal,
+  label = 'requests',
+): Promise<ReplayReport> {
+  const progress = new Progress();
+  const { load, expectedRequests } = workload;
+  const known = Number.isNaN(expectedRequests) ? load.maxRequests : expectedRequests;
+  const total = Number.isFinite(known) ? known : undefined;
+  try {
+    return await runOnce({
+      ...{ workload, settings, signal },
+      told: toldSettings(replaySettings, settings, hidden),
+      onProgress: ({ finished }) => progress.transfer(label, finished, total, formatCount),
+    });
+  } finally {
+    progress.endTransfer();
+  }
+}
+
+function formatCount(count: number): string {
+  return Math.round(count).toLocaleString('en');
+}

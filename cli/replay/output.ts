@@ -1,0 +1,65 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { Figure } from '../../sim/report/plots/figure.ts';
+import { renderPage } from '../../sim/report/plots/html.ts';
+import { renderSvg } from '../../sim/report/plots/render.ts';
+import type { ReplaySettings } from './settings.ts';
+
+/** What a replay leaves behind. */
+export interface ReplayOutput {
+  readonly title: string;
+  readonly table: string;
+  readonly json: string;
+  readonly figures: readonly Figure[];
+}
+
+/** Prints the table, or the JSON where it goes to standard output, and writes the files that were asked for. */
+export async function writeOutput(output: ReplayOutput, settings: ReplaySettings): Promise<void> {
+  const { reportJson, plots } = settings;
+  process.stdout.write(reportJson === '-' ? output.json : output.table);
+  if (reportJson !== undefined && reportJson !== '-') await written(reportJson, output.json);
+  if (plots !== undefined) await writePlots(plots, output, settings);
+}
+
+/** Columns of the terminal; what is piped is not cut. */
+export function outputWidth(): number {
+  return process.stdout.isTTY ? Math.max(60, process.stdout.columns) : 120;
+}
+
+async function writePlots(
+  directory: string,
+  { title, table, figures }: ReplayOutput,
+  settings: ReplaySettings,
+): Promise<void> {
+  const { plotFormat, theme } = settings;
+  await mkdir(directory, { recursive: true }).catch((cause: unknown) => {
+    throw StatorError.invalid('--plots', `--plots: the directory ${directory} cannot be made.`, { cause });
+  });
+  const pages = figures.map((figure) => renderSvg(figure, theme));
+  await written(join(directory, 'index.html'), renderPage(title, table, pages, theme));
+  for (const [at, figure] of figures.entries()) {
+    const file = join(directory, `${figure.name}.${plotFormat}`);
+    if (plotFormat === 'svg') await written(file, pages[at] ?? '');
+    else await written(file, await png(renderSvg(figure, theme === 'dark' ? 'dark' : 'light')));
+  }
+  process.stderr.write(`Plots: ${join(directory, 'index.html')}\n`);
+}
+
+/** The renderer is native and loaded only here. */
+async function png(svg: string): Promise<Uint8Array> {
+  const module = await import('../../sim/report/plots/png.ts').catch((cause: unknown) => {
+    throw new StatorError('unsupported', 'PNG cannot be rendered on this machine; use --plot-format svg.', { cause });
+  });
+  return module.renderPng(svg);
+}
+
+async function written(file: string, content: string | Uint8Array): Promise<void> {
+  await writeFile(file, content).catch((cause: unknown) => {
+    throw new StatorError(
+      'invalid_argument',
+      `${file} cannot be written: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  });
+}
