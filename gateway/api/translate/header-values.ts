@@ -1,7 +1,7 @@
 import { StatorError } from '#lib/errors/errors.ts';
 
 /** A header's value and the name that it came under. */
-export interface HeaderValue {
+interface HeaderValue {
   readonly name: string;
   readonly value: string;
 }
