@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { startHarness, testCard } from '../testing/harness.ts';
 import { ScriptedRouter } from '../testing/scripted-router.ts';
@@ -10,6 +11,14 @@ describe('gateway metrics', () => {
   async function page(url: string): Promise<string[]> {
     return (await (await fetch(`${url}/metrics`)).text()).split('\n');
   }
+
+  it('are all documented', async () => {
+    await using gateway = await startHarness();
+    const shown = (await page(gateway.url)).flatMap((line) => /^# TYPE (stator_gateway_\S+)/.exec(line)?.[1] ?? []);
+    const text = await readFile(new URL('../../docs/gateway-metrics.md', import.meta.url), 'utf8');
+    const documented = [...text.matchAll(/^\| `(stator_gateway_\w+)/gm)].map(([, name]) => name);
+    expect(documented.toSorted()).to.deep.equal(shown.toSorted());
+  });
 
   it('say what routing gave and where the time went', async () => {
     const router = new ScriptedRouter([{ instanceId: 1n, queueUs: 250_000 }]);
