@@ -1,4 +1,5 @@
-// Writes docs/configuration.md and lib/config/known-settings.ts from the setting tables of all commands.
+// Writes docs/configuration.md and lib/config/known-settings.ts from the setting tables of all commands, and the schema of
+// replays' reports.
 // `--check`: writes nothing, fails where a file differs.
 import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -7,12 +8,14 @@ import { cacheDirectory } from '#lib/config/directories.ts';
 import { defaultText } from '#lib/config/format.ts';
 import { flagName, type Setting, type SettingTable, variableName } from '#lib/config/settings.ts';
 import { processSettings, serviceSettings } from '#lib/service/settings.ts';
+import { reportSchemaJson } from '../sim/report/report-json.ts';
 import { inProject } from './support/project.ts';
 import { say } from './support/say.ts';
 
 const files: Readonly<Record<string, string>> = {
   'docs/configuration.md': renderPage(),
   'lib/config/known-settings.ts': renderKnown(),
+  'docs/replay-report.schema.json': reportSchemaJson(),
 };
 for (const [name, wanted] of Object.entries(files)) {
   const file = inProject(name);

@@ -121,7 +121,8 @@ class LineTransfer implements Transfer {
     this.#lastDone = done;
     const left =
       total === undefined || done === total || rate === 0 ? '' : `, ${formatSeconds((total - done) / rate)} left`;
-    this.#output.write(`${this.file}: ${amountText(done, total, this.#format)}, ${this.#format(rate)}/s${left}\n`);
+    const speed = rate === 0 ? '' : `, ${this.#format(rate)}/s`;
+    this.#output.write(`${this.file}: ${amountText(done, total, this.#format)}${speed}${left}\n`);
   }
 
   stop(): void {}

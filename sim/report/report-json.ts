@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { StatorError } from '#lib/errors/errors.ts';
 import { type ReplayReport, replayReport, reportSchemaName } from './report.ts';
 
@@ -22,4 +23,9 @@ export function parseReportJson(text: string, name: string): ReplayReport {
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw StatorError.invalid(name, `${name}: ${issue?.path.join('.')}: ${issue?.message}`);
+}
+
+/** JSON Schema of a report, for docs. */
+export function reportSchemaJson(): string {
+  return `${JSON.stringify(z.toJSONSchema(replayReport, { io: 'input', reused: 'ref' }), null, 2)}\n`;
 }

@@ -38,7 +38,6 @@ export interface HeatPanel {
   readonly kind: 'heat';
   readonly title: string;
   readonly x: Axis;
-  readonly rowLabel: string;
   readonly rows: readonly { readonly name: string; readonly values: readonly (number | null)[] }[];
   /** Where each column begins, and where the last ends. */
   readonly edges: readonly number[];

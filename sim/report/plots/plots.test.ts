@@ -124,6 +124,27 @@ describe('plots of a report', () => {
     });
   }
 
+  it('show prefill and decode workers on scales of their own', () => {
+    const run = runOf({ workers: [workerOf('p0', 'prefill'), workerOf('p1', 'prefill'), workerOf('d0', 'decode')] });
+    const report = buildReport(
+      recordingOf(
+        Array.from({ length: 50 }, (_, index) => recordOf(index, { prefillWorker: index % 2, worker: 2 })),
+        { run },
+      ),
+    );
+    const svg = renderSvg(reportFigures(report).find(({ name }) => name === 'workers') as Figure, 'light');
+    expect(svg).to.match(/>Prefill workers: sequences running or waiting · most loaded over mean: [\d.]+</);
+    expect(svg).to.include('>Decode workers: sequences running or waiting<');
+    expect(countOf(svg, /\d sequences</g)).to.equal(2);
+    const tops = [...svg.matchAll(/<rect class="heat\d" x="[\d.]+" y="([\d.]+)" width="18" height="12"/g)].map(
+      (match) => Number(match[1]),
+    );
+    const cells = [...svg.matchAll(/<rect class="heat\d" x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="(?!12")/g)].map(
+      (match) => Number(match[1]),
+    );
+    for (const top of tops) expect(cells.filter((cell) => cell > top - 20 && cell < top + 16)).to.deep.equal([]);
+  });
+
   it('leave a gap where nothing was measured and show a value without neighbours', () => {
     const records = [0, 1, 2, 50, 100, 101].map((index) => recordOf(index * 10, { index }));
     const latency = reportFigures(buildReport(recordingOf(records)))[0] as Figure;

@@ -96,5 +96,9 @@ function legendEntries(panel: Panel | undefined): LegendEntry[] {
 }
 
 function sameLegend(a: readonly LegendEntry[], b: readonly LegendEntry[]): boolean {
-  return a.length === b.length && a.every(({ name, tone }, at) => b[at]?.name === name && b[at]?.tone === tone);
+  return (
+    a.length > 0 &&
+    a.length === b.length &&
+    a.every(({ name, tone }, at) => b[at]?.name === name && b[at]?.tone === tone)
+  );
 }

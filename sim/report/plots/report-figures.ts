@@ -1,7 +1,7 @@
 import type { PercentilesOverTime, ReplayReport } from '../report.ts';
 import { decimal, duration, integer, percent } from '../table.ts';
 import { axisFromZero, logAxis, timeAxis } from './axes.ts';
-import type { Axis, Figure, Line, LinePanel } from './figure.ts';
+import type { Axis, Figure, HeatPanel, Line, LinePanel } from './figure.ts';
 
 /** The plots of one report. */
 export function reportFigures(report: ReplayReport): Figure[] {
@@ -147,36 +147,37 @@ function hitRate(report: ReplayReport, time: Time): Figure {
 }
 
 function workers(report: ReplayReport, time: Time): Figure {
-  const { timeline, balance } = report;
-  const rows = timeline.workerLoad.map((values, at) => ({ name: report.workers[at]?.name ?? String(at), values }));
-  const even = balance
-    .filter(({ workers: members }) => members > 1)
-    .map(({ role, momentary }) => `${roleNote(role)}${decimal(momentary.maxOverMean)}`);
-  const note = even.length === 0 ? '' : ` · most loaded over mean: ${even.join(', ')}`;
   return {
     name: 'workers',
     title: 'Load of each worker over time',
     subtitle: subtitleOf(report),
     description:
       'Sequences that run or wait at each worker; darker is more in the light theme, brighter in the dark one.',
-    panels: [
-      {
-        kind: 'heat',
-        title: `Sequences running or waiting${note}`,
-        x: time.axis,
-        rowLabel: 'worker',
-        rows,
-        edges: time.edges,
-        max: axisFromZero('', Math.max(1, ...rows.flatMap(({ values }) => numbersOf(values)))).max,
-        unit: 'sequences',
-      },
-    ],
+    panels: report.balance.map((members) => workerPanel(report, time, members)),
   };
 }
 
-/** Where all workers are alike their role says nothing. */
-function roleNote(role: ReplayReport['workers'][number]['role']): string {
-  return role === 'aggregated' ? '' : `${role} `;
+/** The workers of one role, with a colour scale of their own: prompts and outputs do not compare. */
+function workerPanel(
+  { workers: all, timeline }: ReplayReport,
+  time: Time,
+  { role, workers: members, momentary }: ReplayReport['balance'][number],
+): HeatPanel {
+  const rows = all.flatMap(({ name, role: own }, at) =>
+    own === role ? [{ name, values: timeline.workerLoad[at] ?? [] }] : [],
+  );
+  const what = role === 'aggregated' ? 'Sequences' : `${role === 'prefill' ? 'Prefill' : 'Decode'} workers: sequences`;
+  const imbalance = members > 1 ? ` · most loaded over mean: ${decimal(momentary.maxOverMean)}` : '';
+  const largest = Math.max(0, ...rows.flatMap(({ values }) => numbersOf(values)));
+  return {
+    kind: 'heat',
+    title: `${what} running or waiting${imbalance}`,
+    x: time.axis,
+    rows,
+    edges: time.edges,
+    max: axisFromZero('', largest).max,
+    unit: 'sequences',
+  };
 }
 
 function linePanel(title: string, time: Time, lines: readonly Line[]): LinePanel {

@@ -48,6 +48,8 @@ function labels(points: readonly { x: number; y: number; label: string }[], area
       [x - 9 - width, y + 16],
       [x + 9, y + 16],
       [x - 9 - width, y - 6],
+      [x + 9, y + 4],
+      [x - 9 - width, y + 4],
     ];
     for (const [left, baseline] of sides) {
       const box = { left, right: left + width, top: baseline - fontSizes.label, bottom: baseline + 3 };
