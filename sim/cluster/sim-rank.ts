@@ -22,6 +22,7 @@ export interface TrackedSequence {
   lastMs: number;
   longestGapMs: number;
   cachedTokens: number;
+  preemptions: number;
 }
 
 export interface RankListener {
@@ -124,6 +125,7 @@ export class SimRank {
       lastMs: Number.NaN,
       longestGapMs: 0,
       cachedTokens: 0,
+      preemptions: 0,
     });
     if (this.#state === 'idle') this.#timer.set(nowMs);
     else if (this.#state === 'decoding') this.#timer.set(this.#madeUntilMs);
@@ -276,6 +278,7 @@ export class SimRank {
       sequence.lastMs = atMs;
       if ((flags & stepFlags.first) !== 0) this.#listener.first(sequence);
       if ((flags & stepFlags.finished) !== 0) {
+        sequence.preemptions = step.preemptions[at] ?? 0;
         this.#tracked.delete(sequence.id);
         this.#listener.finished(sequence, (flags & stepFlags.handoff) !== 0);
       } else this.#listener.output(sequence);
@@ -294,6 +297,7 @@ class StepCopy {
   flags = new Uint8Array(64);
   cachedTokens = new Int32Array(64);
   scheduledMs = new Float64Array(64);
+  preemptions = new Int32Array(64);
 
   copy(step: EngineStep): void {
     const { count } = step;
@@ -303,12 +307,14 @@ class StepCopy {
       this.flags = new Uint8Array(count * 2);
       this.cachedTokens = new Int32Array(count * 2);
       this.scheduledMs = new Float64Array(count * 2);
+      this.preemptions = new Int32Array(count * 2);
     }
     this.ids.set(step.ids.subarray(0, count));
     this.tokens.set(step.tokens.subarray(0, count));
     this.flags.set(step.flags.subarray(0, count));
     this.cachedTokens.set(step.cachedTokens.subarray(0, count));
     this.scheduledMs.set(step.scheduledMs.subarray(0, count));
+    this.preemptions.set(step.preemptions.subarray(0, count));
     this.rows = count;
     this.flagged = 0;
     for (let at = 0; at < count; at++) if ((this.flags[at] ?? 0) !== 0) this.flagged++;

@@ -205,6 +205,15 @@ describe('replay', () => {
     expect(waited).to.have.length(5);
   });
 
+  it('counts how often sequences gave up their blocks', async () => {
+    const crowd = Array.from({ length: 12 }, (_, at) => request(at + 1, at, { outputTokens: 400 }));
+    const { notes } = await replayed(crowd, aggregated(1, { totalBlocks: 140 }));
+    const roomy = await replayed(crowd, aggregated(1));
+    expect(notes.records.every(({ outputTokens }) => outputTokens === 400)).to.equal(true);
+    expect(notes.records.some(({ preemptions }) => preemptions > 0)).to.equal(true);
+    expect(roomy.notes.records.every(({ preemptions }) => preemptions === 0)).to.equal(true);
+  });
+
   it('ends requests that waited for too long in the router', async () => {
     const crowd = Array.from({ length: 6 }, (_, at) => request(at + 1, 0, { promptTokens: 64_000 }));
     const { notes } = await replayed(crowd, aggregated(1), { router: { queueThreshold: 1, queueTimeoutMs: 100 } });

@@ -166,7 +166,7 @@ class Replay {
       outputTokens: sequence.tokens,
       worker: decode?.worker.index ?? -1,
       prefillWorker: prefill?.worker.index ?? -1,
-      preemptions: 0,
+      preemptions: sequence.preemptions + (prefilled?.preemptions ?? 0),
     });
   }
 

@@ -66,6 +66,8 @@ export interface EngineStep {
   readonly cachedTokens: Int32Array;
   /** Valid where `first` is set: when the sequence's first computation began. */
   readonly scheduledMs: Float64Array;
+  /** Valid where `finished` is set: times that the sequence had to give up its blocks. */
+  readonly preemptions: Int32Array;
   readonly pass: PassFigures;
 }
 

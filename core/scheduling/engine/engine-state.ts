@@ -146,6 +146,7 @@ export class EngineState {
   preempt(sequence: EngineSequence): void {
     const { pass } = this;
     pass.preempted = true;
+    sequence.preemptions++;
     if (sequence.scheduled > 0) this.#untake(sequence);
     this.running.splice(this.running.lastIndexOf(sequence), 1);
     this.pendingPrefill -= sequence.pendingPrefill;

@@ -39,6 +39,8 @@ export class EngineSequence {
   scheduledMs = -1;
   /** Its first token is out; a preempted sequence has no second one. */
   announced = false;
+  /** Times that it had to give up its blocks. */
+  preemptions = 0;
   /** Tokens of the pass that is being put together. */
   scheduled = 0;
   /** Tokens of those that are prefill. */

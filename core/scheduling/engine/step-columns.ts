@@ -10,6 +10,7 @@ export class StepColumns {
   #flags: Uint8Array;
   #cachedTokens: Int32Array;
   #scheduledMs: Float64Array;
+  #preemptions: Int32Array;
 
   constructor(capacity: number) {
     this.#ids = new Int32Array(capacity);
@@ -17,6 +18,7 @@ export class StepColumns {
     this.#flags = new Uint8Array(capacity);
     this.#cachedTokens = new Int32Array(capacity);
     this.#scheduledMs = new Float64Array(capacity);
+    this.#preemptions = new Int32Array(capacity);
   }
 
   begin(capacity: number): void {
@@ -28,6 +30,7 @@ export class StepColumns {
     this.#flags = new Uint8Array(capacity);
     this.#cachedTokens = new Int32Array(capacity);
     this.#scheduledMs = new Float64Array(capacity);
+    this.#preemptions = new Int32Array(capacity);
   }
 
   add(sequence: EngineSequence, tokens: number, flags: number): void {
@@ -36,6 +39,7 @@ export class StepColumns {
     this.#tokens[at] = tokens;
     this.#flags[at] = flags;
     if ((flags & stepFlags.finished) !== 0) this.finished++;
+    this.#preemptions[at] = sequence.preemptions;
     if ((flags & stepFlags.first) === 0) return;
     this.#cachedTokens[at] = sequence.cachedTokens;
     this.#scheduledMs[at] = sequence.scheduledMs;
@@ -51,6 +55,7 @@ export class StepColumns {
       flags: this.#flags,
       cachedTokens: this.#cachedTokens,
       scheduledMs: this.#scheduledMs,
+      preemptions: this.#preemptions,
       pass,
     };
   }
