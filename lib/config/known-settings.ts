@@ -79,6 +79,7 @@ export const knownSettings: readonly string[] = [
   'kvEventSnapshots',
   'kvEventSourceSeconds',
   'kvEvents',
+  'kvHitWindow',
   'kvKeyType',
   'kvTokens',
   'kvTransferGigabytesPerSecond',

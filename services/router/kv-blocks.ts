@@ -1,5 +1,6 @@
 import type { ApproximateIndex } from '#core/kv-index/approximate.ts';
 import type { KvIndex } from '#core/kv-index/kv-index.ts';
+import { hashCount } from '#core/tokens/packed-hashes.ts';
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { type SettingsOf, setting } from '#lib/config/settings.ts';
 import { createRpcClient } from '#lib/rpc/client.ts';
@@ -56,6 +57,8 @@ export interface KvBlocks {
   readonly pushed: PushedCaches;
   /** Engines whose own streams callers name. */
   readonly streams: EngineStreams;
+  /** How many of the last lookups found each block of a prompt on a device; empty where none are counted. */
+  hitsOf(sequenceHashes: Uint8Array): Uint32Array;
   /** Tokens in a block of the model; undefined: nobody has told. */
   blockSizeOf(model: string): number | undefined;
   /** A worker came, went or changed. */
@@ -72,7 +75,11 @@ export function createKvBlocks(
   workers: () => Workers,
   nowMs: () => number,
 ): KvBlocks {
-  const index = createKvIndex({ maxBlocks: config.maxIndexBlocks, maxSlots: config.maxIndexSlots });
+  const index = createKvIndex({
+    maxBlocks: config.maxIndexBlocks,
+    maxSlots: config.maxIndexSlots,
+    hitWindow: config.kvHitWindow,
+  });
   const following = startKvFollowing({
     index,
     settings: config,
@@ -115,6 +122,11 @@ export function createKvBlocks(
     approximate,
     pushed,
     streams,
+    hitsOf(sequenceHashes) {
+      const counts = new Uint32Array(config.kvHitWindow === 0 ? 0 : hashCount(sequenceHashes));
+      if (counts.length > 0) index.hits(sequenceHashes, counts);
+      return counts;
+    },
     blockSizeOf,
     workerChanged(instanceId) {
       const instance = workers().get(instanceId);

@@ -36,7 +36,7 @@ describe('KvIndexService', () => {
     const discovery = await openDiscovery('memory:', { namespace: `index-${stops.length}`, ttlSeconds: 5, telemetry });
     const shutdown = new AbortController();
     const parts = { telemetry: quietTelemetry(), discovery, shutdown: shutdown.signal, instanceId: 99n };
-    const started = await startRouter(defaultSettings(routerSettings, { replicaSync: false }), parts);
+    const started = await startRouter(defaultSettings(routerSettings, { replicaSync: false, kvHitWindow: 3 }), parts);
     const { client, close } = createRpcClient(Contract, { address: started.address }, telemetry);
     const card = create(ModelCardSchema, { name: 'm', digest: Uint8Array.of(1), limits: { kvBlockSize: 4 } });
     await client.upsertWorker({
@@ -85,6 +85,17 @@ describe('KvIndexService', () => {
     for (const part of parts) await other.apply(part);
     const again = await other.match({ model: 'm', sequenceHashes: hashes(1n, 2n, 3n, 4n) });
     expect(again.workers).to.deep.equal(workers);
+  });
+
+  it('tells how many of the last lookups found each block', async () => {
+    await index.apply({ model: 'm', instanceId: 7n, events: [stored(hashes(1n, 2n), Tier.DEVICE)] });
+    const ask = async (...of: bigint[]): Promise<number[]> =>
+      (await index.match({ model: 'm', sequenceHashes: hashes(...of) })).blockHits;
+    expect(await ask(1n, 2n)).to.deep.equal([0, 0]);
+    expect(await ask(1n, 5n)).to.deep.equal([1, 0]);
+    expect(await ask(1n, 2n)).to.deep.equal([2, 1]);
+    expect(await ask(1n, 2n)).to.deep.equal([3, 2]);
+    expect(await ask(1n, 2n), 'the first is out of the window').to.deep.equal([3, 2]);
   });
 
   it('hashes tokens as workers do', async () => {

@@ -25,6 +25,8 @@ export function matchBlocks({ blocks }: RouterContext, request: MatchRequest): M
   if (kvBlockSize === undefined)
     throw new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
   const hashes = hashesOf(request, kvBlockSize);
+  // Before the lookup, which counts too.
+  const blockHits = [...blocks.hitsOf(hashes)];
   const { overlaps } = following.slots;
   index.match(hashes, overlaps);
   const matched = [];
@@ -44,7 +46,8 @@ export function matchBlocks({ blocks }: RouterContext, request: MatchRequest): M
     }
     matched.push(create(MatchedWorkerSchema, { instanceId, dataParallelRank, ...found }));
   }
-  return create(MatchResponseSchema, { workers: matched, promptBlocks: hashCount(hashes), kvBlockSize, sharedBlocks });
+  const promptBlocks = hashCount(hashes);
+  return create(MatchResponseSchema, { workers: matched, promptBlocks, kvBlockSize, sharedBlocks, blockHits });
 }
 
 function hashesOf({ sequenceHashes, tokenIds, adapter, cacheSalt }: MatchRequest, blockSize: number): Uint8Array {

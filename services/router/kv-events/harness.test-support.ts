@@ -13,6 +13,7 @@ export const testSettings: KvEventSettings = {
   kvEvents: true,
   maxIndexBlocks: 1_000_000,
   maxIndexSlots: 1024,
+  kvHitWindow: 0,
   kvEventBlocksPerTurn: 2000,
   kvEventSnapshots: 16,
   kvEventSourceSeconds: 60,

@@ -22,6 +22,13 @@ export const kvEventSettings = {
     group,
     help: 'Most data parallel ranks of workers in the index; one that is filled anew counts twice.',
   }),
+  kvHitWindow: setting.integer({
+    default: 0,
+    min: 0,
+    max: 1_000_000,
+    group,
+    help: 'Lookups for which the index remembers the blocks that they found, told by Match and /query; 0: none.',
+  }),
   kvEventBlocksPerTurn: setting.integer({
     default: 2000,
     min: 16,

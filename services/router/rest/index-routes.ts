@@ -65,7 +65,7 @@ function modelOf(parameters: URLSearchParams): string {
 }
 
 /** Matched tokens by worker and rank; each tier's number includes the faster ones before it. */
-function scoresOf({ workers, kvBlockSize, promptBlocks }: MatchResponse) {
+function scoresOf({ workers, kvBlockSize, promptBlocks, blockHits }: MatchResponse) {
   const scores: Record<string, Record<string, number>> = {};
   const instances: Record<
     string,
@@ -86,5 +86,5 @@ function scoresOf({ workers, kvBlockSize, promptBlocks }: MatchResponse) {
       dp: { ...before.dp, [dataParallelRank]: gpu },
     };
   }
-  return { block_size: kvBlockSize, prompt_blocks: promptBlocks, scores, instances };
+  return { block_size: kvBlockSize, prompt_blocks: promptBlocks, scores, frequencies: blockHits, instances };
 }
