@@ -69,8 +69,13 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'replay compare',
-    summary: 'Compares reports of replays with the first of them.',
+    summary: 'Compares reports of replays, or sweeps.',
     run: async (args) => (await import('./replay/compare.ts')).compareReplays(args),
+  },
+  {
+    name: 'replay show',
+    summary: 'Shows a report of a replay again: its table and its plots.',
+    run: async (args) => (await import('./replay/show.ts')).showReplay(args),
   },
   {
     name: 'openapi',

@@ -8,7 +8,7 @@ import { chatSettings } from './chat/settings.ts';
 import { doctorSettings } from './doctor/settings.ts';
 import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
 import { openapiSettings } from './openapi.ts';
-import { compareSettings, replaySettings } from './replay/settings.ts';
+import { compareSettings, replaySettings, showSettings } from './replay/settings.ts';
 import { upSettings } from './up/settings.ts';
 
 /** The settings of every command, by its name. */
@@ -26,5 +26,6 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   'worker mocker': mockerSettings,
   replay: replaySettings,
   'replay compare': compareSettings,
+  'replay show': showSettings,
   openapi: openapiSettings,
 };

@@ -1,20 +1,13 @@
 import { configure } from '#lib/service/configure.ts';
-import { reportFigures } from '../../sim/report/plots/report-figures.ts';
 import type { ReplayReport } from '../../sim/report/report.ts';
 import { renderReportJson } from '../../sim/report/report-json.ts';
-import {
-  renderSweepJson,
-  renderSweepTable,
-  type SweepReport,
-  sweepFigure,
-  sweepSchemaName,
-} from '../../sim/report/sweep.ts';
-import { renderTable } from '../../sim/report/table.ts';
+import { renderSweepJson, type SweepReport, sweepSchemaName } from '../../sim/report/sweep.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { Progress } from '../ui/progress.ts';
-import { outputWidth, writeOutput } from './output.ts';
+import { writeOutput } from './output.ts';
 import { runOnce, toldSettings } from './run-once.ts';
 import { type ReplaySettings, replaySettings } from './settings.ts';
+import { reportOutput, sweepOutput } from './show.ts';
 import { type Sweep, sweepOf } from './sweep.ts';
 import { type Workload, workloadOf } from './workload.ts';
 
@@ -38,15 +31,7 @@ export async function replay(argv: readonly string[]): Promise<void> {
 
 async function once(workload: Workload, settings: ReplaySettings, signal: AbortSignal): Promise<void> {
   const report = await withProgress(workload, settings, signal);
-  await writeOutput(
-    {
-      title: `Replay of ${workload.name}`,
-      table: renderTable(report, outputWidth()),
-      json: renderReportJson(report),
-      figures: reportFigures(report),
-    },
-    settings,
-  );
+  await writeOutput(reportOutput(report), renderReportJson(report), settings);
 }
 
 async function swept(
@@ -59,21 +44,11 @@ async function swept(
   for (const value of sweep.values) {
     if (signal.aborted) break;
     const own = sweep.settingsFor(value);
-    points.push({
-      value,
-      report: await withProgress(await workloadOf(files, own), own, signal, `${sweep.over} ${value}, requests`),
-    });
+    const label = `${sweep.over} ${value}, requests`;
+    points.push({ value, report: await withProgress(await workloadOf(files, own), own, signal, label) });
   }
   const report: SweepReport = { schema: sweepSchemaName, over: sweep.over, points };
-  await writeOutput(
-    {
-      title: `Sweep over ${sweep.over}`,
-      table: renderSweepTable(report, outputWidth()),
-      json: renderSweepJson(report),
-      figures: [sweepFigure(report)],
-    },
-    settings,
-  );
+  await writeOutput(sweepOutput(report), renderSweepJson(report), settings);
 }
 
 /** Replays with a bar of the requests that are over. */

@@ -4,22 +4,21 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Figure } from '../../sim/report/plots/figure.ts';
 import { renderPage } from '../../sim/report/plots/html.ts';
 import { renderSvg } from '../../sim/report/plots/render.ts';
-import type { ReplaySettings } from './settings.ts';
+import type { PlotSettings, ReplaySettings } from './settings.ts';
 
 /** What a replay leaves behind. */
 export interface ReplayOutput {
   readonly title: string;
   readonly table: string;
-  readonly json: string;
   readonly figures: readonly Figure[];
 }
 
 /** Prints the table, or the JSON where it goes to standard output, and writes the files that were asked for. */
-export async function writeOutput(output: ReplayOutput, settings: ReplaySettings): Promise<void> {
-  const { reportJson, plots } = settings;
-  process.stdout.write(reportJson === '-' ? output.json : output.table);
-  if (reportJson !== undefined && reportJson !== '-') await written(reportJson, output.json);
-  if (plots !== undefined) await writePlots(plots, output, settings);
+export async function writeOutput(output: ReplayOutput, json: string, settings: ReplaySettings): Promise<void> {
+  const { reportJson } = settings;
+  process.stdout.write(reportJson === '-' ? json : output.table);
+  if (reportJson !== undefined && reportJson !== '-') await written(reportJson, json);
+  await writePlots(output, settings);
 }
 
 /** Columns of the terminal; what is piped is not cut. */
@@ -27,12 +26,10 @@ export function outputWidth(): number {
   return process.stdout.isTTY ? Math.max(60, process.stdout.columns) : 120;
 }
 
-async function writePlots(
-  directory: string,
-  { title, table, figures }: ReplayOutput,
-  settings: ReplaySettings,
-): Promise<void> {
-  const { plotFormat, theme } = settings;
+/** Writes the plots and their page, where a directory was named for them. */
+export async function writePlots({ title, table, figures }: ReplayOutput, settings: PlotSettings): Promise<void> {
+  const { plots: directory, plotFormat, theme } = settings;
+  if (directory === undefined) return;
   await mkdir(directory, { recursive: true }).catch((cause: unknown) => {
     throw StatorError.invalid('--plots', `--plots: the directory ${directory} cannot be made.`, { cause });
   });

@@ -136,7 +136,38 @@ describe('stator replay', function () {
       .to.include('Hit rate of tokens (%)')
       .and.match(/×\d\.\d{3}/);
     const json = await runStator(['replay', 'compare', '--json', ...files]);
-    expect(JSON.parse(json.stdout)).to.have.property('reports').that.deep.equals(['kv.json', 'round-robin.json']);
+    expect(JSON.parse(json.stdout)).to.have.property('reports').that.deep.equals(['kv', 'round-robin']);
+  });
+
+  it('shows a report again and compares sweeps in one plot', async () => {
+    const report = join(folder, 'again.json');
+    const first = await runStator(['replay', ...small, '--report-json', report]);
+    const again = await runStator(['replay', 'show', report, '--plots', join(folder, 'again')]);
+    expect(again.code, again.stderr).to.equal(0);
+    expect(again.stdout).to.equal(first.stdout);
+    expect(await readdir(join(folder, 'again'))).to.include('latency.svg');
+    const sweeps = ['kv', 'random'].map((mode) => join(folder, `sweep-${mode}.json`));
+    for (const [at, mode] of ['kv', 'random'].entries())
+      await runStator([
+        'replay',
+        ...small,
+        '--router-mode',
+        mode,
+        '--sweep',
+        'concurrency=2,8',
+        '--report-json',
+        sweeps[at] ?? '',
+      ]);
+    const compared = await runStator(['replay', 'compare', ...sweeps, '--plots', join(folder, 'sweeps')]);
+    expect(compared.code, compared.stderr).to.equal(0);
+    const rows = compared.stdout.split('\n').map((line) => line.split(/ +/).slice(0, 2).join(' '));
+    expect(rows.slice(2, 6)).to.deep.equal(['sweep-kv 2', 'sweep-random 2', 'sweep-kv 8', 'sweep-random 8']);
+    const svg = await readFile(join(folder, 'sweeps', 'pareto.svg'), 'utf8');
+    expect(svg.match(/<path class="line /g)).to.have.length(2);
+    expect(svg).to.include('>sweep-random<');
+    const mixed = await runStator(['replay', 'compare', report, ...sweeps]);
+    expect(mixed).to.include({ code: 2 });
+    expect(mixed.stderr).to.include('Only reports, or only sweeps over the same setting');
   });
 
   const mistakes: readonly (readonly [readonly string[], string])[] = [

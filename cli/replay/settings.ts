@@ -207,6 +207,16 @@ export const routingSettings = {
   ...sessionSettings,
 };
 
+const plotSettings = {
+  plots: setting.optionalString({ group: report, help: 'Directory for the plots and a page with all of them.' }),
+  plotFormat: setting.choice(['svg', 'png'], { default: 'svg', group: report, help: 'Form of the plots.' }),
+  theme: setting.choice(themes, {
+    default: 'auto',
+    group: report,
+    help: 'Colours of the plots; auto follows the viewer (PNG: light).',
+  }),
+};
+
 const reportSettings = {
   slaTtftMs: setting.optionalNumber({ min: 0, group: report, help: 'Goodput: bound of the time to the first token.' }),
   slaItlMs: setting.optionalNumber({ min: 0, group: report, help: 'Goodput: bound of the mean time between tokens.' }),
@@ -215,13 +225,7 @@ const reportSettings = {
     group: report,
     help: 'File for the report as JSON; -: standard output, instead of the table.',
   }),
-  plots: setting.optionalString({ group: report, help: 'Directory for the plots and a page with all of them.' }),
-  plotFormat: setting.choice(['svg', 'png'], { default: 'svg', group: report, help: 'Form of the plots.' }),
-  theme: setting.choice(themes, {
-    default: 'auto',
-    group: report,
-    help: 'Colours of the plots; auto follows the viewer (PNG: light).',
-  }),
+  ...plotSettings,
 };
 
 const liveSettings = {
@@ -268,10 +272,14 @@ export const replaySettings = defineSettings({
 });
 
 export const compareSettings = defineSettings({
-  json: setting.boolean({ default: false, help: 'Writes JSON instead of a table.' }),
+  json: setting.boolean({ default: false, group: report, help: 'Writes JSON instead of a table.' }),
+  ...plotSettings,
 });
 
+export const showSettings = defineSettings(plotSettings);
+
 export type ReplaySettings = SettingsOf<typeof replaySettings>;
+export type PlotSettings = SettingsOf<typeof plotSettings>;
 
 function withDefault<T>(entry: Setting<T>, value: NoInfer<T>): Setting<T> {
   return { ...entry, default: value };

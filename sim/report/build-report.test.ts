@@ -126,7 +126,9 @@ describe('report JSON', () => {
   it('refuses what is no report and names the field', () => {
     const report = buildReport(recordingOf(hundred));
     expect(() => parseReportJson('{', 'a.json')).to.throw('a.json is not JSON');
-    expect(() => parseReportJson('{"schema": "x/v1"}', 'a.json')).to.throw('its schema is not stator.replay.report/v1');
+    expect(() => parseReportJson('{"schema": "x/v1"}', 'a.json')).to.throw(
+      'a.json is no report of this release: its schema is not stator.replay.report/v1 or',
+    );
     const broken = JSON.stringify({ ...report, cache: { ...report.cache, tokenHitRate: 'x' } });
     expect(() => parseReportJson(broken, 'a.json')).to.throw('a.json: cache.tokenHitRate: ');
   });

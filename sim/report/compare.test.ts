@@ -69,7 +69,10 @@ describe('a sweep', () => {
       .to.match(/\n1 +[\d.,]+ /)
       .and.to.match(/\n8 +[\d.,]+ /);
     expect(text).to.include('concurrency').and.include('TTFT p99');
-    const [panel] = sweepFigure(sweep).panels;
+    expect(text).to.include('good requests/s');
+    const plain = points.map(({ value, report }) => ({ value, report: { ...report, goodput: null } }));
+    expect(renderSweepTable({ ...sweep, points: plain })).to.not.include('good requests/s');
+    const [panel] = sweepFigure([{ name: 'kv', sweep }]).panels;
     const labels = panel?.kind === 'scatter' ? panel.series[0]?.points.map(({ label, x }) => [label, x]) : [];
     expect(labels).to.deep.equal([
       ['1', 200],
@@ -85,7 +88,7 @@ describe('a sweep', () => {
 
   it('leaves out points at which nothing was completed', () => {
     const nothing = buildReport(recordingOf([]));
-    const [panel] = sweepFigure({ ...sweep, points: [{ value: 1, report: nothing }] }).panels;
+    const [panel] = sweepFigure([{ name: 'kv', sweep: { ...sweep, points: [{ value: 1, report: nothing }] } }]).panels;
     expect(panel?.kind === 'scatter' && panel.series[0]?.points).to.deep.equal([]);
   });
 });
