@@ -64,14 +64,14 @@ describe('a sweep', () => {
   const sweep: SweepReport = { schema: sweepSchemaName, over: 'concurrency', points };
 
   it('has a row and a point for each value', () => {
-    const text = renderSweepTable(sweep);
+    const text = renderSweepTable(sweep, 140);
     expect(text)
       .to.match(/\n1 +[\d.,]+ /)
       .and.to.match(/\n8 +[\d.,]+ /);
     expect(text).to.include('concurrency').and.include('TTFT p99');
     expect(text).to.include('good requests/s');
     const plain = points.map(({ value, report }) => ({ value, report: { ...report, goodput: null } }));
-    expect(renderSweepTable({ ...sweep, points: plain })).to.not.include('good requests/s');
+    expect(renderSweepTable({ ...sweep, points: plain }, 140)).to.not.include('good requests/s');
     const [panel] = sweepFigure([{ name: 'kv', sweep }]).panels;
     const labels = panel?.kind === 'scatter' ? panel.series[0]?.points.map(({ label, x }) => [label, x]) : [];
     expect(labels).to.deep.equal([
