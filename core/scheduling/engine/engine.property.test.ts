@@ -51,6 +51,8 @@ function check(seed: number, settings: EngineSettings): void {
     onStep(step, load) {
       const { pass } = step;
       expect(pass.prefillTokens + pass.decodeSequences, 'token budget').to.be.at.most(settings.maxBatchedTokens);
+      expect(step.count, 'who decodes has tokens').to.be.at.least(pass.decodeSequences);
+      expect(step.count).to.be.at.most(pass.decodeSequences + pass.prefillSequences);
       expect(load.running, 'sequence limit').to.be.at.most(settings.maxSequences);
       expect(load.activeBlocks + load.cachedBlocks, 'blocks').to.be.at.most(settings.totalBlocks);
       expect(load.pendingPrefillTokens, 'pending prefill').to.be.at.least(0);

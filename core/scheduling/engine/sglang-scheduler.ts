@@ -112,11 +112,13 @@ export class SglangScheduler implements Scheduler {
     return false;
   }
 
-  /** Takes what there are blocks for: more may be cached by now than when they were counted. */
+  /** Takes the tokens of a sequence just admitted, of which more may be cached by now than when its blocks were counted. */
   #takeHeld(state: EngineState, sequence: EngineSequence, tokens: number): number {
-    const end = Math.min(sequence.blockCount * state.settings.blockSize, sequence.length);
-    const taken = Math.min(tokens, end - sequence.computed);
-    state.take(sequence, taken);
+    const { cache, settings } = state;
+    const wanted = Math.min(tokens, sequence.length - sequence.computed);
+    if (cache.canGrow(sequence, sequence.computed + wanted)) cache.grow(sequence, sequence.computed + wanted);
+    const taken = Math.min(wanted, sequence.blockCount * settings.blockSize - sequence.computed);
+    if (taken > 0) state.take(sequence, taken);
     return taken;
   }
 

@@ -142,6 +142,8 @@ export class CacheFollower {
   readonly index = new ReferenceKvIndex({ maxBlocks: 1_000_000 });
   readonly slot = this.index.addSlot();
   readonly events: string[] = [];
+  /** The block before each block, which must be the same whenever it is stored. */
+  readonly #parents = new Map<bigint, bigint | undefined>();
 
   apply(changes: KvChanges): void {
     for (let i = 0; i < changes.count; i++) {
@@ -154,10 +156,21 @@ export class CacheFollower {
       const counts = isStored
         ? this.index.store(this.slot, tier, parent, hashes)
         : this.index.remove(this.slot, tier, hashes);
+      if (isStored) this.#chain(parent, new BigUint64Array(hashes.buffer));
       if (counts.duplicates > 0) throw new Error(`${counts.duplicates} blocks stored twice`);
       if (counts.unmatchedRemovals > 0)
         throw new Error(`${counts.unmatchedRemovals} blocks removed that were not there`);
       this.events.push(`${changes.kinds[i]} ${tier} ${parent ?? '-'} ${hashes.join()} ${changes.atMs[i]}`);
+    }
+  }
+
+  #chain(parent: bigint | undefined, hashes: BigUint64Array): void {
+    let before = parent;
+    for (const hash of hashes) {
+      if (this.#parents.has(hash) && this.#parents.get(hash) !== before)
+        throw new Error(`${hash} is stored after ${before}, and was after ${this.#parents.get(hash)}`);
+      this.#parents.set(hash, before);
+      before = hash;
     }
   }
 
