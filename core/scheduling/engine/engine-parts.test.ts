@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { stepFlags } from './engine-model.ts';
+import type { EngineSettings } from './settings.ts';
 import { createSimulatedEngine } from './simulated-engine.ts';
 import { fixedTiming } from './timing.ts';
 import { CacheFollower, drive, requestOf, settingsOf, snapshotBlocks } from './workload.test-support.ts';
@@ -125,20 +126,39 @@ describe('simulated engine: speculation', () => {
 
 describe('simulated engine: time', () => {
   it('is divided by the speedup, its decode part by both', () => {
-    const step = (changes: { speedup: number; decodeSpeedup: number }) => {
+    const steps = (changes: { speedup: number; decodeSpeedup: number }) => {
       const engine = createSimulatedEngine(settingsOf(changes), parts);
       engine.submit(requestOf(1, { tokens: 8, maxTokens: 2 }), 0);
-      return engine.step(0)?.durationMs;
+      return [engine.step(0)?.durationMs, engine.step(10)?.durationMs];
     };
-    expect(step({ speedup: 2, decodeSpeedup: 5 })).to.equal(8 / 2 + 10 / 10);
-    expect(step({ speedup: 0, decodeSpeedup: 1 })).to.equal(0);
+    expect(steps({ speedup: 2, decodeSpeedup: 5 })).to.deep.equal([8 / 2, 10 / 10]);
+    expect(steps({ speedup: 0, decodeSpeedup: 1 })).to.deep.equal([0, 0]);
+  });
+
+  it('has a decode part for tokens that no prefill brings', () => {
+    const durations = (changes: Partial<EngineSettings>) => {
+      const engine = createSimulatedEngine(settingsOf(changes), parts);
+      engine.submit(requestOf(1, { tokens: 8, maxTokens: 20 }), 0);
+      const first = engine.step(0)?.durationMs;
+      engine.submit(requestOf(2, { tokens: 4, maxTokens: 20 }), 100);
+      return [first, engine.step(100)?.durationMs, engine.step(200)?.durationMs];
+    };
+    expect(durations({})).to.deep.equal([8, 4 + 10, 10]);
+    expect(durations({ kind: 'trtllm' })).to.deep.equal([8, 4 + 10, 10]);
+    expect(durations({ kind: 'sglang' })).to.deep.equal([8, 4, 10]);
+    expect(durations({ acceptRates: [1] })).to.deep.equal([8 + 10, 4 + 10, 10]);
   });
 
   it("uses Dynamo's polynomials unless told otherwise", () => {
     const engine = createSimulatedEngine(settingsOf({ totalBlocks: 100 }));
-    engine.submit(requestOf(1, { tokens: 8, maxTokens: 2 }), 0);
-    const used = 2 / 100;
+    for (const id of [1, 2]) engine.submit(requestOf(id, { family: 1, shared: 8, tokens: 8, maxTokens: 2 }), 0);
+    const prefill = engine.step(0);
+    const { prefillTokens = 0 } = prefill?.pass ?? {};
+    const prefillMs = 4.209989e-7 * prefillTokens ** 2 + 1.518344e-2 * prefillTokens + 16.50142;
+    expect(prefill?.durationMs).to.be.closeTo(prefillMs, 1e-9);
+    // Contexts of 9 tokens each in blocks of 4, although they share one.
+    const used = (9 + 9) / 400;
     const decodeMs = -25.74 * used * used + 54.01 * used + 5.74;
-    expect(engine.step(0)?.durationMs).to.be.closeTo(4.209989e-7 * 64 + 1.518344e-2 * 8 + 16.50142 + decodeMs, 1e-9);
+    expect(engine.step(100)?.durationMs).to.be.closeTo(decodeMs, 1e-9);
   });
 });

@@ -38,7 +38,7 @@ export function fastForward(state: EngineState, duration: PassDuration, o: Bound
     const now = due[made % blockSize] ?? [];
     if (!hasRoom(state, now, made)) break;
     for (const sequence of now) advanceBlocks(state, sequence, made);
-    const ms = duration.decodeMs(count, contextTokens, cache.pool.active);
+    const ms = duration.decodeMs(count, contextTokens);
     durations[made++] = ms;
     contextTokens += count;
     cache.log?.stamp(nowMs);

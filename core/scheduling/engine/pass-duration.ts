@@ -1,4 +1,5 @@
 import type { EngineState } from './engine-state.ts';
+import type { EngineSequence } from './sequence.ts';
 import type { EngineSettings, TimingModel } from './settings.ts';
 
 /** How long a pass takes: its prefill part and its decode part, one after the other. */
@@ -20,24 +21,30 @@ export class PassDuration {
     const { pass } = state;
     let ms = 0;
     if (pass.prefillTokens > 0) ms += this.#timing.prefillMs(pass.prefillTokens, pass.prefillSequences) / speedup;
-    let emitting = 0;
+    let decoding = 0;
     let contextTokens = 0;
     for (const sequence of pass.sequences) {
-      // A prefill worker's only token comes with the prefill itself.
-      if (sequence.role === 'prefill' || sequence.computed < sequence.length) continue;
-      emitting++;
+      if (!this.#decodes(sequence)) continue;
+      decoding++;
       contextTokens += sequence.length;
     }
-    return ms + this.decodeMs(emitting, contextTokens, state.cache.pool.active);
+    return ms + this.decodeMs(decoding, contextTokens);
   }
 
   /** Milliseconds of a pass in which so many sequences get tokens; `contextTokens`: their lengths in all. */
-  decodeMs(sequences: number, contextTokens: number, activeBlocks: number): number {
-    const { speedup, decodeSpeedup, blockSize, kind } = this.#settings;
+  decodeMs(sequences: number, contextTokens: number): number {
+    const { speedup, decodeSpeedup } = this.#settings;
     if (sequences === 0 || speedup === 0) return 0;
-    // SGLang's mocker counts the batch's tokens, vLLM's the blocks in use.
-    const active = kind === 'sglang' ? Math.min(contextTokens, this.#totalTokens) : activeBlocks * blockSize;
+    const active = Math.min(contextTokens, this.#totalTokens);
     const ms = this.#timing.decodeMs(active, this.#totalTokens, Math.floor(contextTokens / sequences));
     return ms / (speedup * decodeSpeedup);
+  }
+
+  /** Whether the sequence gets a token in this pass that its prefill does not bring. */
+  #decodes(sequence: EngineSequence): boolean {
+    if (sequence.role === 'prefill' || sequence.computed < sequence.length) return false;
+    if (sequence.scheduledPrefill === 0) return true;
+    const { kind, acceptRates } = this.#settings;
+    return kind !== 'sglang' && (sequence.outputTokens > 0 || acceptRates.length > 0);
   }
 }

@@ -22,7 +22,7 @@ describe('vLLM-like scheduler', () => {
     engine.submit(requestOf(1, { tokens: 8, maxTokens: 9 }), 0);
     const first = engine.step(0);
     expect(got(first)).to.deep.equal(['1 first']);
-    expect(first?.durationMs).to.equal(8 + 10);
+    expect(first?.durationMs).to.equal(8);
     engine.submit(requestOf(2, { tokens: 60, maxTokens: 2 }), 18);
     const second = engine.step(18);
     expect(got(second)).to.deep.equal(['1']);
@@ -82,6 +82,40 @@ describe('vLLM-like scheduler', () => {
       expect(seen.flat().filter((id) => id.startsWith('1'))).to.have.length(12);
       expect(seen.flat().filter((id) => id.startsWith('2'))).to.have.length(12);
     });
+
+  it('fifo: whoever is not preempted gets its token in the same pass, and nobody is admitted in it', () => {
+    const engine = createSimulatedEngine(
+      settingsOf({ totalBlocks: 7, preemption: 'fifo', prefixCaching: false }),
+      parts,
+    );
+    for (const id of [1, 2, 3]) engine.submit(requestOf(id, { tokens: 7 - (id % 2), maxTokens: 9 }), 0);
+    let nowMs = 0;
+    let before: string[] = [];
+    for (let passes = 0; passes < 20; passes++) {
+      engine.submit(requestOf(100 + passes, { tokens: 1, maxTokens: 1, priority: -1 }), nowMs);
+      const step = engine.step(nowMs);
+      nowMs += step?.durationMs ?? 0;
+      const ids = got(step).filter((text) => !text.includes(' '));
+      if (before.length === 3 && ids.length < 3 && !before.some((id) => got(step).includes(`${id} end`))) {
+        expect(ids).to.deep.equal(['2', '3']);
+        expect(step?.pass).to.include({ decodeSequences: 2, prefillSequences: 0 });
+        return;
+      }
+      before = ids;
+    }
+    throw new Error('nobody was preempted');
+  });
+
+  it('computes what it has generated again after a preemption, as prefill', () => {
+    const engine = createSimulatedEngine(settingsOf({ totalBlocks: 5, prefixCaching: false }), parts);
+    const requests = [1, 2].map((id) => requestOf(id, { tokens: 8, maxTokens: 12 }));
+    const prefills: number[] = [];
+    drive(engine, requests, { onStep: ({ pass }) => pass.prefillTokens > 0 && prefills.push(pass.prefillTokens) });
+    const [first, again] = prefills;
+    expect(first).to.equal(16);
+    expect(again, 'prompt and output so far').to.be.within(9, 20);
+    expect(prefills).to.have.length(2);
+  });
 
   it('takes the higher priority first, and otherwise keeps the order of arrival', () => {
     const engine = createSimulatedEngine(settingsOf({ maxSequences: 1 }), parts);
@@ -189,6 +223,24 @@ describe('SGLang-like scheduler', () => {
       return engine.load.running;
     };
     expect(admitted(1)).to.be.lessThan(admitted(0.1));
+  });
+
+  it('expects less output with every pass, made alone or in runs', () => {
+    const admitted = (passes: number, alone: boolean): number => {
+      const settings = settingsOf({ kind: 'sglang', totalBlocks: 300, contextLength: 1200 });
+      const engine = createSimulatedEngine(settings, parts);
+      engine.submit(requestOf(1, { tokens: 4, maxTokens: 700 }), 0);
+      for (let made = 0; made < passes; ) {
+        const run = alone ? undefined : engine.run(made * 20, (made + 1) * 1e6, passes - made);
+        if (run === undefined) engine.step(made * 20);
+        made += run?.steps ?? 1;
+      }
+      for (let id = 2; id < 40; id++) engine.submit(requestOf(id, { tokens: 8, maxTokens: 60 }), 1e9);
+      for (let pass = 0; pass < 4; pass++) engine.step(1e9 + pass * 100);
+      return engine.load.running;
+    };
+    expect(admitted(400, true)).to.equal(admitted(400, false));
+    expect(admitted(400, true)).to.be.greaterThan(admitted(2, true));
   });
 
   it('retracts the sequence with the least output when the pool runs out', () => {

@@ -100,7 +100,7 @@ export const defaultEngineSettings: EngineSettings = {
 export interface TimingModel {
   /** `tokens`: prompt tokens computed in the pass by `sequences` (above 0), not counting what was cached. */
   prefillMs(tokens: number, sequences: number): number;
-  /** `activeKvTokens`: tokens of all blocks in use. `contextTokens`: mean context of the decoding sequences. */
+  /** `activeKvTokens`: contexts of the decoding sequences in all, shared or not. `contextTokens`: their mean. */
   decodeMs(activeKvTokens: number, totalKvTokens: number, contextTokens: number): number;
 }
 
