@@ -14,7 +14,10 @@ interface Chunk {
     readonly completion_tokens?: number;
     readonly prompt_tokens_details?: { readonly cached_tokens?: number } | null;
   } | null;
-  readonly nvext?: { readonly worker_id?: WorkerIds | null } | null;
+  readonly nvext?: {
+    readonly worker_id?: WorkerIds | null;
+    readonly completion_token_ids?: readonly number[] | null;
+  } | null;
   readonly error?: { readonly code?: string | number | null; readonly message?: string };
 }
 
@@ -35,6 +38,8 @@ export class Answer {
   cachedTokens = 0;
   outputTokens = Number.NaN;
   workers: AnswerWorkers | undefined;
+  /** Where they were asked for. */
+  readonly outputIds: number[] = [];
   /** Whether the stream ended as it should. */
   done = false;
 
@@ -51,6 +56,7 @@ export class Answer {
     this.#usage(chunk);
     const ids = chunk.nvext?.worker_id;
     if (ids !== undefined && ids !== null) this.workers = workersOf(ids);
+    for (const id of chunk.nvext?.completion_token_ids ?? []) this.outputIds.push(id);
   }
 
   #token(atMs: number): void {

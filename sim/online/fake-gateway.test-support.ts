@@ -7,6 +7,7 @@ export interface AskedCompletion {
   readonly prompt: readonly number[];
   readonly max_tokens: number;
   readonly ignore_eos: boolean;
+  readonly nvext: { readonly extra_fields: readonly string[] };
 }
 
 /** Answers one completion. */
@@ -64,7 +65,7 @@ export async function startFakeGateway(answer: AnswerCompletion): Promise<FakeGa
 
 /** Streams a whole answer at once: `tokens` tokens, of which `cached` of the prompt were cached. */
 export function streamAnswer(asked: AskedCompletion, res: ServerResponse, worker: string, cached = 0): void {
-  res.setHeader('content-type', 'text/event-stream');
+  if (!res.headersSent) res.setHeader('content-type', 'text/event-stream');
   for (let token = 0; token < asked.max_tokens; token++)
     res.write(event({ choices: [{ text: 'a', finish_reason: null }] }));
   res.write(event({ choices: [{ text: '', finish_reason: 'length' }], nvext: { worker_id: workerIds(worker) } }));

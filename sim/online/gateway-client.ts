@@ -24,6 +24,8 @@ export interface CompletionQuestion {
   readonly priority: number;
   readonly strictPriority: number;
   readonly policyClass: string;
+  /** Whether the token ids of the output are wanted. */
+  readonly wantsOutput: boolean;
 }
 
 /** Asks a live gateway for completions of token ids over kept connections. */
@@ -156,7 +158,7 @@ function questionHeaders({
   };
 }
 
-function questionBody(model: string, { tokens, outputTokens }: CompletionQuestion): string {
+function questionBody(model: string, { tokens, outputTokens, wantsOutput }: CompletionQuestion): string {
   const rest = JSON.stringify({
     max_tokens: outputTokens,
     min_tokens: outputTokens,
@@ -164,7 +166,7 @@ function questionBody(model: string, { tokens, outputTokens }: CompletionQuestio
     temperature: 0,
     stream: true,
     stream_options: { include_usage: true },
-    nvext: { extra_fields: ['worker_id'] },
+    nvext: { extra_fields: wantsOutput ? ['worker_id', 'completion_token_ids'] : ['worker_id'] },
   });
   return `{"model":${JSON.stringify(model)},"prompt":[${tokens.join(',')}],${rest.slice(1)}`;
 }

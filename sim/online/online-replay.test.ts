@@ -123,6 +123,24 @@ describe('replay against a live deployment', () => {
     expect(gateway.mostOpen()).to.equal(1);
   });
 
+  it('sends what was answered where a later prompt contains an output', async () => {
+    await using gateway = await startFakeGateway((asked, res) => {
+      for (const id of [7001, 7002, 7003]) {
+        const choices = [{ text: 'a', finish_reason: null }];
+        res.write(event({ choices, nvext: { completion_token_ids: [id] } }));
+      }
+      streamAnswer(asked, res, '1');
+    });
+    const [first] = requestsOf(1, { sessionId: 's', follows: 'session', outputId: 55 });
+    const prompt = { ids: Float64Array.of(1, 55, 3), lengths: Uint32Array.of(16, 3, 5) };
+    const second = { ...plainRequest, line: 2, sessionId: 's', follows: 'session', delayMs: 0, prompt } as const;
+    await replay(gateway, [first as TraceRequest, { ...second, promptTokens: 24, outputTokens: 1 }]);
+    expect(gateway.asked[1]?.prompt.slice(16, 19)).to.deep.equal([7001, 7002, 7003]);
+    expect(gateway.asked[1]?.prompt.slice(0, 16)).to.deep.equal(gateway.asked[0]?.prompt.slice(0, 16));
+    const fields = gateway.asked.map(({ nvext }) => nvext.extra_fields);
+    expect(fields).to.deep.equal([['worker_id', 'completion_token_ids'], ['worker_id']]);
+  });
+
   it('counts errors by their code', async () => {
     const answers: AnswerCompletion[] = [
       (asked, res) => streamAnswer(asked, res, '1'),

@@ -5,6 +5,7 @@ import { tokensOfPrompt } from '../traces/prompt-content.ts';
 import type { TraceRequest } from '../traces/trace-request.ts';
 import { Answer, AnswerError } from './answer.ts';
 import { GatewayClient, type GatewayOptions } from './gateway-client.ts';
+import { LiveOutputs } from './live-outputs.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { RealClock } from './real-clock.ts';
 
@@ -59,6 +60,7 @@ class OnlineReplay {
   readonly #clock = new RealClock((task) => this.#guard(task));
   readonly #driver: LoadDriver;
   readonly #workers = new LiveWorkers();
+  readonly #outputs = new LiveOutputs();
   readonly #giveUp = new AbortController();
   /** Due, but every connection is in use. */
   readonly #waiting: Flight[] = [];
@@ -130,7 +132,9 @@ class OnlineReplay {
     this.#open++;
     const answer = new Answer();
     const nowMs = (): number => this.#clock.nowMs;
-    const question = { ...request, tokens: tokensOfPrompt(request.prompt, this.#options.vocabulary) };
+    const tokens = tokensOfPrompt(request.prompt, this.#options.vocabulary);
+    this.#outputs.fill(request.prompt, tokens);
+    const question = { ...request, tokens, wantsOutput: request.outputId !== undefined };
     let error: AnswerError | undefined;
     try {
       await this.#client.complete(question, answer, nowMs, this.#giveUp.signal);
@@ -142,6 +146,7 @@ class OnlineReplay {
     if (this.#giveUp.signal.aborted) return;
     this.#guard(() => {
       this.#over(flight, answer, error);
+      if (request.outputId !== undefined && error === undefined) this.#outputs.keep(request.outputId, answer.outputIds);
       flight.done();
       this.#workers.served(this.#workers.placesOf(answer.workers).worker, arrivalMs, this.#lastOverMs);
       const next = this.#waiting.shift();

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { expect } from 'chai';
 import { runStator } from '#cli/stator.test-support.ts';
 import type { ReplayReport } from '../../sim/report/report.ts';
@@ -16,6 +19,15 @@ const load = [
   ...['--synthetic', 'plain', '--request-count', '240', '--input-tokens', '640', '--output-tokens', '16'],
   ...['--num-prefix-groups', '8', '--shared-prefix-ratio', '0.8', '--trace-block-size', '32', '--length-spread', '0.2'],
 ];
+/** Four requests; each prompt is the one before, the answer to it and what a tool returned. */
+const agent = {
+  num_turns: 3,
+  input_prompt_length: 700,
+  assistant_response_length: [128, 96, 100],
+  tool_call_output_length: [200, 256, 70],
+  tool_call_latency: [0.05, 0.02, 0.01],
+  final_assistant_response_length: 64,
+};
 const engine = [
   ...['--num-workers', '2', '--block-size', String(blockSize), '--context-length', String(contextLength)],
   ...['--speedup', String(speedup)],
@@ -54,6 +66,21 @@ describe('a replay in virtual and in real time', function () {
       expect(real.interTokenLatencyMs.min).to.be.greaterThan(0);
     });
   }
+
+  it('agrees on sessions of agents, whose prompts contain what was answered', async () => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), 'stator-agents-'));
+    const trace = path.join(folder, 'agents.jsonl');
+    await writeFile(trace, `${JSON.stringify(agent)}\n`.repeat(12));
+    const format = ['--trace-format', 'applied_compute_agentic', '--concurrency', '4', '--report-json', '-'];
+    const args = ['replay', trace, ...format, ...engine];
+    const [virtual, real] = [await reportOf(args), await reportOf([...args, '--online', cluster.url])];
+    await rm(folder, { recursive: true });
+    expect(real.requests).to.include({ sent: 48, completed: 48 });
+    expect(real.cache.promptTokens).to.equal(virtual.cache.promptTokens);
+    // Prompts are what came before and, but for tools, nothing else: only a session's first prompt is new everywhere.
+    expect(virtual.cache.tokenHitRate).to.be.greaterThan(0.65);
+    expect(real.cache.tokenHitRate).to.be.closeTo(virtual.cache.tokenHitRate ?? 0, hitRateBound);
+  });
 });
 
 async function reportOf(args: readonly string[]): Promise<ReplayReport> {
