@@ -57,13 +57,24 @@ describe('generated traces', () => {
     for (const seed of [1, 2]) {
       const requests = [...generateMooncakeLike({ requests: 12_000, seed })];
       const last = requests.at(-1)?.arrivalMs ?? 0;
+      const prompts = requests.map(({ promptTokens }) => promptTokens).sort((a, b) => a - b);
+      const outputs = requests.map(({ outputTokens }) => outputTokens).sort((a, b) => a - b);
       expect(requests).to.have.length(12_000);
-      expect(mean(requests.map(({ promptTokens }) => promptTokens))).to.be.within(11_000, 13_000);
-      expect(mean(requests.map(({ outputTokens }) => outputTokens))).to.be.within(330, 355);
-      expect(idealHitRate(requests)).to.be.within(0.37, 0.44);
-      expect(last / 3_600_000).to.be.within(0.95, 1.06);
-      expect(gaps(requests).every((gap) => gap >= 0)).to.equal(true);
-      expect(Math.max(...requests.map(({ promptTokens }) => promptTokens))).to.be.within(90_000, 126_000);
+      expect(mean(prompts)).to.be.within(11_300, 12_700);
+      expect(mean(outputs)).to.be.within(333, 353);
+      expect(idealHitRate(requests)).to.be.within(0.35, 0.42);
+      expect(last / 3_600_000).to.be.within(0.95, 1.05);
+      expect(gaps(requests).every((gap) => gap >= 0 && gap % 3000 === 0)).to.equal(true);
+      for (const [sorted, published] of [
+        [prompts, [964, 6909, 27_367]],
+        [outputs, [24, 350, 597]],
+      ] as const)
+        for (const [at, level] of [0.1, 0.5, 0.9].entries())
+          expect(sorted[Math.floor(level * 12_000)]).to.be.within(
+            (published[at] ?? 0) * 0.8,
+            (published[at] ?? 0) * 1.2,
+          );
+      expect(prompts.at(-1)).to.be.within(100_000, 126_195);
       for (const { prompt, promptTokens } of requests.slice(0, 500))
         expect(prompt.lengths.reduce((sum, length) => sum + length, 0)).to.equal(promptTokens);
     }

@@ -1,5 +1,5 @@
 import { IndexedHeap } from '#core/scheduling/indexed-heap.ts';
-import { exponential, geometric, lognormal, type Random, seeded } from '../random.ts';
+import { exponential, type Random, seeded } from '../random.ts';
 import { plainRequest, shapeOfBlocks, type TraceRequest } from './trace-request.ts';
 
 export interface MooncakeLikeOptions {
@@ -7,34 +7,39 @@ export interface MooncakeLikeOptions {
   readonly seed: number;
 }
 
-/** What is known of the published conversation trace (Qin et al., FAST 2025), and what follows from it here. */
-const shape = {
+/**
+ * What was measured in the published conversation trace (Qin et al., Mooncake, FAST 2025; conversation_trace.jsonl, Apache-2.0).
+ * Distributions are quantiles at `levels`, between which values are taken evenly.
+ */
+const measured = {
   blockTokens: 512,
-  /** 12,031 requests in an hour. */
-  requestsPerHour: 12_031,
-  /** 343 tokens on average. */
-  outputTokens: 343,
-  outputSigma: 0.7,
-  maxOutputTokens: 2000,
-  /** 12,035 tokens on average; conversations are up to about 126,000 long. Together with what turns add. */
-  firstPromptTokens: 11_700,
-  firstPromptSigma: 1.1,
-  maxPromptTokens: 126_000,
-  /** Follow-up turns make up most of the 40 % of prompt tokens that a cache without bounds would have. */
-  turns: 1.5,
-  turnTokens: 900,
-  turnSigma: 1,
-  thinkMs: 45_000,
-  thinkSigma: 1,
-  /** Everybody's first block, and longer instructions that applications have in common. */
-  applications: 48,
-  instructionTokens: 1_000,
+  /** Conversations that begin in an hour. */
+  conversationsPerHour: 7373,
+  /** Requests come in ticks. */
+  tickMs: 3000,
+  maxPromptTokens: 126_195,
+  levels: [0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1],
+  /** Tokens of a conversation's first prompt. */
+  firstTokens: [
+    891, 895, 897, 905, 1092, 1757, 3914, 5264, 7417, 10_768, 15_871, 25_561, 38_464, 67_212, 89_867, 121_471, 126_195,
+  ],
+  outputTokens: [1, 3, 10, 24, 100, 213, 291, 350, 399, 447, 504, 597, 698, 891, 1120, 2000, 2000],
+  /** Tokens that a turn adds beside the answer before it. */
+  addedTokens: [1, 1, 1, 5, 9, 13, 20, 34, 91, 354, 1797, 4748, 7548, 12_607, 18_778, 41_611, 91_467],
+  /** Seconds from one request of a conversation to the next. */
+  pauseSeconds: [0, 18, 30, 42, 60, 75, 96, 123, 162, 222, 318, 483, 615, 1032, 1473, 2625, 3030],
+  /** Turns that keep only a part of what was there before them, as after an edit. */
+  editedFraction: 0.12,
+  /** Of all conversations this part ends with the first request; the longer one is, the likelier it goes on. */
+  endsFirst: 0.66,
+  endsPower: -0.3,
 } as const;
 
 interface Conversation {
+  /** Of its full blocks. */
   readonly ids: number[];
   promptTokens: number;
-  turnsLeft: number;
+  turns: number;
 }
 
 interface Turn {
@@ -44,66 +49,75 @@ interface Turn {
 }
 
 /**
- * Requests that resemble the published Mooncake conversation trace in rate, lengths and what prompts have in common:
- * independent rows with times, each with its whole prompt as blocks of 512 tokens. A block that is not full yet has an id
- * of its own, as hashing makes it. Holds the conversations under way.
+ * Requests that resemble the published Mooncake conversation trace in rate, lengths, pauses and what prompts have in common:
+ * independent rows with times, each with its whole prompt as blocks of 512 tokens. The first block is everybody's; one that is
+ * not full yet has an id of its own, as hashing makes it. Holds the conversations under way.
  */
 export function* generateMooncakeLike({ requests, seed }: MooncakeLikeOptions): Generator<TraceRequest> {
   const random = seeded(seed, 'mooncake');
-  const applications = Array.from({ length: shape.applications }, () => instructionBlocks(random));
   const waiting = new IndexedHeap<Turn>((a, b) => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order));
-  const gapMs = (3_600_000 / shape.requestsPerHour) * shape.turns;
-  let nextId = 1 + applications.reduce((sum, blocks) => sum + blocks, 0);
+  const gapMs = 3_600_000 / measured.conversationsPerHour;
+  let nextId = 1;
   const newId = (): number => nextId++;
   let nextMs = exponential(random, gapMs);
   let order = 0;
   for (let line = 1; line <= requests; line++) {
     while ((waiting.peek()?.atMs ?? Infinity) > nextMs) {
-      waiting.push({ atMs: nextMs, order: order++, conversation: begin(random, applications, newId) });
+      const conversation = { ids: [0], promptTokens: drawn(random, measured.firstTokens), turns: 0 };
+      waiting.push({ atMs: nextMs, order: order++, conversation });
       nextMs += exponential(random, gapMs);
     }
     const turn = waiting.pop();
     if (turn === undefined) return;
     const { atMs, conversation } = turn;
     const { promptTokens } = conversation;
-    const outputTokens = drawn(random, shape.outputTokens, shape.outputSigma, shape.maxOutputTokens);
+    const outputTokens = drawn(random, measured.outputTokens);
     yield {
       ...plainRequest,
       line,
-      arrivalMs: Math.round(atMs),
-      prompt: shapeOfBlocks(promptIds(conversation, newId), shape.blockTokens, promptTokens, -line),
+      arrivalMs: Math.floor(atMs / measured.tickMs) * measured.tickMs,
+      prompt: shapeOfBlocks(promptIds(conversation, newId), measured.blockTokens, promptTokens, -line),
       promptTokens,
       outputTokens,
     };
-    conversation.promptTokens += outputTokens + drawn(random, shape.turnTokens, shape.turnSigma, 60_000);
-    if (--conversation.turnsLeft === 0 || conversation.promptTokens > shape.maxPromptTokens) continue;
-    waiting.push({ atMs: atMs + lognormal(random, shape.thinkMs, shape.thinkSigma), order: order++, conversation });
+    if (!goesOn(random, conversation)) continue;
+    grow(random, conversation, outputTokens);
+    const pauseMs = 1000 * drawn(random, measured.pauseSeconds);
+    if (conversation.promptTokens <= measured.maxPromptTokens)
+      waiting.push({ atMs: atMs + pauseMs, order: order++, conversation });
   }
 }
 
-function instructionBlocks(random: Random): number {
-  return Math.round(lognormal(random, shape.instructionTokens, 0.8) / shape.blockTokens);
+function goesOn(random: Random, conversation: Conversation): boolean {
+  conversation.turns++;
+  return random() >= measured.endsFirst * conversation.turns ** measured.endsPower;
 }
 
-/** The first block is everybody's, then those of an application; popular ones more often (Zipf). */
-function begin(random: Random, applications: readonly number[], newId: () => number): Conversation {
-  const application = Math.floor(applications.length ** random()) - 1;
-  const before = applications.slice(0, application).reduce((sum, blocks) => sum + blocks, 0);
-  const ids = [0, ...Array.from({ length: applications[application] ?? 0 }, (_, at) => 1 + before + at)];
-  const own = drawn(random, shape.firstPromptTokens, shape.firstPromptSigma, 110_000);
-  const conversation = { ids, promptTokens: own, turnsLeft: geometric(random, shape.turns) };
-  // A prompt shorter than its application's instructions has a part of them.
-  ids.length = Math.min(ids.length, Math.floor(own / shape.blockTokens));
-  while ((ids.length + 1) * shape.blockTokens <= own) ids.push(newId());
-  return conversation;
+function grow(random: Random, conversation: Conversation, answerTokens: number): void {
+  const { ids } = conversation;
+  if (random() < measured.editedFraction) {
+    ids.length = Math.max(1, Math.floor(ids.length * random()));
+    conversation.promptTokens = ids.length * measured.blockTokens;
+  } else conversation.promptTokens += answerTokens;
+  conversation.promptTokens += drawn(random, measured.addedTokens);
 }
 
 /** Ids of the conversation's full blocks, which stay, and one for a block in part, which does not. */
 function promptIds({ ids, promptTokens }: Conversation, newId: () => number): number[] {
-  while ((ids.length + 1) * shape.blockTokens <= promptTokens) ids.push(newId());
-  return ids.length * shape.blockTokens < promptTokens ? [...ids, newId()] : [...ids];
+  const { blockTokens } = measured;
+  while ((ids.length + 1) * blockTokens <= promptTokens) ids.push(newId());
+  return ids.length * blockTokens < promptTokens ? [...ids, newId()] : [...ids];
 }
 
-function drawn(random: Random, mean: number, sigma: number, max: number): number {
-  return Math.min(max, Math.max(1, Math.round(lognormal(random, mean, sigma))));
+/** A whole number from a distribution that is given by its quantiles. */
+function drawn(random: Random, quantiles: readonly number[]): number {
+  const { levels } = measured;
+  const level = random();
+  const above = Math.max(
+    1,
+    levels.findIndex((known) => known > level),
+  );
+  const [from = 0, to = 1] = levels.slice(above - 1);
+  const [low = 0, high = 0] = quantiles.slice(above - 1);
+  return Math.round(low + ((high - low) * (level - from)) / (to - from));
 }
