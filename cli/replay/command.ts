@@ -1,7 +1,9 @@
+import { StatorError } from '#lib/errors/errors.ts';
 import { configure } from '#lib/service/configure.ts';
 import type { ReplayReport } from '../../sim/report/report.ts';
 import { renderReportJson } from '../../sim/report/report-json.ts';
 import { renderSweepJson, type SweepReport, sweepSchemaName } from '../../sim/report/sweep.ts';
+import { writeTrace } from '../../sim/traces/write-trace.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { Progress } from '../ui/progress.ts';
 import { writeOutput } from './output.ts';
@@ -24,9 +26,19 @@ export async function replay(argv: readonly string[]): Promise<void> {
   await runInterruptible('replay', async (signal) => {
     const sweep = sweepOf(settings);
     const workload = await workloadOf(positional, settings);
-    if (sweep === undefined) await once(workload, settings, signal);
+    if (settings.generate !== undefined) await generated(workload, settings.generate, settings);
+    else if (sweep === undefined) await once(workload, settings, signal);
     else await swept(positional, sweep, settings, signal);
   });
+}
+
+/** Writes generated load as a trace. */
+async function generated(workload: Workload, file: string, settings: ReplaySettings): Promise<void> {
+  if (settings.synthetic === 'off')
+    throw StatorError.invalid('--generate', '--generate needs --synthetic plain or --synthetic mooncake.');
+  const rows = await writeTrace(file, workload.open(), workload.load.maxRequests);
+  const blockTokens = settings.synthetic === 'plain' ? settings.traceBlockSize : 512;
+  process.stdout.write(`${formatCount(rows)} requests, blocks of ${blockTokens} tokens: ${file}\n`);
 }
 
 async function once(workload: Workload, settings: ReplaySettings, signal: AbortSignal): Promise<void> {

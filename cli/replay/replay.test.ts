@@ -170,10 +170,25 @@ describe('stator replay', function () {
     expect(mixed.stderr).to.include('Only reports, or only sweeps over the same setting');
   });
 
+  it('writes generated load as a trace, and replays it alike', async () => {
+    const trace = join(folder, 'generated.jsonl');
+    const written = await runStator(['replay', ...small, ...shared, '--generate', trace]);
+    expect(written.code, written.stderr).to.equal(0);
+    expect(written.stdout).to.equal(`120 requests, blocks of 64 tokens: ${trace}\n`);
+    const of = async (args: readonly string[]): Promise<unknown> => {
+      const { stdout } = await runStator(['replay', ...args, '--num-workers', '2', '--report-json', '-']);
+      const { requests, timeToFirstTokenMs, cache } = parseReportJson(stdout, 'report');
+      return { requests, timeToFirstTokenMs, cache };
+    };
+    expect(await of([trace, '--trace-block-size', '64'])).to.deep.equal(await of([...small, ...shared]));
+  });
+
   const mistakes: readonly (readonly [readonly string[], string])[] = [
     [[], 'Name a trace, or generate load with --synthetic plain'],
     [['no-such-file'], 'The trace no-such-file cannot be read.'],
     [['trace', ...small], 'it takes no trace (trace)'],
+    [['trace', '--generate', 'x'], 'The trace trace cannot be read.'],
+    [[...small, '--generate', '/no/such/folder/x'], '/no/such/folder/x cannot be written'],
     [[...small, '--sweep', 'seed=1,2'], 'with a name of concurrency, num-workers, arrival-speedup-ratio'],
     [[...small, '--sweep', 'concurrency=1,x'], '--sweep: "x" is not a whole number'],
     [[...small, '--num-prefill-workers', '2'], '--num-prefill-workers and --num-decode-workers go together'],

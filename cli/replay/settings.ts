@@ -51,6 +51,10 @@ const syntheticSettings = {
     group: synthetic,
     help: 'Instead of a trace: plain, as the settings below say; mooncake resembles its published conversations.',
   }),
+  generate: setting.optionalString({
+    group: synthetic,
+    help: 'File to which generated load is written as a trace, instead of being replayed.',
+  }),
   inputTokens: setting.integer({
     default: 2000,
     min: 1,

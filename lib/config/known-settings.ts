@@ -54,6 +54,7 @@ export const knownSettings: readonly string[] = [
   'failSequenceAfterTokens',
   'flashAttention',
   'forwardPassRing',
+  'generate',
   'generateBufferTokens',
   'gpuLayers',
   'handoffTtlMs',

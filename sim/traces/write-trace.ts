@@ -1,18 +1,30 @@
-import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { pipeline } from 'node:stream/promises';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { TraceRequest } from './trace-request.ts';
 
-/** Writes requests as Mooncake rows; returns how many. Their prompts must consist of blocks of one size. */
-export async function writeTrace(path: string, requests: Iterable<TraceRequest>): Promise<number> {
-  const file = createWriteStream(path);
+type Requests = Iterable<TraceRequest> | AsyncIterable<TraceRequest>;
+
+/**
+ * Writes requests as Mooncake rows; returns how many. Their prompts must consist of blocks of one size.
+ * Throws `invalid_argument` for a file that cannot be written.
+ */
+export async function writeTrace(path: string, requests: Requests, maxRequests = Infinity): Promise<number> {
   let rows = 0;
-  for (const request of requests) {
-    rows++;
-    if (!file.write(`${JSON.stringify(rowOf(request))}\n`)) await once(file, 'drain');
+  async function* lines(): AsyncGenerator<string> {
+    if (maxRequests < 1) return;
+    for await (const request of requests) {
+      yield `${JSON.stringify(rowOf(request))}\n`;
+      if (++rows >= maxRequests) return;
+    }
   }
-  file.end();
-  await finished(file);
+  try {
+    await pipeline(lines, createWriteStream(path));
+  } catch (cause) {
+    if (cause instanceof StatorError) throw cause;
+    const because = cause instanceof Error ? cause.message : String(cause);
+    throw StatorError.invalid('generate', `The trace ${path} cannot be written: ${because}`, { cause });
+  }
   return rows;
 }
 
