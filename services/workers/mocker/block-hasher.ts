@@ -5,8 +5,12 @@ import type { MockerSequence } from './sequence.ts';
 /** Seed of the chain of sequence hashes. */
 const chainSeed = 1337n;
 
-/** Hashes blocks of output from the tokens in them, as every engine does. */
-export function outputHasher(blockSize: number, sequenceOf: (id: number) => MockerSequence | undefined): OutputHasher {
+/** Hashes blocks of output from the tokens in them, as every engine does; `onBlock` is told of each. */
+export function outputHasher(
+  blockSize: number,
+  sequenceOf: (id: number) => MockerSequence | undefined,
+  onBlock: (sequence: MockerSequence, id: number, index: number, hash: bigint) => void,
+): OutputHasher {
   const pair = new DataView(new ArrayBuffer(16));
   const bytes = new Uint8Array(pair.buffer);
   return {
@@ -18,8 +22,10 @@ export function outputHasher(blockSize: number, sequenceOf: (id: number) => Mock
       pair.setUint32(0, parentLow, true);
       pair.setUint32(4, parentHigh, true);
       pair.setBigUint64(8, local, true);
-      write(index === 0 ? local : xxh3(bytes, chainSeed), into, 0);
+      const hash = index === 0 ? local : xxh3(bytes, chainSeed);
+      write(hash, into, 0);
       write(local, into, 2);
+      onBlock(sequence, id, index, hash);
     },
   };
 }

@@ -201,6 +201,14 @@ export const mockerSettings = defineSettings({
     group: tiers,
     help: 'Milliseconds for which the KV of a prefill waits for its decoder.',
   }),
+  zmqKvEvents: setting.optionalString({
+    group: tiers,
+    help: "tcp://HOST:PORT at which KV events are published in vLLM's ZeroMQ form too; a rank's port is this plus the rank.",
+  }),
+  zmqReplay: setting.optionalString({
+    group: tiers,
+    help: 'tcp://HOST:PORT at which those events can be asked for again.',
+  }),
   hostBlocks: setting.integer({ default: 0, min: 0, group: tiers, help: 'KV blocks in host memory; 0: no offload.' }),
   diskBlocks: setting.integer({ default: 0, min: 0, group: tiers, help: 'KV blocks on disk behind host memory.' }),
   hostGigabytesPerSecond: setting.number({
@@ -247,9 +255,16 @@ export function mockerOptions(config: MockerConfig, timing: TimingModel | undefi
     ranks: config.dataParallelSize,
     reasoning: config.reasoning === undefined ? undefined : parseReasoning(config.reasoning),
     timing: timing ?? (config.timing === 'polynomial' ? polynomialTiming : undefined),
+    zmq: zmqOptions(config),
     simulation: simulationOptions(config),
     faults: { failSequenceAfterTokens, failEngineAfterTokens, killAfterTokens },
   };
+}
+
+function zmqOptions({ zmqKvEvents, zmqReplay }: MockerConfig): MockerOptions['zmq'] {
+  if (zmqKvEvents !== undefined) return { endpoint: zmqKvEvents, replayEndpoint: zmqReplay };
+  if (zmqReplay === undefined) return undefined;
+  throw StatorError.invalid('zmq_replay', 'zmq_replay replays what zmq_kv_events publishes, and that is not set');
 }
 
 function simulationOptions(config: MockerConfig): MockerOptions['simulation'] {

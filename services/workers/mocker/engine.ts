@@ -47,6 +47,7 @@ export class MockerEngine implements Engine {
   ): Promise<void> {
     options.signal.throwIfAborted();
     if (this.#o.startupMs > 0) await delay(this.#o.startupMs, undefined, { signal: options.signal });
+    for (const rank of this.#ranks) await rank.start();
     this.#listener = listener;
     options.onProgress?.(1);
   }

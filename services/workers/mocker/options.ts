@@ -52,6 +52,8 @@ export interface MockerOptions {
   readonly taints: readonly string[];
   /** Milliseconds until the engine is ready. */
   readonly startupMs: number;
+  /** Where KV events are published in vLLM's ZeroMQ form too; undefined: nowhere. */
+  readonly zmq: { readonly endpoint: string; readonly replayEndpoint: string | undefined } | undefined;
   /** Milliseconds for which the KV of a prefill waits for its decoder. */
   readonly handoffTtlMs: number;
   readonly faults: MockerFaults;
@@ -90,6 +92,7 @@ export const defaultMockerOptions: MockerOptions = {
   reasoning: undefined,
   taints: [],
   startupMs: 0,
+  zmq: undefined,
   handoffTtlMs: 60_000,
   faults: { failSequenceAfterTokens: 0, failEngineAfterTokens: 0, killAfterTokens: 0 },
 };

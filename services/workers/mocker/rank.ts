@@ -9,15 +9,18 @@ import { byteVocabulary } from '#core/scheduling/synthetic-token.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { type RankLoad, RankLoadSchema } from '#gen/stator/events/v1/events_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { endpointOfRank } from '#lib/zmq/endpoint.ts';
 import type { KvEventChange, SequenceHandle, StepBatch } from '../common/engine.ts';
 import { outputHasher } from './block-hasher.ts';
 import type { Handoffs } from './handoffs.ts';
 import { kvMessages } from './kv-messages.ts';
 import type { MockerOptions } from './options.ts';
 import { PassTimer } from './pass-timer.ts';
+import { RawEvents } from './raw-events.ts';
 import type { MockerSequence } from './sequence.ts';
 import { simulatedRank } from './simulation.ts';
 import { type Ending, forwardPass, StepBuilder } from './step.ts';
+import { ZmqFeed } from './zmq-feed.ts';
 
 export interface RankParts {
   readonly options: MockerOptions;
@@ -36,6 +39,7 @@ export class MockerRank {
   readonly #sequences = new Map<number, MockerSequence>();
   readonly #ids = new Map<SequenceHandle, number>();
   readonly #cancelled = new Set<number>();
+  #raw: RawEvents | undefined;
   #nextId = 1;
   /** The pass that is being computed. */
   #pass: EngineStep | undefined;
@@ -43,8 +47,24 @@ export class MockerRank {
 
   constructor(parts: RankParts) {
     this.#o = parts;
-    const hasher = outputHasher(parts.options.blockSize, (id) => this.#sequences.get(id));
+    const hasher = outputHasher(
+      parts.options.blockSize,
+      (id) => this.#sequences.get(id),
+      (sequence, id, index, hash) => this.#raw?.filled(sequence, id, index, hash),
+    );
     this.#engine = simulatedRank(parts.options, parts.rank, hasher);
+  }
+
+  /** Publishes the cache's changes in vLLM's form too, if the options say where. Throws `invalid_argument`. */
+  async start(): Promise<void> {
+    const { options, rank } = this.#o;
+    if (options.zmq === undefined) return;
+    const { endpoint, replayEndpoint } = options.zmq;
+    const feed = await ZmqFeed.open({
+      endpoint: endpointOfRank(endpoint, rank),
+      replayEndpoint: replayEndpoint === undefined ? undefined : endpointOfRank(replayEndpoint, rank),
+    });
+    this.#raw = new RawEvents(feed, { blockSize: options.blockSize, rank });
   }
 
   /** Sequences that have not ended. */
@@ -68,11 +88,13 @@ export class MockerRank {
   /** Throws StatorError for what can never be computed. */
   submit(sequence: MockerSequence): void {
     const id = this.#takeId();
+    const simulated = sequence.simulated(id, this.#o.options.blockSize);
     try {
-      this.#engine.submit(sequence.simulated(id, this.#o.options.blockSize), sequence.submittedMs);
+      this.#engine.submit(simulated, sequence.submittedMs);
     } catch (thrown) {
       throw thrown instanceof RequestRejectedError ? tooLong(thrown) : thrown;
     }
+    this.#raw?.begin(sequence, simulated);
     this.#sequences.set(id, sequence);
     this.#ids.set(sequence.handle, id);
     this.#wake();
@@ -103,6 +125,7 @@ export class MockerRank {
   }
 
   stop(): void {
+    this.#raw?.close();
     this.#timer.stop();
     clearImmediate(this.#sweeping);
   }
@@ -183,6 +206,7 @@ export class MockerRank {
   }
 
   #forget(id: number, sequence: MockerSequence): void {
+    this.#raw?.end(id);
     this.#sequences.delete(id);
     this.#ids.delete(sequence.handle);
     this.#cancelled.delete(id);
@@ -206,7 +230,9 @@ export class MockerRank {
   }
 
   #takeEvents(): KvEventChange[] {
-    return kvMessages(this.#engine.takeKvChanges(), this.#o.rank);
+    const changes = this.#engine.takeKvChanges();
+    this.#raw?.publish(changes);
+    return kvMessages(changes, this.#o.rank);
   }
 
   #takeId(): number {

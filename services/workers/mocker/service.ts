@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RunningService, ServiceParts } from '#lib/service/run.ts';
 import { MetricsRegistry } from '#lib/telemetry/registry.ts';
+import { endpointOfRank } from '#lib/zmq/endpoint.ts';
 import { startWorker, type WorkerService } from '../common/service.ts';
 import { type MockerConfig, mockerOptions } from './config.ts';
 import { MockerEngine } from './engine.ts';
@@ -19,7 +20,8 @@ export async function startMockerWorker(config: MockerConfig, parts: ServicePart
   try {
     for (let i = 0; i < config.workers; i++) {
       if (i > 0 && config.staggerMs > 0) await delay(config.staggerMs, undefined, { signal: parts.shutdown });
-      workers.push(await startOne({ ...config, listen: listenAt(config.listen, i) }, options, partsOf(parts, i)));
+      const own = { ...options, zmq: zmqOf(options, i) };
+      workers.push(await startOne({ ...config, listen: listenAt(config.listen, i) }, own, partsOf(parts, i)));
     }
   } catch (thrown) {
     await stopAll(workers);
@@ -47,6 +49,17 @@ function partsOf(parts: ServiceParts, index: number): ServiceParts {
   if (index === 0) return parts;
   const instanceId = BigInt.asUintN(64, parts.instanceId + 2n * BigInt(index));
   return { ...parts, instanceId, telemetry: { ...parts.telemetry, metrics: new MetricsRegistry() } };
+}
+
+/** Ports of the ranks of the workers before it come first. */
+function zmqOf({ zmq, ranks }: MockerOptions, index: number): MockerOptions['zmq'] {
+  if (zmq === undefined) return undefined;
+  const { endpoint, replayEndpoint } = zmq;
+  const first = index * ranks;
+  return {
+    endpoint: endpointOfRank(endpoint, first),
+    replayEndpoint: replayEndpoint === undefined ? undefined : endpointOfRank(replayEndpoint, first),
+  };
 }
 
 function listenAt(listen: string, index: number): string {

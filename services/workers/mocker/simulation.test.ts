@@ -175,6 +175,7 @@ describe('mocker: settings', () => {
       [{ reasoning: '{' }, 'reasoning'],
       [{ reasoning: '{"start_thinking_token_id":5,"end_thinking_token_id":6,"thinking_ratio":2}' }, 'reasoning'],
       [{ reasoning: 'null' }, 'reasoning'],
+      [{ zmqReplay: 'tcp://127.0.0.1:1' }, 'zmq_replay'],
     ] as const;
     for (const [changes, field] of cases)
       expect(() => mockerOptions(settings(changes), undefined), JSON.stringify(changes))
