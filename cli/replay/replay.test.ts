@@ -39,6 +39,8 @@ describe('stator replay', function () {
       '3',
       '--sla-ttft-ms',
       '500',
+      '--sla-itl-ms',
+      '40',
       '--report-json',
       json,
       '--plots',
@@ -47,11 +49,11 @@ describe('stator replay', function () {
     const { code, stdout, stderr } = await runStator(args);
     expect(code, stderr).to.equal(0);
     expect(stdout).to.include('Replay of trace.jsonl · virtual time · router kv');
-    expect(stdout).to.include('60 of 60 requests completed').and.include('Goodput (TTFT ≤ 500 ms)');
+    expect(stdout).to.include('60 of 60 requests completed').and.include('Goodput (TTFT ≤ 500 ms, ITL ≤ 40 ms)');
     const report = parseReportJson(await readFile(json, 'utf8'), json);
     expect(report.requests).to.include({ sent: 60, completed: 60 });
     expect(report.run).to.include({ trace: 'trace.jsonl', time: 'virtual', routerMode: 'kv', partial: false });
-    expect(report.run.settings).to.deep.equal({ numWorkers: 3, slaTtftMs: 500 });
+    expect(report.run.settings).to.deep.equal({ numWorkers: 3, slaTtftMs: 500, slaItlMs: 40 });
     expect(report.workers).to.have.length(3);
     // 57 of 60 prompts share their first two blocks of 512 tokens with one before them.
     expect(report.cache.tokenHitRate).to.be.within(0.7, 0.9);

@@ -21,6 +21,7 @@ export interface FakeGateway extends AsyncDisposable {
   readonly url: string;
   readonly asked: AskedCompletion[];
   readonly headers: IncomingMessage['headers'][];
+  readonly paths: string[];
   /** Connections that were opened. */
   readonly connections: () => number;
   /** Most requests that were open at once. */
@@ -31,10 +32,12 @@ export interface FakeGateway extends AsyncDisposable {
 export async function startFakeGateway(answer: AnswerCompletion): Promise<FakeGateway> {
   const asked: AskedCompletion[] = [];
   const headers: IncomingMessage['headers'][] = [];
+  const paths: string[] = [];
   const sockets = new Set<Socket>();
   let open = 0;
   let mostOpen = 0;
   const server = createServer((req, res) => {
+    paths.push(req.url ?? '');
     if (req.url?.endsWith('/v1/models')) {
       res.setHeader('content-type', 'application/json');
       res.end(JSON.stringify({ object: 'list', data: [{ id: 'model-a' }, { id: 'model-b' }] }));
@@ -54,6 +57,7 @@ export async function startFakeGateway(answer: AnswerCompletion): Promise<FakeGa
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked,
     headers,
+    paths,
     connections: () => sockets.size,
     mostOpen: () => mostOpen,
     [Symbol.asyncDispose]: async () => {

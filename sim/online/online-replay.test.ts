@@ -179,6 +179,28 @@ describe('replay against a live deployment', () => {
     expect(report.requests).to.include({ sent: 3, completed: 3, failed: 0 });
   });
 
+  it('is not partial where the interrupt came after the last request', async () => {
+    const interrupt = new AbortController();
+    await using gateway = await startFakeGateway((asked, res) => streamAnswer(asked, res, '1'));
+    const onProgress = ({ finished }: { finished: number }): void => {
+      if (finished === 2) interrupt.abort();
+    };
+    const { result } = await replay(gateway, requestsOf(2), { signal: interrupt.signal, onProgress });
+    expect(result.partial).to.equal(false);
+  });
+
+  it('takes an address with and without /v1', async () => {
+    await using gateway = await startFakeGateway((asked, res) => streamAnswer(asked, res, '1'));
+    for (const end of ['', '/', '/v1', '/v1/', '/prefix/v1']) {
+      const { report } = await replay({ url: `${gateway.url}${end}` }, requestsOf(1));
+      expect(report.requests.completed, end).to.equal(1);
+    }
+    expect(gateway.paths.filter((path) => path.endsWith('/completions'))).to.deep.equal([
+      ...new Array<string>(4).fill('/v1/completions'),
+      '/prefix/v1/completions',
+    ]);
+  });
+
   it('leaves out plots and figures of what a client cannot see', async () => {
     await using gateway = await startFakeGateway((asked, res) => streamAnswer(asked, res, '1'));
     const { report } = await replay(gateway, requestsOf(5));

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { buildReport } from './build-report.ts';
 import { spanFor } from './build-timeline.ts';
 import { imbalanceOf, quantile } from './quantiles.ts';
+import { ReplayRecorder } from './recorder.ts';
 import { recordingOf, recordOf, runOf, sampleOf, workerOf } from './report.test-support.ts';
 import { parseReportJson, renderReportJson } from './report-json.ts';
 import { SampleColumns } from './sample-columns.ts';
@@ -64,6 +65,79 @@ describe('buildReport', () => {
     expect(buildReport(recordingOf(records)).goodput).to.equal(null);
   });
 
+  it('bounds the latency of whole requests, and counts goodput of all that were sent', () => {
+    const records = [recordOf(0), recordOf(1, { lastTokenMs: 10 + 101 }), recordOf(2, { outcome: 1 })];
+    const { goodput } = buildReport(recordingOf(records, { levels: { e2eMs: 100 } }));
+    expect(goodput).to.include({ requests: 1, share: 0.333333333, requestLatencyMs: 100, timeToFirstTokenMs: null });
+  });
+
+  it('leaves requests of one token out of the time between tokens', () => {
+    const records = hundred.map((record) => (record.index % 2 === 0 ? record : { ...record, outputTokens: 1 }));
+    const report = buildReport(recordingOf(records));
+    expect(report.interTokenLatencyMs).to.include({ count: 50, avg: 5, p50: 5, p99: 5, max: 5 });
+    expect(report.longestGapMs).to.include({ count: 50, max: 9 });
+    expect(report.timeToFirstTokenMs.count).to.equal(100);
+  });
+
+  it('counts preemptions, in all and where the output was made', () => {
+    const report = buildReport(
+      recordingOf([recordOf(0, { preemptions: 2 }), recordOf(1), recordOf(3, { preemptions: 1 })]),
+    );
+    expect(report.preemptions).to.equal(3);
+    expect(report.workers.map(({ preemptions }) => preemptions)).to.deep.equal([2, 1]);
+  });
+
+  it('counts blocks of the size that the prompt was computed with', () => {
+    const workers = [workerOf('p0', 'prefill'), { ...workerOf('d0', 'decode'), blockSize: 50 }];
+    const report = buildReport(
+      recordingOf([recordOf(0, { prefillWorker: 0, worker: 1 })], { run: runOf({ workers }) }),
+    );
+    expect(report.cache).to.include({ promptBlocks: 6, cachedBlocks: 2 });
+  });
+
+  it('ends an interrupted replay with what was heard last', () => {
+    const recorder = new ReplayRecorder();
+    expect(recorder.interrupt()).to.equal(false);
+    recorder.begin(runOf());
+    recorder.request(recordOf(0));
+    recorder.sample(sampleOf(150));
+    expect(recorder.interrupt()).to.equal(true);
+    const report = buildReport(recorder, { partial: true });
+    expect(report.durationMs).to.equal(150);
+    expect(report.run.partial).to.equal(true);
+  });
+
+  it('lists errors, the most frequent first', () => {
+    const recorder = recordingOf(hundred);
+    for (const code of ['a', 'b', 'c', 'c', 'b', 'c']) recorder.error(code);
+    expect(buildReport(recorder).errors.map(({ code, count }) => `${code}${count}`)).to.deep.equal(['c3', 'b2', 'a1']);
+  });
+
+  it('tells the load of workers, and of idle moments nothing', () => {
+    const recorder = recordingOf([]);
+    const idle = { running: Float64Array.of(0, 0), usedBlocks: Float64Array.of(0, 0) };
+    for (const atMs of [10, 11]) recorder.sample(sampleOf(atMs, idle));
+    const { workers, balance } = buildReport(recorder);
+    expect(workers.map(({ running, usedBlocks }) => [running, usedBlocks])).to.deep.equal([
+      [1, 0.166666667],
+      [0.333333333, 0.0833333333],
+    ]);
+    expect(balance[0]?.momentary).to.deep.equal({ maxOverMean: 1.5, variation: 0.5 });
+  });
+
+  it('knows the load of workers whose queue nobody sees', () => {
+    const recorder = recordingOf(hundred.slice(0, 2));
+    const unseen = { waiting: Float64Array.of(Number.NaN, Number.NaN), queued: Number.NaN };
+    const blind = new ReplayRecorder();
+    blind.begin(runOf({ time: 'real' }));
+    for (const { atMs } of recorder.samples.kept) blind.sample(sampleOf(atMs, unseen));
+    blind.end(recorder.endMs);
+    const { timeline, workers, balance } = buildReport(blind);
+    expect(timeline.workerLoad.map(([first]) => first)).to.deep.equal([3, 1]);
+    expect([timeline.queued[0], timeline.waiting[0], workers[0]?.waiting]).to.deep.equal([null, null, null]);
+    expect(balance[0]?.momentary.maxOverMean).to.equal(1.5);
+  });
+
   it('tells imbalance for each role and counts a request at both of its stages', () => {
     const run = runOf({ workers: [workerOf('p0', 'prefill'), workerOf('d0', 'decode'), workerOf('d1', 'decode')] });
     const records = hundred
@@ -96,6 +170,30 @@ describe('buildReport', () => {
     expect(timeline.hitRate[0]).to.equal(0.4);
     expect(timeline.workerLoad.map(([first]) => first)).to.deep.equal([3, 1]);
     expect(timeline.queued[0]).to.equal(2);
+  });
+
+  it('counts what ended by its end, in a last span that may be short', () => {
+    const recorder = recordingOf([recordOf(0, { arrivalMs: 0, firstTokenMs: 100, lastTokenMs: 1010 })]);
+    const { timeline } = buildReport(recorder);
+    expect(timeline.spanMs).to.equal(20);
+    // 10 of 20 ms: one request and 11 tokens in 10 ms.
+    expect(timeline.completed.at(-1)).to.equal(100);
+    expect(timeline.outputTokens.at(-1)).to.equal(1100);
+    expect(timeline.completed[0]).to.equal(0);
+    expect(timeline.arrived[0]).to.equal(50);
+  });
+
+  it('fills spans without samples with the last one, and scales a sample of requests to all', () => {
+    const recorder = new ReplayRecorder({ maxRecords: 50 });
+    recorder.begin(runOf());
+    for (const record of hundred) recorder.request(record);
+    recorder.sample(sampleOf(0, { queued: 7 }));
+    recorder.end(1090);
+    const { timeline, requests } = buildReport(recorder);
+    expect(timeline.queued.at(-1)).to.equal(7);
+    expect(requests.sampled).to.equal(50);
+    const arrived = timeline.arrived.reduce<number>((sum, rate) => sum + ((rate ?? 0) * 20) / 1000, 0);
+    expect(arrived).to.be.closeTo(100, 1e-6);
   });
 
   it('keeps sums exact where requests are a sample', () => {

@@ -191,5 +191,5 @@ export function duration(ms: number | null): string {
 }
 
 function grouped(digits: string): string {
-  return digits.replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, ',');
+  return digits.replace(/\B(?=(\d{3})+(?!\d))/g, ',');
 }

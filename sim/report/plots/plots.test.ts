@@ -4,6 +4,7 @@ import { recordingOf, recordOf, runOf, workerOf } from '../report.test-support.t
 import type { ReplayReport } from '../report.ts';
 import { axisFromZero, logAxis, scaleOf, shortNumber, timeAxis } from './axes.ts';
 import type { Figure } from './figure.ts';
+import { bottomAxis } from './frame.ts';
 import { renderPage } from './html.ts';
 import { renderPng } from './png.ts';
 import { renderSvg } from './render.ts';
@@ -56,6 +57,16 @@ function textBoxes(
       const left = Number(x) - (anchor === 'end' ? width : anchor === 'middle' ? width / 2 : 0);
       return { content, left, right: left + width, y: Number(y) };
     },
+  );
+}
+
+/** Pairs of texts that cover each other. */
+function overlaps(boxes: ReturnType<typeof textBoxes>): string[] {
+  return boxes.flatMap((one, at) =>
+    boxes
+      .slice(at + 1)
+      .filter((two) => Math.abs(one.y - two.y) < 11 && one.right > two.left && two.right > one.left)
+      .map((two) => `"${one.content}" over "${two.content}"`),
   );
 }
 
@@ -113,13 +124,7 @@ describe('plots of a report', () => {
   for (const workers of [1, 8, 64]) {
     it(`put no text over another with ${workers} workers`, () => {
       for (const figure of [...reportFigures(reportOf('test.jsonl', workers)), pareto]) {
-        const boxes = textBoxes(renderSvg(figure, 'light'));
-        for (const [at, one] of boxes.entries()) {
-          for (const other of boxes.slice(at + 1)) {
-            const apart = Math.abs(one.y - other.y) >= 11 || one.right <= other.left || other.right <= one.left;
-            expect(apart, `${figure.name}: "${one.content}" over "${other.content}"`).to.equal(true);
-          }
-        }
+        expect(overlaps(textBoxes(renderSvg(figure, 'light'))), figure.name).to.deep.equal([]);
       }
     });
   }
@@ -143,6 +148,28 @@ describe('plots of a report', () => {
       (match) => Number(match[1]),
     );
     for (const top of tops) expect(cells.filter((cell) => cell > top - 20 && cell < top + 16)).to.deep.equal([]);
+  });
+
+  it('label what lies close together without overlaps, and leave labels out that have no room', () => {
+    const points = Array.from({ length: 30 }, (_, at) => ({
+      outputTokensPerSecondPerUser: 100 + at / 10,
+      outputTokensPerSecondPerWorker: 50 + at / 10,
+      label: `${1000 + at}`,
+    }));
+    const boxes = textBoxes(renderSvg(paretoFigure([{ name: 'kv', points }], 'concurrency', ''), 'light'));
+    const written = boxes.filter(({ content }) => /^10\d\d$/.test(content));
+    expect(written.length).to.be.within(1, 10);
+    expect(overlaps(boxes)).to.deep.equal([]);
+    const wide = {
+      label: '',
+      min: 0,
+      max: 10,
+      scale: 'linear',
+      tick: (value: number) => `${value} very long`,
+    } as const;
+    const axis = bottomAxis(wide, { left: 0, right: 400, top: 0, bottom: 100 }).join('');
+    expect(textBoxes(axis).length).to.be.within(2, 5);
+    expect(overlaps(textBoxes(axis))).to.deep.equal([]);
   });
 
   it('leave a gap where nothing was measured and show a value without neighbours', () => {
