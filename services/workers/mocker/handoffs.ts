@@ -31,11 +31,6 @@ export class Handoffs {
     return create(KvHandoffSchema, { handoffId, deadlineUnixMs, backend: 'mocker', ...o });
   }
 
-  has(rank: HeldPrefill['rank'], id: number): boolean {
-    for (const entry of this.#entries.values()) if (entry.rank === rank && entry.id === id) return true;
-    return false;
-  }
-
   /** False for an unknown one. */
   release(handoffId: string): boolean {
     const entry = this.#entries.get(handoffId);

@@ -20,7 +20,6 @@ import { RawEvents } from './raw-events.ts';
 import type { MockerSequence } from './sequence.ts';
 import { simulatedRank } from './simulation.ts';
 import { type Ending, forwardPass, StepBuilder } from './step.ts';
-import { ZmqFeed } from './zmq-feed.ts';
 
 export interface RankParts {
   readonly options: MockerOptions;
@@ -60,6 +59,8 @@ export class MockerRank {
     const { options, rank } = this.#o;
     if (options.zmq === undefined) return;
     const { endpoint, replayEndpoint } = options.zmq;
+    // Most workers need no ZeroMQ, so they do not load it.
+    const { ZmqFeed } = await import('./zmq-feed.ts');
     const feed = await ZmqFeed.open({
       endpoint: endpointOfRank(endpoint, rank),
       replayEndpoint: replayEndpoint === undefined ? undefined : endpointOfRank(replayEndpoint, rank),
@@ -236,7 +237,8 @@ export class MockerRank {
   }
 
   #takeId(): number {
-    while (this.#sequences.has(this.#nextId) || this.#o.handoffs.has(this, this.#nextId)) this.#advanceId();
+    // Handoffs are long gone when the numbers begin anew.
+    while (this.#sequences.has(this.#nextId)) this.#advanceId();
     const id = this.#nextId;
     this.#advanceId();
     return id;
