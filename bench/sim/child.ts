@@ -4,51 +4,48 @@ import { defaultSettings } from '#lib/config/settings.ts';
 import { routerSettings } from '#services/router/config.ts';
 import { runReplay } from '../../sim/replay/replay.ts';
 import { ReplayRecorder } from '../../sim/report/recorder.ts';
-import { generateMooncakeLike } from '../../sim/traces/mooncake-like.ts';
-import type { TraceRequest } from '../../sim/traces/trace-request.ts';
+import { openTrace } from '../../sim/traces/open-trace.ts';
 
 export interface Measurement {
+  /** File. */
+  readonly trace: string;
   readonly workers: number;
-  readonly requests: number;
   readonly mode: 'kv' | 'round-robin';
   readonly speedup: number;
 }
 
+/** Without the start of the process. */
 export interface Measured {
   readonly seconds: number;
+  /** Of all threads. */
   readonly cpuSeconds: number;
-  readonly passes: number;
+  readonly completed: number;
   readonly peakMib: number;
 }
 
 const measurement: Measurement = JSON.parse(process.argv[2] ?? '');
 process.stdout.write(JSON.stringify(await measure(measurement)));
 
-async function measure({ workers, requests, mode, speedup }: Measurement): Promise<Measured> {
+async function measure({ trace, workers, mode, speedup }: Measurement): Promise<Measured> {
   const worker = { role: 'aggregated', ranks: 1, engine: defaultEngineSettings, timing: undefined } as const;
+  const observer = new ReplayRecorder();
+  const before = process.cpuUsage();
   const begun = performance.now();
-  const { passes } = await runReplay({
-    trace: 'Mooncake-like',
-    requests: trace(requests),
-    expectedRequests: requests,
-    load: { concurrency: undefined, intervalMs: undefined, maxRequests: requests, speedup },
+  await runReplay({
+    trace,
+    requests: openTrace(trace, { format: 'mooncake', blockTokens: 512, sharedPrefixRatio: 0, prefixGroups: 0 }),
+    expectedRequests: Number.NaN,
+    load: { concurrency: undefined, intervalMs: undefined, maxRequests: Number.POSITIVE_INFINITY, speedup },
     workers: Array.from({ length: workers }, () => ({ ...worker, readyAfterMs: 0 })),
     router: defaultSettings(routerSettings, { mode }),
     seed: 1,
     kvEventDelayMs: 1,
     sampleMs: 1000,
-    observer: new ReplayRecorder(),
+    observer,
   });
-  const { user, system } = process.cpuUsage();
+  const seconds = (performance.now() - begun) / 1000;
+  const { user, system } = process.cpuUsage(before);
   const { maxRSS } = process.resourceUsage();
-  return {
-    seconds: (performance.now() - begun) / 1000,
-    cpuSeconds: (user + system) / 1e6,
-    passes,
-    peakMib: maxRSS / 1024,
-  };
-}
-
-async function* trace(requests: number): AsyncGenerator<TraceRequest> {
-  yield* generateMooncakeLike({ requests, seed: 1 });
+  const { completed } = observer.totals.outcomes;
+  return { seconds, cpuSeconds: (user + system) / 1e6, completed, peakMib: maxRSS / 1024 };
 }
