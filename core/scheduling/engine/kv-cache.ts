@@ -125,8 +125,8 @@ export class KvCache {
 
   #onGone(block: number): void {
     this.#gone++;
-    const { low, high } = this.pool.columns;
-    this.log?.removed(device, low[block] ?? 0, high[block] ?? 0);
+    const { low, high } = this.pool.identityOf(block);
+    this.log?.removed(device, low, high);
     if (!this.#clearing) this.tiers.offload(this.pool, block);
   }
 

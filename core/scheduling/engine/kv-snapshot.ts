@@ -1,4 +1,4 @@
-import { type BlockPool, identityOf } from './block-pool.ts';
+import type { BlockIdentity, BlockPool } from './block-pool.ts';
 import type { KvChanges } from './engine-model.ts';
 import type { KvCache } from './kv-cache.ts';
 import { KvChangeLog } from './kv-change-log.ts';
@@ -22,7 +22,7 @@ export function* snapshotOf(cache: KvCache): Generator<KvChanges> {
 
 interface Chain {
   readonly tier: number;
-  readonly blocks: ReturnType<typeof identityOf>[];
+  readonly blocks: BlockIdentity[];
 }
 
 /** Chains of blocks of a pool, each begun by a block whose parent is not there or has another child before it. */
@@ -30,7 +30,7 @@ function* chainsOf(pool: BlockPool, tier: number): Generator<Chain> {
   const blocks = pool.hashedBlocks();
   const children = new Map<number, number[]>();
   for (const block of blocks) {
-    const { index, parentLow, parentHigh } = identityOf(pool, block);
+    const { index, parentLow, parentHigh } = pool.identityOf(block);
     const parent = index === 0 ? -1 : pool.find(parentLow, parentHigh);
     const known = children.get(parent);
     if (known === undefined) children.set(parent, [block]);
@@ -41,7 +41,7 @@ function* chainsOf(pool: BlockPool, tier: number): Generator<Chain> {
     const chain: Chain = { tier, blocks: [] };
     for (let block: number | undefined = first; block !== undefined && !seen.has(block); ) {
       seen.add(block);
-      chain.blocks.push(identityOf(pool, block));
+      chain.blocks.push(pool.identityOf(block));
       block = children.get(block)?.find((child) => !seen.has(child));
     }
     if (chain.blocks.length > 0) yield chain;

@@ -1,4 +1,4 @@
-import { type BlockIdentity, BlockPool, identityOf } from './block-pool.ts';
+import { type BlockIdentity, BlockPool } from './block-pool.ts';
 import type { KvChangeLog } from './kv-change-log.ts';
 import type { OffloadSettings } from './settings.ts';
 
@@ -38,7 +38,7 @@ export class LowerTiers {
 
   /** The device gave up a block. */
   offload(from: BlockPool, block: number): void {
-    if (this.#host !== undefined) this.#store(this.#host, tierNumbers.host, identityOf(from, block));
+    if (this.#host !== undefined) this.#store(this.#host, tierNumbers.host, from.identityOf(block));
   }
 
   /** How many of `most` blocks, from the first on, lie in some tier; those cannot leave until `unpin`. */
@@ -101,15 +101,15 @@ export class LowerTiers {
   #onHostGone(block: number): void {
     const host = this.#host;
     if (host === undefined) return;
-    const identity = identityOf(host, block);
+    const identity = host.identityOf(block);
     this.#log?.removed(tierNumbers.host, identity.low, identity.high);
     this.#gone++;
     if (this.#disk !== undefined && !this.#clearing) this.#store(this.#disk, tierNumbers.disk, identity);
   }
 
   #onDiskGone(block: number): void {
-    const { low, high } = this.#disk?.columns ?? { low: [], high: [] };
-    this.#log?.removed(tierNumbers.disk, low[block] ?? 0, high[block] ?? 0);
+    const identity = this.#disk?.identityOf(block);
+    if (identity !== undefined) this.#log?.removed(tierNumbers.disk, identity.low, identity.high);
     this.#gone++;
   }
 }
