@@ -12,6 +12,8 @@ interface Bounds {
 /** Entries of the columns that runs share; longer runs are cut. */
 const longest = 4096;
 const durations = new Float64Array(longest);
+/** For each step of the run at hand modulo the block size: who begins or fills a block in it, in the order of the batch. */
+const due: EngineSequence[][] = [];
 
 /**
  * Decode passes in which every running sequence gets one token, one after the other as the engine would make them, but only
@@ -31,7 +33,7 @@ export function fastForward(state: EngineState, duration: PassDuration, o: Bound
   }
   const count = running.length;
   if (count === 0 || steps < 1 || !(o.nowMs < o.untilMs)) return undefined;
-  const due = dueSequences(running, blockSize, steps);
+  findDue(running, blockSize, steps);
   let nowMs = o.nowMs;
   let made = 0;
   while (made < steps && nowMs < o.untilMs) {
@@ -57,17 +59,19 @@ export function fastForward(state: EngineState, duration: PassDuration, o: Bound
   return { startMs: o.nowMs, steps: made, durationsMs: durations, endMs: nowMs, count, ids };
 }
 
-/** For each step modulo the block size: who begins or fills a block in it, in the order of the batch. */
-function dueSequences(running: readonly EngineSequence[], blockSize: number, steps: number): EngineSequence[][] {
-  const due = Array.from({ length: Math.min(steps, blockSize) }, (): EngineSequence[] => []);
+/** Fills `due`. */
+function findDue(running: readonly EngineSequence[], blockSize: number, steps: number): void {
+  const length = Math.min(steps, blockSize);
+  while (due.length < length) due.push([]);
+  // A length is dear to set, and most are 0.
+  for (const now of due) if (now.length > 0) now.length = 0;
   for (const sequence of running) {
     const inBlock = sequence.computed % blockSize;
     const begins = (blockSize - inBlock) % blockSize;
     const fills = blockSize - 1 - inBlock;
-    due[begins]?.push(sequence);
-    if (fills !== begins) due[fills]?.push(sequence);
+    if (begins < length) due[begins]?.push(sequence);
+    if (fills !== begins && fills < length) due[fills]?.push(sequence);
   }
-  return due;
 }
 
 /** Whether everyone who begins a block gets one without taking it from a running sequence. */
