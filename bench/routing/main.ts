@@ -1,0 +1,110 @@
+// The same trace through our simulator, our services, Dynamo's simulator and Dynamo itself. bench/README.md tells how to read it.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type BenchOptions, type BenchReport, type BenchRow, median } from '#bench/report.ts';
+import { writeTrace } from '../../sim/traces/write-trace.ts';
+import { dynamoInstalled, howToInstall, simulateDynamo, startDynamo } from './dynamo.ts';
+import { type FigureName, type Figures, figureNames, figures } from './figures.ts';
+import { policies, type Run } from './plan.ts';
+import { replayOnline, replayVirtually, startStator } from './stator.ts';
+import { conversations } from './trace.ts';
+
+/** Runs of one policy, each the figures of a round. */
+interface Measured {
+  readonly virtual: Figures[];
+  readonly live: Figures[];
+  readonly dynamoVirtual: Figures[];
+  readonly dynamoLive: Figures[];
+}
+
+/** A trace with other prompts goes before each live run: code that was never run is slow. */
+interface Traces {
+  readonly measured: string;
+  readonly warmUp: string;
+}
+
+/** Seeds of a simulator: both break ties by chance. */
+const simulations = 9;
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+export async function run({ quick }: BenchOptions): Promise<BenchReport> {
+  const withDynamo = await dynamoInstalled();
+  if (!withDynamo) say(howToInstall);
+  const folder = await mkdtemp(path.join(tmpdir(), 'stator-routing-'));
+  try {
+    const traces = { measured: path.join(folder, 'measured.jsonl'), warmUp: path.join(folder, 'warm-up.jsonl') };
+    await writeTrace(traces.measured, conversations(quick ? 150 : 600, 1));
+    await writeTrace(traces.warmUp, conversations(quick ? 60 : 150, 2, 1_000_000));
+    const rows: BenchRow[] = [];
+    for (const policy of policies) {
+      const rounds = quick || policy !== 'kv' ? 1 : 3;
+      const one = { policy, trace: traces.measured, speedup: 1 };
+      rows.push(...rowsOf(policy, await measure(one, traces, rounds, withDynamo)));
+    }
+    return { bench: 'routing', rows };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measure(one: Run, traces: Traces, rounds: number, withDynamo: boolean): Promise<Measured> {
+  const virtual: Figures[] = [];
+  for (let seed = 1; seed <= simulations; seed++) virtual.push(await replayVirtually(one, seed));
+  const dynamoVirtual = withDynamo ? await simulateDynamo(one, simulations) : [];
+  const live: Figures[] = [];
+  const dynamoLive: Figures[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    say(`${one.policy}, round ${round} of ${rounds} …`);
+    live.push(await measureStator(one, traces));
+    if (withDynamo) dynamoLive.push(await measureDynamo(one, traces));
+  }
+  return { virtual, live, dynamoVirtual, dynamoLive };
+}
+
+async function measureStator(one: Run, { warmUp }: Traces): Promise<Figures> {
+  await using cluster = await startStator(one.policy);
+  await replayOnline(cluster.url, { ...one, trace: warmUp });
+  return await replayOnline(cluster.url, one);
+}
+
+async function measureDynamo(one: Run, { warmUp }: Traces): Promise<Figures> {
+  await using dynamo = await startDynamo(one.policy);
+  await replayOnline(dynamo.url, { ...one, trace: warmUp });
+  return await replayOnline(dynamo.url, one);
+}
+
+function rowsOf(policy: string, { virtual, live, dynamoVirtual, dynamoLive }: Measured): BenchRow[] {
+  return [
+    ...figureNames.map((name) => noWorse(`${policy}, live: ${figures[name].line}`, name, live, dynamoLive)),
+    ...figureNames.map((name) => agreeing(`${policy}, simulated: ${figures[name].line}`, name, virtual, dynamoVirtual)),
+    ...figureNames.map((name) => agreeing(`${policy}, simulated / live: ${figures[name].line}`, name, virtual, live)),
+  ];
+}
+
+/** Ours is to be as good as the anchor, but for the tolerance. */
+function noWorse(line: string, name: FigureName, ours: readonly Figures[], anchor: readonly Figures[]): BenchRow {
+  const row = compared(line, name, ours, anchor);
+  if (row.anchor === null) return row;
+  const { better, tolerance } = figures[name];
+  const target = row.anchor * (better === 'lower' ? 1 + tolerance : 1 - tolerance);
+  return { ...row, target, ok: better === 'lower' ? row.ours <= target : row.ours >= target };
+}
+
+/** Both are to be the same, but for the tolerance: the target is the anchor. */
+function agreeing(line: string, name: FigureName, ours: readonly Figures[], anchor: readonly Figures[]): BenchRow {
+  const row = compared(line, name, ours, anchor);
+  const ok = row.ratio === null || Math.abs(row.ratio - 1) <= figures[name].tolerance;
+  return { ...row, target: row.anchor, ok };
+}
+
+/** Medians of the runs. */
+function compared(line: string, name: FigureName, ours: readonly Figures[], anchor: readonly Figures[]): BenchRow {
+  const own = median(ours.map((of) => of[name]));
+  const other = median(anchor.map((of) => of[name]));
+  const known = Number.isFinite(other);
+  const { unit } = figures[name];
+  const comparison = known ? { anchor: other, ratio: own / other } : { anchor: null, ratio: null };
+  return { line, unit, ours: own, ...comparison, target: null, ok: true };
+}

@@ -1,0 +1,45 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { runStator } from '#cli/stator.test-support.ts';
+import { type Cluster, startCluster } from '#tests/support/cluster.ts';
+import { flagsOf, type Overrides } from '#tests/support/stator-process.ts';
+import { parseReportJson } from '../../sim/report/report-json.ts';
+import { type Figures, figuresOf } from './figures.ts';
+import { engine, type Policy, type Run, sla, workers } from './plan.ts';
+import { traceBlockTokens } from './trace.ts';
+
+/** `stator replay` under virtual time. */
+export function replayVirtually({ policy, ...run }: Run, seed: number): Promise<Figures> {
+  return replay(run, { ...engine, numWorkers: workers, routerMode: policy, seed });
+}
+
+/** The trace against a gateway, ours or Dynamo's, by the same client. */
+export function replayOnline(url: string, run: Omit<Run, 'policy'>): Promise<Figures> {
+  return replay(run, { online: url });
+}
+
+/** Gateway, tokenizer, router and one process of mockers, as production runs them. */
+export function startStator(policy: Policy): Promise<Cluster> {
+  const settings = { ...engine, workers, timing: 'polynomial', contextLength: 131_072 };
+  return startCluster({
+    workers: [{ engine: 'mocker', settings }],
+    separateProcesses: true,
+    router: { mode: policy },
+  });
+}
+
+async function replay({ trace, speedup }: Omit<Run, 'policy'>, settings: Overrides): Promise<Figures> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'stator-routing-'));
+  const reportJson = path.join(folder, 'report.json');
+  const bounds = { slaTtftMs: sla.ttftMs, slaItlMs: sla.itlMs };
+  const load = { traceBlockSize: traceBlockTokens, arrivalSpeedupRatio: speedup };
+  try {
+    const flags = flagsOf({ ...load, ...bounds, ...settings, reportJson });
+    const { code, stderr } = await runStator(['replay', trace, ...flags]);
+    if (code !== 0) throw new Error(`stator replay ended with ${code}: ${stderr}`);
+    return figuresOf(parseReportJson(await readFile(reportJson, 'utf8'), reportJson));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
