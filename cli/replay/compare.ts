@@ -49,8 +49,8 @@ async function compareSweeps(
   settings: { readonly json: boolean } & PlotSettings,
 ): Promise<void> {
   if (settings.json) throw StatorError.invalid('--json', '--json: sweeps are JSON already, value by value.');
-  const table = renderSweepComparison(sweeps, outputWidth());
-  process.stdout.write(table);
+  const table = (width: number): string => renderSweepComparison(sweeps, width);
+  process.stdout.write(table(outputWidth()));
   const title = `Sweeps over ${sweeps[0]?.sweep.over}`;
   await writePlots({ title, table, figures: [sweepFigure(sweeps)] }, settings);
 }

@@ -9,17 +9,21 @@ import type { PlotSettings, ReplaySettings } from './settings.ts';
 /** What a replay leaves behind. */
 export interface ReplayOutput {
   readonly title: string;
-  readonly table: string;
+  /** The table in lines of that many characters. */
+  table(width: number): string;
   readonly figures: readonly Figure[];
 }
 
 /** Prints the table, or the JSON where it goes to standard output, and writes the files that were asked for. */
 export async function writeOutput(output: ReplayOutput, json: string, settings: ReplaySettings): Promise<void> {
   const { reportJson } = settings;
-  process.stdout.write(reportJson === '-' ? json : output.table);
+  process.stdout.write(reportJson === '-' ? json : output.table(outputWidth()));
   if (reportJson !== undefined && reportJson !== '-') await written(reportJson, json);
   await writePlots(output, settings);
 }
+
+/** Characters that fit beside the plots of a page. */
+const pageWidth = 108;
 
 /** Columns of the terminal; what is piped is not cut. */
 export function outputWidth(): number {
@@ -34,7 +38,7 @@ export async function writePlots({ title, table, figures }: ReplayOutput, settin
     throw StatorError.invalid('--plots', `--plots: the directory ${directory} cannot be made.`, { cause });
   });
   const pages = figures.map((figure) => renderSvg(figure, theme));
-  await written(join(directory, 'index.html'), renderPage(title, table, pages, theme));
+  await written(join(directory, 'index.html'), renderPage(title, table(pageWidth), pages, theme));
   for (const [at, figure] of figures.entries()) {
     const file = join(directory, `${figure.name}.${plotFormat}`);
     if (plotFormat === 'svg') await written(file, pages[at] ?? '');

@@ -9,8 +9,11 @@ import { routerConfigOf, workersOf } from './deployment.ts';
 import type { ReplaySettings } from './settings.ts';
 import type { Workload } from './workload.ts';
 
-/** Samples of the cluster's state in a virtual replay lie so far apart. */
-const sampleMs = 250;
+/**
+ * Samples of the cluster's state in a virtual replay lie so far apart. A prime: traces send at round times, and samples that
+ * fall on those would only see what has just arrived.
+ */
+const sampleMs = 211;
 
 export interface RunOptions {
   readonly workload: Workload;

@@ -19,7 +19,7 @@ export async function showReplay(argv: readonly string[]): Promise<void> {
     if (name === undefined || more.length > 0) throw StatorError.invalid('REPORT', 'Name one report.');
     const document = await readDocument(name);
     const output = document.kind === 'report' ? reportOutput(document.report) : sweepOutput(document.sweep);
-    process.stdout.write(output.table);
+    process.stdout.write(output.table(outputWidth()));
     await writePlots(output, loaded.settings);
   });
 }
@@ -27,7 +27,7 @@ export async function showReplay(argv: readonly string[]): Promise<void> {
 export function reportOutput(report: ReplayReport): ReplayOutput {
   return {
     title: `Replay of ${report.run.trace}`,
-    table: renderTable(report, outputWidth()),
+    table: (width) => renderTable(report, width),
     figures: reportFigures(report),
   };
 }
@@ -36,7 +36,7 @@ export function sweepOutput(sweep: SweepReport): ReplayOutput {
   const name = sweep.points[0]?.report.run.routerMode ?? '';
   return {
     title: `Sweep over ${sweep.over}`,
-    table: renderSweepTable(sweep, outputWidth()),
+    table: (width) => renderSweepTable(sweep, width),
     figures: [sweepFigure([{ name, sweep }])],
   };
 }

@@ -227,4 +227,6 @@ export const knownSettings: readonly string[] = [
   'twoTierOverlapFraction',
   'url',
   'workers',
+  'zmqKvEvents',
+  'zmqReplay',
 ];

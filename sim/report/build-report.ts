@@ -101,11 +101,11 @@ function distributionFor(
     avg: numberOrNull(sum / count),
     min: numberOrNull(min),
     max: numberOrNull(max),
-    p99: numberOrNull(p99),
-    p95: numberOrNull(p95),
-    p90: numberOrNull(p90),
-    p75: numberOrNull(p75),
     p50: numberOrNull(p50),
+    p75: numberOrNull(p75),
+    p90: numberOrNull(p90),
+    p95: numberOrNull(p95),
+    p99: numberOrNull(p99),
   };
 }
 

@@ -12,7 +12,7 @@ export interface Distribution {
 }
 
 /** The names in the order in which they are shown. */
-export const distributionFields = ['avg', 'min', 'max', 'p99', 'p95', 'p90', 'p75', 'p50'] as const;
+export const distributionFields = ['avg', 'min', 'max', 'p50', 'p75', 'p90', 'p95', 'p99'] as const;
 
 /**
  * Between the two nearest ranks, linearly: the default of NumPy and so what aiperf reports (Hyndman and Fan's type 7).

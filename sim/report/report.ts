@@ -13,11 +13,11 @@ const distribution = z
     avg: measure,
     min: measure,
     max: measure,
-    p99: measure,
-    p95: measure,
-    p90: measure,
-    p75: measure,
     p50: measure,
+    p75: measure,
+    p90: measure,
+    p95: measure,
+    p99: measure,
   })
   .describe('Percentiles lie linearly between the nearest ranks.');
 

@@ -31,6 +31,15 @@ describe('the table of a report', () => {
     });
   }
 
+  it('leaves out figures that matter less where there is no room', () => {
+    const heads = [60, 80, 100, 140].map((width) =>
+      renderTable(report, width).split('\n')[3]?.trim().split(/ +/).join(' '),
+    );
+    expect(heads[3]).to.equal('avg min max p50 p75 p90 p95 p99');
+    expect(heads[0]).to.equal('avg p50 p99');
+    for (const head of heads) expect(head).to.match(/p50.* p99$/);
+  });
+
   it('has columns that line up', () => {
     const rows = renderTable(report)
       .split('\n')

@@ -14,6 +14,9 @@ const latencyRows = [
   ['Output (tokens)', 'outputTokens'],
 ] as const satisfies readonly (readonly [string, keyof ReplayReport])[];
 
+/** Figures that a narrow terminal does without, in this order. */
+const expendableFigures = ['p75', 'p95', 'min', 'max', 'p90', 'avg'];
+
 /** Workers of which each has a row of its own; of more only the extremes. */
 const mostWorkerRows = 16;
 
@@ -21,7 +24,7 @@ const mostWorkerRows = 16;
 export function renderTable(report: ReplayReport, width = 100): string {
   const sections = [
     heading(report),
-    frame(latencyTable(report), width),
+    frame(latencyTable(report), width, expendableFigures),
     summary(report, width),
     workerTable(report, width),
     errorLines(report),
@@ -142,23 +145,27 @@ function errorLines({ errors }: ReplayReport): string {
   return ['Errors', ...errors.map(({ code, count }) => `  ${integer(count).padStart(widest)}  ${code}`)].join('\n');
 }
 
-/** A table with a rule below its head; numbers to the right. Columns from the right go where the width is too small. */
-export function frame(rows: readonly (readonly string[])[], width: number): string {
-  const columns = Math.max(...rows.map((row) => row.length));
-  const widths = Array.from({ length: columns }, (_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
-  let shown = columns;
-  const total = (): number => widths.slice(0, shown).reduce((sum, each) => sum + each, 0) + 2 * (shown - 1);
-  while (shown > 2 && total() > width) shown--;
-  const lines = rows.map((row) =>
-    Array.from({ length: shown }, (_, at) => {
-      const cell = row[at] ?? '';
-      return at === 0 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0);
-    })
+/**
+ * A table with a rule below its head; numbers to the right. Where the width is too small, first the columns go whose heads
+ * `expendable` names, in its order, then those on the right.
+ */
+export function frame(rows: readonly (readonly string[])[], width: number, expendable: readonly string[] = []): string {
+  const head = rows[0] ?? [];
+  const widths = head.map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
+  let shown = head.map((_, at) => at);
+  const total = (): number => shown.reduce((sum, at) => sum + (widths[at] ?? 0) + 2, -2);
+  const goes = [...expendable.map((name) => head.indexOf(name)), ...head.map((_, at) => at).reverse()];
+  for (const column of goes) {
+    if (total() <= width || shown.length <= 2) break;
+    if (column > 0) shown = shown.filter((at) => at !== column);
+  }
+  const [top = '', ...body] = rows.map((row) =>
+    shown
+      .map((at) => (at === 0 ? (row[at] ?? '').padEnd(widths[at] ?? 0) : (row[at] ?? '').padStart(widths[at] ?? 0)))
       .join('  ')
       .trimEnd(),
   );
-  const [head = '', ...body] = lines;
-  return [head, '─'.repeat(total()), ...body].join('\n');
+  return [top, '─'.repeat(total()), ...body].join('\n');
 }
 
 /** Words in lines of at most `width` characters. */
