@@ -63,7 +63,7 @@ describe('a replay in virtual and in real time', function () {
       expect(virtual.cache.tokenHitRate).to.be.greaterThan(0.5);
       expect(real.cache.tokenHitRate).to.be.closeTo(virtual.cache.tokenHitRate ?? 0, hitRateBound);
       expect(real.timeToFirstTokenMs.count).to.equal(240);
-      expect(real.interTokenLatencyMs.min).to.be.greaterThan(0);
+      expect(real.interTokenLatencyMs.avg).to.be.greaterThan(0);
     });
   }
 
