@@ -161,8 +161,9 @@ describe('buildReport', () => {
   it('follows the replay in spans that add up to the whole', () => {
     const { timeline, requests } = buildReport(recordingOf(hundred));
     expect(timeline.spanMs).to.equal(20);
+    expect(timeline.endMs).to.equal(1090);
     expect(timeline.arrived).to.have.length(55);
-    const seconds = timeline.arrived.map((_, at) => Math.min(20, 1090 - at * 20) / 1000);
+    const seconds = timeline.arrived.map((_, at) => (at === 54 ? 10 : 20) / 1000);
     const arrived = timeline.arrived.reduce<number>((sum, rate, at) => sum + (rate ?? 0) * (seconds[at] ?? 0), 0);
     expect(arrived).to.be.closeTo(requests.sent, 1e-6);
     expect(timeline.timeToFirstTokenMs.p90[0]).to.equal(50);
@@ -172,15 +173,19 @@ describe('buildReport', () => {
     expect(timeline.queued[0]).to.equal(2);
   });
 
-  it('counts what ended by its end, in a last span that may be short', () => {
-    const recorder = recordingOf([recordOf(0, { arrivalMs: 0, firstTokenMs: 100, lastTokenMs: 1010 })]);
-    const { timeline } = buildReport(recorder);
-    expect(timeline.spanMs).to.equal(20);
-    // 10 of 20 ms: one request and 11 tokens in 10 ms.
-    expect(timeline.completed.at(-1)).to.equal(100);
-    expect(timeline.outputTokens.at(-1)).to.equal(1100);
-    expect(timeline.completed[0]).to.equal(0);
-    expect(timeline.arrived[0]).to.equal(50);
+  it('counts what ended by its end, in a last span that is shorter or longer', () => {
+    const ending = (lastTokenMs: number) =>
+      buildReport(recordingOf([recordOf(0, { arrivalMs: 0, firstTokenMs: 100, lastTokenMs })])).timeline;
+    const shorter = ending(1012);
+    expect(shorter).to.include({ spanMs: 20, endMs: 1012 });
+    expect(shorter.completed).to.have.length(51);
+    // One request and 11 tokens in 12 ms.
+    expect(shorter.completed.at(-1)).to.equal(83.3333333);
+    expect(shorter.outputTokens.at(-1)).to.equal(916.666667);
+    expect([shorter.completed[0], shorter.arrived[0]]).to.deep.equal([0, 50]);
+    const longer = ending(1005);
+    expect(longer.completed).to.have.length(50);
+    expect(longer.completed.at(-1)).to.equal(40);
   });
 
   it('fills spans without samples with the last one, and scales a sample of requests to all', () => {

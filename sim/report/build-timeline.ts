@@ -20,7 +20,8 @@ export function spanFor(endMs: number): number {
 export function buildTimeline(recorder: ReplayRecorder, records: readonly RequestRecord[]): ReportTimeline {
   const endMs = Number.isFinite(recorder.endMs) ? Math.max(recorder.endMs, 1) : 1;
   const spanMs = spanFor(endMs);
-  const spans = Math.max(1, Math.ceil(endMs / spanMs));
+  // A rest of less than half a span belongs to the span before it: rates of a moment say nothing.
+  const spans = Math.max(1, Math.round(endMs / spanMs));
   const grid: Grid = { spanMs, spans, endMs };
   const byArrival = grouped(grid, records, ({ arrivalMs }) => arrivalMs);
   const completed = records.filter(({ outcome }) => outcome === 0);
@@ -30,6 +31,7 @@ export function buildTimeline(recorder: ReplayRecorder, records: readonly Reques
   const weight = recorder.records.rows === 0 ? 1 : recorder.records.added / recorder.records.rows;
   return {
     spanMs,
+    endMs: numberOrNull(endMs) ?? 0,
     arrived: perSecond(grid, byArrival, (all) => all.length * weight),
     completed: perSecond(grid, byEnd, (all) => all.length * weight),
     outputTokens: perSecond(grid, byEnd, (all) => total(all, 'outputTokens') * weight),
@@ -55,13 +57,14 @@ function grouped({ spanMs, spans }: Grid, records: Group, timeOf: (record: Reque
   return groups;
 }
 
-/** The last span may be shorter than the others. */
+/** The last span ends with the replay. */
 function perSecond(
-  { spanMs, endMs }: Grid,
+  { spanMs, spans, endMs }: Grid,
   groups: readonly Group[],
   amount: (all: Group) => number,
 ): (number | null)[] {
-  return groups.map((all, at) => numberOrNull((amount(all) * 1000) / Math.min(spanMs, endMs - at * spanMs)));
+  const lengthMs = (at: number): number => (at === spans - 1 ? endMs - at * spanMs : spanMs);
+  return groups.map((all, at) => numberOrNull((amount(all) * 1000) / lengthMs(at)));
 }
 
 function total(all: Group, field: 'outputTokens' | 'promptTokens' | 'cachedTokens'): number {

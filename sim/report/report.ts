@@ -64,6 +64,7 @@ const percentilesOverTime = z.object({ p50: overTime, p90: overTime, p99: overTi
 const timeline = z
   .object({
     spanMs: z.number().describe('Length of a span; the first begins with the replay.'),
+    endMs: z.number().describe('End of the last span, which is up to half a span shorter or longer than the others.'),
     arrived: overTime.describe('Requests that clients sent in the span, a second.'),
     completed: overTime.describe('Requests that ended in the span, a second.'),
     outputTokens: overTime.describe('Tokens a second.'),
@@ -76,7 +77,7 @@ const timeline = z
     inFlight: overTime.describe('Requests sent and not yet over.'),
     workerLoad: z.array(overTime).describe('Of each worker: sequences that run or wait there.'),
   })
-  .describe('The course of the replay in at most 60 spans of equal length.');
+  .describe('The course of the replay in at most 60 spans.');
 
 /** The report of one replay, as `--report-json` writes it. */
 export const replayReport = z

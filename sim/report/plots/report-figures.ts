@@ -23,11 +23,12 @@ interface Time {
   readonly edges: readonly number[];
 }
 
-function timeOf({ timeline }: ReplayReport): Time {
-  const spans = timeline.queued.length;
-  const { axis, unitMs } = timeAxis(spans * timeline.spanMs);
-  const edges = Array.from({ length: spans + 1 }, (_, at) => (at * timeline.spanMs) / unitMs);
-  return { axis, places: edges.slice(0, -1).map((edge) => edge + timeline.spanMs / unitMs / 2), edges };
+function timeOf({ timeline: { spanMs, endMs, queued } }: ReplayReport): Time {
+  const { axis, unitMs } = timeAxis(endMs);
+  const edges = queued.map((_, at) => (at * spanMs) / unitMs);
+  edges.push(endMs / unitMs);
+  const places = queued.map((_, at) => ((edges[at] ?? 0) + (edges[at + 1] ?? 0)) / 2);
+  return { axis, places, edges };
 }
 
 function subtitleOf({ run, requests, durationMs, workers }: ReplayReport): string {
