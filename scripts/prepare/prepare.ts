@@ -4,6 +4,7 @@ import { say, since } from '../support/say.ts';
 import { emptyTally, type Tally } from '../support/tally.ts';
 import { prepareGo } from './go.ts';
 import { prepareModel } from './model.ts';
+import { prepareNixl, prepareNixlHeader } from './nixl.ts';
 import { preparePython } from './python.ts';
 
 interface Preparation {
@@ -20,6 +21,8 @@ const preparations: readonly Preparation[] = [
   { name: 'etcd', required: false, take: prepareEtcd },
   { name: 'Python clients', required: false, take: preparePython },
   { name: 'Go client', required: false, take: prepareGo },
+  { name: 'NIXL', required: false, take: prepareNixl },
+  { name: 'NIXL header', required: false, take: prepareNixlHeader },
 ];
 
 /** Gets what tests need; each thing that cannot be had is one failed or skipped item with its reason. */
