@@ -41,7 +41,10 @@ export function axisFromZero(label: string, largest: number, options: Partial<Ax
     .domain([0, largest > 0 ? largest : 1])
     .nice(5)
     .domain();
-  return { label, min: 0, max, scale: 'linear', tick: shortNumber, ...options };
+  // All ticks of an axis in the same form.
+  const tick =
+    max >= 1e4 && max < 1e6 ? (value: number) => (value === 0 ? '0' : `${trimmed(value / 1e3)}k`) : shortNumber;
+  return { label, min: 0, max, scale: 'linear', tick, ...options };
 }
 
 /** Round bounds around positive values, logarithmic. */

@@ -233,6 +233,11 @@ describe('axes', () => {
     expect(scaleOf(axisFromZero('', 100), 0, 200, 40).ticks).to.deep.equal([0, 20, 40, 60, 80, 100]);
   });
 
+  it('write the ticks of an axis in one form', () => {
+    const axis = axisFromZero('', 20_000);
+    expect(scaleOf(axis, 0, 200, 50).ticks.map(axis.tick)).to.deep.equal(['0', '5k', '10k', '15k', '20k']);
+  });
+
   it('write time in the unit that suits its length', () => {
     const labels = [500, 60_000, 600_000, 36_000_000].map((endMs) => timeAxis(endMs).axis.label);
     expect(labels).to.deep.equal(['ms', 'seconds', 'minutes', 'hours'].map((unit) => `Time since start (${unit})`));
