@@ -86,6 +86,11 @@ export class SimRouter {
     return this.#context.admission.size;
   }
 
+  /** Requests in its accounts. */
+  get reserved(): number {
+    return this.#context.active.size;
+  }
+
   /** Whether answers are on their way: `settle` must run before time goes on. */
   get unsettled(): boolean {
     return this.#open > this.#context.admission.size;

@@ -59,6 +59,19 @@ describe('replay', () => {
     expect(second).to.include({ cachedTokens: 576, worker: notes.bySending[0]?.worker });
   });
 
+  it('sees at each decision what is cached by then, as late as asked for', async () => {
+    const prompts = Array.from({ length: 8 }, (_, at) => request(at + 1, at * 100));
+    const again = prompts.map(({ prompt }, at) => request(at + 11, 2000 + at * 100, { prompt }));
+    const found = async (kvEventDelayMs: number): Promise<number> => {
+      const more = { kvEventDelayMs, sampleMs: 1e6 };
+      const { notes } = await replayed([...prompts, ...again], aggregated(3), { router: { loadPollMs: 60_000 }, more });
+      return notes.bySending.slice(8).filter(({ cachedTokens }) => cachedTokens === 576).length;
+    };
+    expect(await found(0)).to.equal(8);
+    expect(await found(1500)).to.equal(8);
+    expect(await found(10_000)).to.be.below(7);
+  });
+
   it('ends every request, whatever the mode', async () => {
     for (const mode of policyNames.filter((name) => name !== 'direct')) {
       const { notes, result } = await replayed(generateSynthetic(synthetic), aggregated(4), { router: { mode } });

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { StatorError } from '#lib/errors/errors.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterConfig } from '#services/router/config.ts';
 import { VirtualClock } from '../clock/virtual-clock.ts';
 import { Cluster } from '../cluster/cluster.ts';
@@ -103,6 +103,8 @@ class Replay {
     observer.begin({ trace, time: 'virtual', seed, routerMode: router.mode, workers, expectedRequests });
     await this.#begin();
     await this.#loop();
+    const { reserved } = this.#cluster.router;
+    if (reserved > 0) throw new StatorError('internal', `The router still counts ${reserved} requests that are over.`);
     this.#sampler.sample(this.#lastOverMs);
     observer.end(this.#lastOverMs);
     const ranks = this.#cluster.workers.flatMap((worker) => worker.ranks);
