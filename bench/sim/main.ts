@@ -61,8 +61,8 @@ function rowsOf(
   const target = o.target === undefined ? {} : { target: o.target };
   return [
     benchRow({ line: name, unit: 'requests/s', ...of(({ seconds }) => requests / seconds), better: 'higher' }),
-    benchRow({ line: `${name}, ${requests} requests`, unit: 's', ...of(({ seconds }) => seconds), ...target }),
-    benchRow({ line: `${name}, processor time`, unit: 's', ...of(({ cpuSeconds }) => cpuSeconds) }),
+    benchRow({ line: `${name}, ${requests} requests`, unit: 's', ...of(({ seconds }) => seconds) }),
+    benchRow({ line: `${name}, processor time`, unit: 's', ...of(({ cpuSeconds }) => cpuSeconds), ...target }),
     benchRow({ line: `${name}, most memory`, unit: 'MiB', ...of(({ peakMib }) => peakMib) }),
   ];
 }
