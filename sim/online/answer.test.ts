@@ -63,6 +63,9 @@ describe('Answer', () => {
     expect(of(apart)).to.deep.equal({ prefill: '18446744073709551615/1', decode: '7/0' });
     expect(of({ decode_worker_id: 7 })).to.deep.equal({ prefill: '7/0', decode: '7/0' });
     expect(of({})).to.equal(undefined);
+    const answer = new Answer();
+    answer.take('{"choices":[],"nvext":{"worker_id":{"decode_worker_id":13098985065941001999,"decode_dp_rank":0}}}', 0);
+    expect(answer.workers?.decode).to.equal('13098985065941001999/0');
   });
 
   it('throws the error that a stream tells', () => {

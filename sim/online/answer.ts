@@ -76,13 +76,20 @@ export class Answer {
 function parse(data: string): Chunk {
   let value: unknown;
   try {
-    value = JSON.parse(data);
+    // Dynamo writes identifiers of workers as numbers beyond 2^53.
+    value = data.includes('worker_id') ? JSON.parse(data, exactIntegers) : JSON.parse(data);
   } catch (cause) {
     throw new StatorError('backend_protocol', 'An event of the stream is not JSON.', { cause });
   }
   if (typeof value !== 'object' || value === null)
     throw new StatorError('backend_protocol', 'An event of the stream is no object.');
   return value;
+}
+
+function exactIntegers(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  return typeof value === 'number' && !Number.isSafeInteger(value) && Number.isInteger(value)
+    ? (context?.source ?? value)
+    : value;
 }
 
 function hasText(value: string | null | undefined): boolean {
