@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { createHandlerContext } from '@connectrpc/connect';
+
 import { expect } from 'chai';
 import { GenerationOptionsSchema, InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
 import { TextPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
@@ -13,8 +14,11 @@ const card = testCard();
 const model: ResolvedModel = { entry: { name: card.name, card, workers: new Map() }, adapter: '' };
 const prompt = { case: 'text', value: create(TextPromptSchema, { text: 'Hi' }) } as const;
 
+/** Their timers run until they end. */
+const contexts: ReturnType<typeof createHandlerContext>[] = [];
+
 function contextOf(requestHeader: Record<string, string>, timeoutMs?: number) {
-  return createHandlerContext({
+  const context = createHandlerContext({
     service: InferenceService,
     method: InferenceService.method.complete,
     protocolName: 'grpc',
@@ -23,6 +27,8 @@ function contextOf(requestHeader: Record<string, string>, timeoutMs?: number) {
     requestHeader,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
+  contexts.push(context);
+  return context;
 }
 
 function requested(headers: Record<string, string>, timeoutMs?: number): GenerationRequest {
@@ -31,6 +37,10 @@ function requested(headers: Record<string, string>, timeoutMs?: number): Generat
 }
 
 describe('gRPC requests', () => {
+  afterEach(() => {
+    for (const context of contexts.splice(0)) context.abort();
+  });
+
   it('say of routing what their options say', () => {
     const request = requested({});
     expect(request).to.include({ priority: 3, cacheSalt: 'own', timeoutMs: 3_600_000 });
