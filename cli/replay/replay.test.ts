@@ -185,12 +185,34 @@ describe('stator replay', function () {
     expect(await of([trace, '--trace-block-size', '64'])).to.deep.equal(await of([...small, ...shared]));
   });
 
+  it('replays on workers that differ', async () => {
+    const file = join(folder, 'groups.json');
+    await writeFile(file, '[{"count": 2, "kvBlocks": 500}, {"kvBlocks": 1000, "dataParallelSize": 2, "speedup": 2}]');
+    const { code, stdout, stderr } = await runStator([
+      'replay',
+      ...small,
+      '--worker-groups',
+      file,
+      '--report-json',
+      '-',
+    ]);
+    expect(code, stderr).to.equal(0);
+    const { workers, requests } = parseReportJson(stdout, 'report');
+    expect(workers.map(({ totalBlocks }) => totalBlocks)).to.deep.equal([500, 500, 2000]);
+    expect(requests).to.include({ completed: 120 });
+  });
+
   const mistakes: readonly (readonly [readonly string[], string])[] = [
     [[], 'Name a trace, or generate load with --synthetic plain'],
     [['no-such-file'], 'The trace no-such-file cannot be read.'],
     [['trace', ...small], 'it takes no trace (trace)'],
     [['trace', '--generate', 'x'], 'The trace trace cannot be read.'],
     [[...small, '--generate', '/no/such/folder/x'], '/no/such/folder/x cannot be written'],
+    [[...small, '--worker-groups', 'none'], 'the file none cannot be read.'],
+    [[...small, '--worker-groups', '[{"role":"x"}]'], '--worker-groups[0]: role "x" is not one of aggregated'],
+    [[...small, '--worker-groups', '[{"count":0}]'], '--worker-groups[0]: count 0 is not a whole number'],
+    [[...small, '--worker-groups', '[{"kvBlock":9}]'], 'no setting "kvBlock". Did you mean kvBlocks?'],
+    [[...small, '--worker-groups', '[{"role":"decode"}]'], 'Workers either do both stages'],
     [[...small, '--sweep', 'seed=1,2'], 'with a name of concurrency, num-workers, arrival-speedup-ratio'],
     [[...small, '--sweep', 'concurrency=1,x'], '--sweep: "x" is not a whole number'],
     [[...small, '--num-prefill-workers', '2'], '--num-prefill-workers and --num-decode-workers go together'],

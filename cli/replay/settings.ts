@@ -140,6 +140,10 @@ const deploymentSettings = {
     help: 'Workers for prompts, with --num-decode-workers instead of --num-workers.',
   }),
   numDecodeWorkers: setting.integer({ default: 0, min: 0, max: 4096, group: deployment, help: 'Workers for outputs.' }),
+  workerGroups: setting.optionalString({
+    group: deployment,
+    help: 'Workers that differ, instead of the numbers above: a JSON list, or a file with it, of {"count", "role", engine settings}.',
+  }),
   prefillEngineArgs: setting.optionalString({
     group: deployment,
     help: 'JSON object of engine settings that prefill workers have otherwise, for example {"maxBatchedTokens":16384}.',

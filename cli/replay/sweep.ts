@@ -28,6 +28,8 @@ export function sweepOf(settings: ReplaySettings): Sweep | undefined {
     );
   if (name === 'numWorkers' && settings.online !== undefined)
     throw StatorError.invalid('--sweep', '--sweep: the workers of a live deployment cannot be swept over.');
+  if (name === 'numWorkers' && settings.workerGroups !== undefined)
+    throw StatorError.invalid('--sweep', '--sweep: --worker-groups says how many workers there are.');
   return {
     over: flagName(name).slice(2),
     values: list.split(',').map((text) => valueFor(name, text.trim())),

@@ -226,6 +226,7 @@ export const knownSettings: readonly string[] = [
   'twoTierImbalanceRequests',
   'twoTierOverlapFraction',
   'url',
+  'workerGroups',
   'workers',
   'zmqKvEvents',
   'zmqReplay',
