@@ -48,6 +48,31 @@ describe('Answer', () => {
     expect(answer.done).to.equal(true);
   });
 
+  it('takes no text for more than text, whatever stands in it', () => {
+    const texts = [
+      '"nvext":',
+      '"error":',
+      '"usage":',
+      '{"error":{"code":"x"}}',
+      '"text":""',
+      '\\\\"error":',
+      '"finish_reason":"length"',
+    ];
+    for (const [at, content] of texts.entries()) {
+      const answer = new Answer();
+      answer.take(text(content), at);
+      expect(answer, content).to.include({ firstTokenMs: at, lastTokenMs: at });
+      expect(answer.promptTokens, content).to.be.NaN;
+    }
+    const withUsage = new Answer();
+    const usage = { prompt_tokens: 3, completion_tokens: 1 };
+    withUsage.take(JSON.stringify({ choices: [{ text: 'a', finish_reason: null }], usage }), 1);
+    expect(withUsage).to.include({ firstTokenMs: 1, promptTokens: 3, outputTokens: 1 });
+    const empty = new Answer();
+    empty.take(text(''), 1);
+    expect(empty.firstTokenMs).to.be.NaN;
+  });
+
   it('reads where the stages ran, from Stator and from Dynamo', () => {
     const of = (worker_id: object): Answer['workers'] => {
       const answer = new Answer();
