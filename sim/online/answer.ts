@@ -49,10 +49,6 @@ export class Answer {
       this.done = true;
       return;
     }
-    if (isPlainToken(data)) {
-      this.#token(atMs);
-      return;
-    }
     const chunk = parse(data);
     if (chunk.error !== undefined) throw streamError(chunk.error);
     const choice = chunk.choices?.[0];
@@ -75,21 +71,6 @@ export class Answer {
     this.outputTokens = usage.completion_tokens ?? this.outputTokens;
     this.cachedTokens = usage.prompt_tokens_details?.cached_tokens ?? 0;
   }
-}
-
-/**
- * Whether an event is text and nothing else, told without parsing it: nearly all are, and the client must leave the machine
- * to the deployment. What stands within texts cannot be mistaken for a key, because its quotes are escaped.
- */
-function isPlainToken(data: string): boolean {
-  return (
-    data.includes('"finish_reason":null') &&
-    data.includes('"text":"') &&
-    !data.includes('"text":""') &&
-    !data.includes('"nvext":') &&
-    !data.includes('"error":') &&
-    (data.includes('"usage":null') || !data.includes('"usage":'))
-  );
 }
 
 function parse(data: string): Chunk {

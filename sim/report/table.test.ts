@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { buildReport } from './build-report.ts';
-import { recordingOf, recordOf } from './report.test-support.ts';
+import { recordingOf, recordOf, runOf, workerOf } from './report.test-support.ts';
 import { decimal, renderTable } from './table.ts';
 
 const report = buildReport(
@@ -38,6 +38,34 @@ describe('the table of a report', () => {
     expect(heads[3]).to.equal('avg min max p50 p75 p90 p95 p99');
     expect(heads[0]).to.equal('avg p50 p99');
     for (const head of heads) expect(head).to.match(/p50.* p99$/);
+  });
+
+  it('says of a replay of nothing that there was nothing', () => {
+    const text = renderTable(buildReport(recordingOf([])));
+    expect(text).to.include('0 of 0 requests completed in –');
+    expect(text).to.match(/Request throughput +– requests\/s/);
+    expect(text).to.not.match(/NaN|Infinity|undefined|null/);
+  });
+
+  it('lists errors', () => {
+    const recorder = recordingOf([recordOf(0), recordOf(1, { outcome: 2 }), recordOf(2, { outcome: 1 })]);
+    for (const code of ['overloaded', 'connection_lost']) recorder.error(code);
+    const text = renderTable(buildReport(recorder, { partial: true }));
+    expect(text).to.include('1 of 3 requests completed').and.include('1 rejected, 1 failed');
+    expect(text)
+      .to.include('· interrupted')
+      .and.match(/Errors\n +1 {2}connection_lost\n +1 {2}overloaded\n/);
+  });
+
+  it('shows of many workers the busiest and the idlest', () => {
+    const workers = Array.from({ length: 40 }, (_, at) => workerOf(`w${at}`));
+    const records = Array.from({ length: 820 }, (_, index) =>
+      recordOf(index, { worker: Math.floor(Math.sqrt(index * 2)) % 40 }),
+    );
+    const text = renderTable(buildReport(recordingOf(records, { run: runOf({ workers }) })));
+    expect(text).to.include('24 workers between the busiest and the idlest are not shown.');
+    expect(text.match(/^w\d+ /gm)).to.have.length(16);
+    expect(text).to.match(/^w39 /m).and.match(/^w0 /m);
   });
 
   it('has columns that line up', () => {
