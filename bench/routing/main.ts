@@ -64,9 +64,9 @@ async function measure(one: Run, traces: Traces, rounds: number, withDynamo: boo
 }
 
 async function measureStator(one: Run, { warmUp }: Traces): Promise<Figures> {
-  await using cluster = await startStator(one.policy);
-  await replayOnline(cluster.url, { ...one, trace: warmUp });
-  return await replayOnline(cluster.url, one);
+  await using stator = await startStator(one.policy);
+  await replayOnline(stator.url, { ...one, trace: warmUp });
+  return await replayOnline(stator.url, one);
 }
 
 async function measureDynamo(one: Run, { warmUp }: Traces): Promise<Figures> {

@@ -2,8 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runStator } from '#cli/stator.test-support.ts';
-import { type Cluster, startCluster } from '#tests/support/cluster.ts';
-import { flagsOf, type Overrides } from '#tests/support/stator-process.ts';
+import { flagsOf, type Overrides, StatorProcess } from '#tests/support/stator-process.ts';
 import { parseReportJson } from '../../sim/report/report-json.ts';
 import { type Figures, figuresOf } from './figures.ts';
 import { engine, type Policy, type Run, sla, workers } from './plan.ts';
@@ -19,14 +18,27 @@ export function replayOnline(url: string, run: Omit<Run, 'policy'>): Promise<Fig
   return replay(run, { online: url });
 }
 
-/** Gateway, tokenizer, router and one process of mockers, as production runs them. */
-export function startStator(policy: Policy): Promise<Cluster> {
-  const settings = { ...engine, workers, timing: 'polynomial', contextLength: 131_072 };
-  return startCluster({
-    workers: [{ engine: 'mocker', settings }],
-    separateProcesses: true,
-    router: { mode: policy },
-  });
+export interface LiveStator extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** `stator up`: gateway, tokenizer and router in one process as Dynamo's frontend, and one process of mockers. */
+export async function startStator(policy: Policy): Promise<LiveStator> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'stator-routing-'));
+  const mockers = flagsOf({ ...engine, workers, timing: 'polynomial', contextLength: 131_072 });
+  const args = ['up', '--engine', 'mocker', '--port', '0', '--discovery', `file:${folder}`, '--', ...mockers];
+  const stator = new StatorProcess(args, { env: { STATOR_MODE: policy } });
+  const stop = async (): Promise<void> => {
+    await stator[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const [, url = ''] = await stator.printed(/URL\s+(http:\S+)\/v1/, 60_000);
+    return { url, [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 async function replay({ trace, speedup }: Omit<Run, 'policy'>, settings: Overrides): Promise<Figures> {
