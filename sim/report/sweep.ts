@@ -30,7 +30,7 @@ export function renderSweepTable({ over, points }: SweepReport, width = 100): st
   const run = points[0]?.report.run;
   const title =
     run === undefined ? '' : `Sweep of ${run.trace} over ${over} · router ${run.routerMode} · seed ${run.seed}\n\n`;
-  return `${title}${frame(measured([[over, ...columns], ...points.map(row)]), width)}\n`;
+  return `${title}${frame(measured([[over, ...columns], ...points.map(row)]), width, expendable)}\n`;
 }
 
 /** The rows of several sweeps over the same setting, value by value. */
@@ -40,7 +40,7 @@ export function renderSweepComparison(sweeps: readonly NamedSweep[], width = 120
   );
   rows.sort((a, b) => a.value - b.value || a.order - b.order);
   const over = sweeps[0]?.sweep.over ?? '';
-  return `${frame(measured([['', over, ...columns], ...rows.map(({ cells }) => cells)]), width)}\n`;
+  return `${frame(measured([['', over, ...columns], ...rows.map(({ cells }) => cells)]), width, expendable)}\n`;
 }
 
 const columns = [
@@ -54,6 +54,9 @@ const columns = [
   'hit rate',
   'good requests/s',
 ];
+
+/** What a narrow terminal does without. */
+const expendable = ['TTFT p50', 'ITL p50'];
 
 /** Without the columns in which no row has a figure. */
 function measured(rows: readonly (readonly string[])[]): string[][] {

@@ -15,8 +15,7 @@ export function scaleOf(axis: Axis, from: number, to: number, spacing: number): 
     return { at: (value) => scale(Math.max(value, axis.min)), ticks: logTicks(axis.min, axis.max, wanted) };
   }
   const scale = scaleLinear().domain([axis.min, axis.max]).range([from, to]);
-  const ticks = scale.ticks(wanted).filter((value) => axis.whole !== true || Number.isInteger(value));
-  return { at: scale, ticks };
+  return { at: scale, ticks: scale.ticks(wanted) };
 }
 
 /** 1, 2, 5, 10, … or only the powers of ten where those would be too many. */
@@ -35,16 +34,16 @@ function logTicks(min: number, max: number, wanted: number): number[] {
   return fine.length <= wanted + 2 ? fine : ticks([1]);
 }
 
-/** From 0 to a round number that is not below the largest. */
-export function axisFromZero(label: string, largest: number, options: Partial<Axis> = {}): Axis {
+/** From 0 to a round number that is not below the largest; rounder for fewer `ticks`. */
+export function axisFromZero(label: string, largest: number, ticks = 5): Axis {
   const [, max = 1] = scaleLinear()
     .domain([0, largest > 0 ? largest : 1])
-    .nice(5)
+    .nice(ticks)
     .domain();
   // All ticks of an axis in the same form.
   const tick =
     max >= 1e4 && max < 1e6 ? (value: number) => (value === 0 ? '0' : `${trimmed(value / 1e3)}k`) : shortNumber;
-  return { label, min: 0, max, scale: 'linear', tick, ...options };
+  return { label, min: 0, max, scale: 'linear', tick };
 }
 
 /** Round bounds around positive values, logarithmic. */

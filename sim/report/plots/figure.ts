@@ -9,8 +9,6 @@ export interface Axis {
   readonly scale: 'linear' | 'log';
   /** How a tick is written. */
   readonly tick: (value: number) => string;
-  /** Only whole numbers have ticks. */
-  readonly whole?: boolean;
 }
 
 export interface Line {

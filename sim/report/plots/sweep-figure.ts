@@ -20,10 +20,11 @@ export function paretoFigure(series: readonly ParetoSeries[], over: string, subt
   const points = series.flatMap((each) => each.points);
   const panel: ScatterPanel = {
     kind: 'scatter',
-    title: 'Output tokens per second and worker',
+    title: 'Output tokens per second and worker · up and right is better',
     x: axisFromZero(
       'Output tokens per second and user (mean of requests)',
       Math.max(0, ...points.map((point) => point.outputTokensPerSecondPerUser)),
+      10,
     ),
     y: axisFromZero('', Math.max(0, ...points.map((point) => point.outputTokensPerSecondPerWorker))),
     series: series.slice(0, seriesTones.length).map(({ name, points: own }, at) => ({
@@ -39,7 +40,7 @@ export function paretoFigure(series: readonly ParetoSeries[], over: string, subt
   return {
     name: 'pareto',
     title: 'Throughput of a worker against speed for a user',
-    subtitle: `${subtitle} · numbers: ${over} · further up and right is better`,
+    subtitle: `${subtitle} · numbers: ${over}`,
     description: `Output tokens a second of each worker against those of each user, for each ${over}.`,
     panels: [panel],
   };
