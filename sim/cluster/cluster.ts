@@ -56,7 +56,7 @@ export class Cluster {
       config: router,
       clock,
       random: seeded(seed, 'router'),
-      startLoad: (instanceId, { onLoad }) => this.#worker(instanceId).startLoad(onLoad),
+      startLoad: (instanceId, onLoad) => this.#worker(instanceId).startLoad(onLoad),
       beforeRetry: () => this.sync(),
     });
     this.workers = specs.map((spec, index) => this.#createWorker(spec, index));

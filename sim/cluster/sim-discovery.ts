@@ -2,7 +2,7 @@ import type { Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_p
 import type { Discovery, InstanceListener, Registration, Watch } from '#lib/discovery/discovery.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 
-/** Discovery for one watcher: instances come and go when the simulation says so, at once. */
+/** Discovery whose instances come when the simulation says so, at once, and stay. */
 export class SimDiscovery implements Discovery {
   readonly connected = true;
   readonly #instances = new Map<bigint, Instance>();
@@ -11,14 +11,6 @@ export class SimDiscovery implements Discovery {
   up(instance: Instance): void {
     this.#instances.set(instance.instanceId, instance);
     for (const listener of this.#listeners) listener.onUp?.(instance);
-  }
-
-  /** It withdraws. */
-  down(instanceId: bigint): void {
-    const instance = this.#instances.get(instanceId);
-    if (instance === undefined) return;
-    this.#instances.delete(instanceId);
-    for (const listener of this.#listeners) listener.onDown?.(instance, 'withdrawn');
   }
 
   /** The simulation registers by `up`. */

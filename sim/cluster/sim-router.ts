@@ -32,15 +32,12 @@ export interface RouteAnswer {
   refused(error: StatorError): void;
 }
 
-/** Tells a load now and then, beginning with its first use. */
-export type LoadReporter = (listener: { onLoad(ranks: readonly RankLoad[]): void }) => LoadPoll;
-
 export interface SimRouterOptions {
   readonly config: RouterConfig;
   readonly clock: VirtualClock;
   readonly random: Random;
-  /** Loads of a worker, as the router would ask for them. */
-  startLoad(instanceId: bigint, listener: Parameters<LoadReporter>[0]): LoadPoll;
+  /** Begins to tell a worker's load as often as the router would ask for it. */
+  startLoad(instanceId: bigint, onLoad: (ranks: readonly RankLoad[]) => void): LoadPoll;
   /** Called before the router looks at what waits in its queue. */
   beforeRetry(): void;
 }
@@ -76,7 +73,7 @@ export class SimRouter {
     };
     this.#context = createContext(config, parts, this.#stop.signal, time, {
       random,
-      startPoll: (instance, listener) => startLoad(instance.instanceId, listener),
+      startPoll: ({ instanceId }, listener) => startLoad(instanceId, (ranks) => listener.onLoad(ranks)),
     });
     this.#context.reservations.openOwner(owner, owner);
   }
