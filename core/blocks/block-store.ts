@@ -1,0 +1,167 @@
+import { Arena, type ArenaSpec, slotStates } from './arena.ts';
+import { BlockError } from './block-error.ts';
+import { BlockTable } from './block-table.ts';
+import { EventLog } from './event-log.ts';
+import { Namespaces } from './namespaces.ts';
+import { none } from './slot-lists.ts';
+import { type TierIndex, warmestFirst } from './tiers.ts';
+
+/** Blocks of a tenant in an arena at most. */
+export type Quota = (tenant: string, tier: TierIndex, arena: number) => number;
+
+export interface BlockStoreSpec {
+  /** Arenas of each tier (host, disk, object); the same index means the same layout in every tier. */
+  readonly tiers: readonly [host: readonly ArenaSpec[], disk: readonly ArenaSpec[], object: readonly ArenaSpec[]];
+  /** Unset: no tenant is limited. */
+  readonly quota?: Quota;
+  /** Changes kept for who reads the events. Default 65,536. */
+  readonly eventLimit?: number;
+}
+
+export interface BlockCounters {
+  reserved: number;
+  registered: number;
+  duplicates: number;
+  /** Commits under a generation that was gone, or by someone who did not reserve the slot. */
+  refusedCommits: number;
+  aborted: number;
+  evicted: number;
+  evictedByQuota: number;
+  purged: number;
+  /** Reservations refused because nothing more could go. */
+  refusedFull: number;
+  refusedQuota: number;
+  matchedBlocks: number;
+  missedBlocks: number;
+}
+
+/** What everything about a node's blocks is kept in: the table, the arenas, the tenants' shares, the events. */
+export class BlockStore {
+  readonly namespaces = new Namespaces();
+  readonly table: BlockTable;
+  readonly events: EventLog;
+  readonly counters: BlockCounters = {
+    reserved: 0,
+    registered: 0,
+    duplicates: 0,
+    refusedCommits: 0,
+    aborted: 0,
+    evicted: 0,
+    evictedByQuota: 0,
+    purged: 0,
+    refusedFull: 0,
+    refusedQuota: 0,
+    matchedBlocks: 0,
+    missedBlocks: 0,
+  };
+  readonly #arenas: readonly (readonly Arena[])[];
+  readonly #quota: Quota;
+  /** Slots that each tenant has, by tier and arena. */
+  readonly #shares: readonly (readonly number[][])[];
+
+  constructor(spec: BlockStoreSpec) {
+    this.#arenas = spec.tiers.map((arenas) => arenas.map((arena) => new Arena(arena)));
+    this.#shares = this.#arenas.map((arenas) => arenas.map(() => []));
+    this.#quota = spec.quota ?? (() => Number.POSITIVE_INFINITY);
+    this.table = new BlockTable(this.#arenas.flat().reduce((sum, arena) => sum + arena.blocks, 0));
+    this.events = new EventLog(spec.eventLimit ?? 65_536);
+  }
+
+  /** Throws BlockError `unknown_arena` when the tier has no such arena. */
+  arena(tier: TierIndex, arena: number): Arena {
+    const found = this.#arenas[tier]?.[arena];
+    if (found === undefined) throw new BlockError('unknown_arena', `tier ${tier} has no arena ${arena}`);
+    return found;
+  }
+
+  /** The arena of a namespace in a tier; undefined when the tier has none for its layout. */
+  arenaOf(tier: TierIndex, namespace: number): Arena | undefined {
+    return this.#arenas[tier]?.[this.namespaces.get(namespace).arena];
+  }
+
+  *arenas(): Generator<{ readonly tier: TierIndex; readonly index: number; readonly arena: Arena }> {
+    for (const tier of warmestFirst)
+      for (const [index, arena] of (this.#arenas[tier] ?? []).entries()) yield { tier, index, arena };
+  }
+
+  /** Memory of all columns. */
+  get bytes(): number {
+    return [...this.arenas()].reduce((sum, { arena }) => sum + arena.bytes, this.table.bytes);
+  }
+
+  /** Slots a tenant has in an arena, whatever their state. */
+  share(tier: TierIndex, arena: number, tenant: number): number {
+    return this.#shares[tier]?.[arena]?.[tenant] ?? 0;
+  }
+
+  /** Slots a tenant may have in an arena. */
+  quota(tier: TierIndex, namespace: number): number {
+    const { tenant, arena } = this.namespaces.get(namespace);
+    return this.#quota(tenant, tier, arena);
+  }
+
+  charge(tier: TierIndex, arena: number, tenant: number, change: 1 | -1): void {
+    const shares = this.#shares[tier]?.[arena];
+    if (shares !== undefined) shares[tenant] = (shares[tenant] ?? 0) + change;
+  }
+
+  /** Makes a written slot the tier's copy of its block: found by others, and first to be kept. */
+  publish(tier: TierIndex, arena: Arena, slot: number): void {
+    const row = arena.rows[slot] ?? none;
+    arena.setState(slot, slotStates.registered);
+    this.#placed(tier, arena, row, slot);
+    arena.policy.used(this.table.digestWord(row, 0), this.table.digestWord(row, 1));
+    arena.policy.setParent(slot, this.table.childrenOf(row, tier) > 0);
+    this.idle(arena, slot);
+    const parent = this.table.parentOf(row);
+    const parentHash = parent === none ? null : this.table.sequenceHashOf(parent);
+    const { table } = this;
+    this.events.stored(tier, table.namespaceOf(row), table.sequenceHashOf(row), parentHash, table.positionOf(row));
+  }
+
+  /** Nobody finds the tier's copy any more; its slot is still to be reset or doomed. */
+  withdraw(tier: TierIndex, arena: Arena, slot: number): void {
+    const row = arena.rows[slot] ?? none;
+    this.events.removed(tier, this.table.namespaceOf(row), this.table.sequenceHashOf(row));
+    this.#placed(tier, arena, row, none);
+    arena.policy.remove(slot);
+    arena.lists.remove(slot);
+    this.forget(arena, slot);
+  }
+
+  /** Parts a slot from its block. */
+  forget(arena: Arena, slot: number): void {
+    const row = arena.rows[slot] ?? none;
+    arena.rows[slot] = none;
+    if (row !== none) this.table.release(row);
+  }
+
+  /** Ends a slot's incarnation and gives it back to its tenant's share. */
+  reset(tier: TierIndex, index: number, arena: Arena, slot: number): void {
+    this.forget(arena, slot);
+    this.charge(tier, index, arena.tenants[slot] ?? 0, -1);
+    arena.reset(slot);
+  }
+
+  evict(tier: TierIndex, index: number, arena: Arena, slot: number): void {
+    this.withdraw(tier, arena, slot);
+    this.reset(tier, index, arena, slot);
+    this.counters.evicted++;
+  }
+
+  /** A registered slot that nobody reads (any more) may go, after all others of its priority. */
+  idle(arena: Arena, slot: number): void {
+    const row = arena.rows[slot] ?? none;
+    const [low, high] = [this.table.digestWord(row, 0), this.table.digestWord(row, 1)];
+    arena.policy.add(slot, arena.priorities[slot] ?? 0, low, high);
+    arena.lists.remove(slot);
+    arena.lists.append(2 * (arena.tenants[slot] ?? 0), slot);
+  }
+
+  #placed(tier: TierIndex, arena: Arena, row: number, slot: number): void {
+    const siblings = this.table.place(row, tier, slot);
+    const parent = this.table.parentOf(row);
+    const parentSlot = parent === none ? none : this.table.slotOf(parent, tier);
+    if (parentSlot !== none) arena.policy.setParent(parentSlot, siblings > 0);
+  }
+}
