@@ -8,7 +8,7 @@ import { cacheDirectory } from '#lib/config/directories.ts';
 import { defaultText } from '#lib/config/format.ts';
 import { flagName, type Setting, type SettingTable, variableName } from '#lib/config/settings.ts';
 import { processSettings, serviceSettings } from '#lib/service/settings.ts';
-import { reportSchemaJson } from '../sim/report/report-json.ts';
+import { reportSchemaJson } from '#sim/report/report-json.ts';
 import { inProject } from './support/project.ts';
 import { say } from './support/say.ts';
 

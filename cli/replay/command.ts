@@ -1,11 +1,12 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import { configure } from '#lib/service/configure.ts';
-import type { ReplayReport } from '../../sim/report/report.ts';
-import { renderReportJson } from '../../sim/report/report-json.ts';
-import { renderSweepJson, type SweepReport, sweepSchemaName } from '../../sim/report/sweep.ts';
-import { writeTrace } from '../../sim/traces/write-trace.ts';
+import type { ReplayReport } from '#sim/report/report.ts';
+import { renderReportJson } from '#sim/report/report-json.ts';
+import { renderSweepJson, type SweepReport, sweepSchemaName } from '#sim/report/sweep.ts';
+import { writeTrace } from '#sim/traces/write-trace.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { Progress } from '../ui/progress.ts';
+import { ensurePresent } from '../up/addons.ts';
 import { writeOutput } from './output.ts';
 import { runOnce, toldSettings } from './run-once.ts';
 import { type ReplaySettings, replaySettings } from './settings.ts';
@@ -24,6 +25,7 @@ export async function replay(argv: readonly string[]): Promise<void> {
   if (loaded === undefined) return;
   const { settings, positional } = loaded;
   await runInterruptible('replay', async (signal) => {
+    await ensurePresent(['tokens', 'kvindex'], (line) => process.stderr.write(`${line}\n`), signal);
     const sweep = sweepOf(settings);
     const workload = await workloadOf(positional, settings);
     if (settings.generate !== undefined) await generated(workload, settings.generate, settings);

@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import { StatorError } from '#lib/errors/errors.ts';
 import { configure } from '#lib/service/configure.ts';
-import { compareReports, type NamedReport, renderComparison } from '../../sim/report/compare.ts';
-import type { ReplayDocument } from '../../sim/report/report-json.ts';
-import { type NamedSweep, renderSweepComparison, sweepFigure } from '../../sim/report/sweep.ts';
+import { compareReports, type NamedReport, renderComparison } from '#sim/report/compare.ts';
+import type { ReplayDocument } from '#sim/report/report-json.ts';
+import { type NamedSweep, renderSweepComparison, sweepFigure } from '#sim/report/sweep.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { readDocument } from './documents.ts';
 import { outputWidth, writePlots } from './output.ts';

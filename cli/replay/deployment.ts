@@ -7,7 +7,7 @@ import { type RouterConfig, routerSettings } from '#services/router/config.ts';
 import { type MockerConfig, mockerOptions, mockerSettings } from '#services/workers/mocker/config.ts';
 import { engineTiming, engineSettings as simulatedSettings } from '#services/workers/mocker/simulation.ts';
 import { readTiming } from '#services/workers/mocker/timing-file.ts';
-import type { WorkerSpec } from '../../sim/cluster/worker-spec.ts';
+import type { WorkerSpec } from '#sim/cluster/worker-spec.ts';
 import { engineSettings, type ReplaySettings, routingSettings } from './settings.ts';
 
 type EngineConfig = SettingsOf<typeof engineSettings>;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { StatorError } from '#lib/errors/errors.ts';
-import { parseReplayDocument, type ReplayDocument } from '../../sim/report/report-json.ts';
+import { parseReplayDocument, type ReplayDocument } from '#sim/report/report-json.ts';
 
 /** What an earlier replay wrote with --report-json. Throws `invalid_argument`. */
 export async function readDocument(file: string): Promise<ReplayDocument> {

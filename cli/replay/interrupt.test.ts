@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
-import { startFakeGateway, streamAnswer } from '../../sim/online/fake-gateway.test-support.ts';
-import { parseReportJson } from '../../sim/report/report-json.ts';
+import { startFakeGateway, streamAnswer } from '#sim/online/fake-gateway.test-support.ts';
+import { parseReportJson } from '#sim/report/report-json.ts';
 import { statorCommand } from '../stator.test-support.ts';
 
 const load = ['--synthetic', 'plain', '--request-count', '50', '--input-tokens', '64', '--output-tokens', '4'];

@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { Figure } from '../../sim/report/plots/figure.ts';
-import { renderPage } from '../../sim/report/plots/html.ts';
-import { renderSvg } from '../../sim/report/plots/render.ts';
+import type { Figure } from '#sim/report/plots/figure.ts';
+import { renderPage } from '#sim/report/plots/html.ts';
+import { renderSvg } from '#sim/report/plots/render.ts';
 import type { PlotSettings, ReplaySettings } from './settings.ts';
 
 /** What a replay leaves behind. */
@@ -49,7 +49,7 @@ export async function writePlots({ title, table, figures }: ReplayOutput, settin
 
 /** The renderer is native and loaded only here. */
 async function png(svg: string): Promise<Uint8Array> {
-  const module = await import('../../sim/report/plots/png.ts').catch((cause: unknown) => {
+  const module = await import('#sim/report/plots/png.ts').catch((cause: unknown) => {
     throw new StatorError('unsupported', 'PNG cannot be rendered on this machine; use --plot-format svg.', { cause });
   });
   return module.renderPng(svg);

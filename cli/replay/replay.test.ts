@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { parseReportJson } from '../../sim/report/report-json.ts';
+import { parseReportJson } from '#sim/report/report-json.ts';
 import { runStator } from '../stator.test-support.ts';
 import { engineSettings, routingSettings } from './settings.ts';
 

@@ -1,10 +1,10 @@
 import type { SettingTable } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { runOnlineReplay } from '../../sim/online/online-replay.ts';
-import { runReplay } from '../../sim/replay/replay.ts';
-import { buildReport } from '../../sim/report/build-report.ts';
-import { ReplayRecorder } from '../../sim/report/recorder.ts';
-import type { ReplayReport } from '../../sim/report/report.ts';
+import { runOnlineReplay } from '#sim/online/online-replay.ts';
+import { runReplay } from '#sim/replay/replay.ts';
+import { buildReport } from '#sim/report/build-report.ts';
+import { ReplayRecorder } from '#sim/report/recorder.ts';
+import type { ReplayReport } from '#sim/report/report.ts';
 import { routerConfigOf, workersOf } from './deployment.ts';
 import type { ReplaySettings } from './settings.ts';
 import type { Workload } from './workload.ts';

@@ -6,9 +6,9 @@ import { kvBlockSettings } from '#services/router/kv-blocks.ts';
 import { stageSettings } from '#services/router/modes.ts';
 import { queueSettings, sessionSettings } from '#services/router/queue-config.ts';
 import { mockerSettings } from '#services/workers/mocker/config.ts';
-import { themes } from '../../sim/report/plots/theme.ts';
-import { traceFormats } from '../../sim/traces/open-trace.ts';
-import { arrivalProcesses } from '../../sim/traces/synthetic.ts';
+import { themes } from '#sim/report/plots/theme.ts';
+import { traceFormats } from '#sim/traces/open-trace.ts';
+import { arrivalProcesses } from '#sim/traces/synthetic.ts';
 
 const trace = 'Trace';
 const synthetic = 'Generated load';

@@ -1,9 +1,9 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import { configure } from '#lib/service/configure.ts';
-import { reportFigures } from '../../sim/report/plots/report-figures.ts';
-import type { ReplayReport } from '../../sim/report/report.ts';
-import { renderSweepTable, type SweepReport, sweepFigure } from '../../sim/report/sweep.ts';
-import { renderTable } from '../../sim/report/table.ts';
+import { reportFigures } from '#sim/report/plots/report-figures.ts';
+import type { ReplayReport } from '#sim/report/report.ts';
+import { renderSweepTable, type SweepReport, sweepFigure } from '#sim/report/sweep.ts';
+import { renderTable } from '#sim/report/table.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { readDocument } from './documents.ts';
 import { outputWidth, type ReplayOutput, writePlots } from './output.ts';

@@ -1,11 +1,11 @@
 import { access } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { LoadOptions } from '../../sim/replay/load-driver.ts';
-import { generateMooncakeLike } from '../../sim/traces/mooncake-like.ts';
-import { openTrace } from '../../sim/traces/open-trace.ts';
-import { generateSynthetic } from '../../sim/traces/synthetic.ts';
-import type { TraceRequest } from '../../sim/traces/trace-request.ts';
+import type { LoadOptions } from '#sim/replay/load-driver.ts';
+import { generateMooncakeLike } from '#sim/traces/mooncake-like.ts';
+import { openTrace } from '#sim/traces/open-trace.ts';
+import { generateSynthetic } from '#sim/traces/synthetic.ts';
+import type { TraceRequest } from '#sim/traces/trace-request.ts';
 import type { ReplaySettings } from './settings.ts';
 
 /** What is replayed, and when. */

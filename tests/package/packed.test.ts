@@ -74,6 +74,22 @@ describe('packed tarball', function () {
     expect(answer.status, answer.text).to.equal(200);
     expect(await up.stop('SIGINT')).to.equal(0);
   });
+
+  it('replays generated load', async () => {
+    const args = [
+      '--no-install',
+      'stator',
+      'replay',
+      '--synthetic',
+      'plain',
+      '--request-count',
+      '20',
+      '--report-json',
+      '-',
+    ];
+    const { stdout } = await run('npx', args, { cwd: path.join(folder, 'home') });
+    expect(JSON.parse(stdout)).to.have.nested.property('requests.completed', 20);
+  });
 });
 
 /** npm 11 prints an array of packages, later ones an object by name. */

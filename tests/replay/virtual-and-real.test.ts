@@ -3,8 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { runStator } from '#cli/stator.test-support.ts';
-import type { ReplayReport } from '../../sim/report/report.ts';
-import { parseReportJson } from '../../sim/report/report-json.ts';
+import type { ReplayReport } from '#sim/report/report.ts';
+import { parseReportJson } from '#sim/report/report-json.ts';
 import { type Cluster, startCluster } from '../support/cluster.ts';
 
 const blockSize = 16;
