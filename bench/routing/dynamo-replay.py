@@ -1,4 +1,4 @@
-"""Dynamo's offline simulator: argv[1] is JSON of the run; prints a list of summaries as JSON."""
+"""Dynamo's offline simulator: argv[1] is JSON of the run; prints what each request of each repetition got as JSON."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from dynamo.replay import run_trace_replay
 
 run = json.loads(sys.argv[1])
 kv = run["policy"] == "kv"
-summaries = []
+repetitions = []
 for _ in range(run["repeats"]):
     report = run_trace_replay(
         run["trace"],
@@ -20,8 +20,8 @@ for _ in range(run["repeats"]):
         router_config=KvRouterConfig() if kv else None,
         kv_event_lag_ms=1.0 if kv else None,
         arrival_speedup_ratio=run["speedup"],
-        sla_ttft_ms=run["slaTtftMs"],
-        sla_itl_ms=run["slaItlMs"],
+        capture_per_request=True,
     )
-    summaries.append(report.summary)
-print(json.dumps(summaries))
+    names = ("ttft_ms", "itl_ms", "e2e_latency_ms", "input_length", "reused_input_tokens")
+    repetitions.append([{name: request[name] for name in names} for request in report.per_request])
+print(json.dumps(repetitions))

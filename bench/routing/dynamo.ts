@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { cacheDirectory } from '#lib/config/directories.ts';
 import { until } from '#tests/support/until.ts';
 import { inProject } from '../../scripts/support/project.ts';
+import { distributionOf } from '../../sim/report/quantiles.ts';
 import { type Figures, percent } from './figures.ts';
 import { engine, type Policy, type Run, sla, workers } from './plan.ts';
 import { traceBlockTokens } from './trace.ts';
@@ -29,26 +30,40 @@ export async function simulateDynamo(run: Run, repeats: number): Promise<Figures
   const { blockSize: block_size, kvBlocks: num_gpu_blocks } = engine;
   const { maxSequences: max_num_seqs, maxBatchedTokens: max_num_batched_tokens } = engine;
   const own = { block_size, num_gpu_blocks, max_num_seqs, max_num_batched_tokens };
-  const bounds = { slaTtftMs: sla.ttftMs, slaItlMs: sla.itlMs };
-  const argument = JSON.stringify({ ...run, engine: own, workers, traceBlockTokens, repeats, ...bounds });
+  const argument = JSON.stringify({ ...run, engine: own, workers, traceBlockTokens, repeats });
   const script = path.join(import.meta.dirname, 'dynamo-replay.py');
-  const { stdout } = await promisify(execFile)(python, [script, argument], { env: environmentOf('') });
-  const summaries = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Record<string, number>[];
-  return summaries.map(figuresOfSummary);
+  const options = { env: environmentOf(''), maxBuffer: 2 ** 28 };
+  const { stdout } = await promisify(execFile)(python, [script, argument], options);
+  const repetitions = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as SimulatedRequest[][];
+  return repetitions.map(figuresOfRequests);
 }
 
-function figuresOfSummary(summary: Readonly<Record<string, number>>): Figures {
-  const of = (name: string): number => summary[name] ?? Number.NaN;
+/** As Dynamo names it. `itl_ms`: the mean of the request; null: it has one token. */
+interface SimulatedRequest {
+  readonly ttft_ms: number;
+  readonly itl_ms: number | null;
+  readonly e2e_latency_ms: number;
+  readonly input_length: number;
+  readonly reused_input_tokens: number;
+}
+
+/** Percentiles as our own reports have them. */
+function figuresOfRequests(requests: readonly SimulatedRequest[]): Figures {
+  const distribution = (of: (request: SimulatedRequest) => number | null) =>
+    distributionOf(Float64Array.from(requests, (request) => of(request) ?? Number.NaN));
+  const sum = (of: (request: SimulatedRequest) => number): number =>
+    requests.reduce((total, request) => total + of(request), 0);
+  const [ttft, itl, e2e] = [
+    distribution((request) => request.ttft_ms),
+    distribution((request) => request.itl_ms),
+    distribution((request) => request.e2e_latency_ms),
+  ];
+  const good = requests.filter(({ ttft_ms, itl_ms }) => ttft_ms <= sla.ttftMs && !((itl_ms ?? 0) > sla.itlMs));
   return {
-    hitRate: percent(of('prefix_cache_reused_ratio')),
-    ttftP50: of('median_ttft_ms'),
-    ttftP90: of('p90_ttft_ms'),
-    ttftP99: of('p99_ttft_ms'),
-    itlP50: of('median_tpot_ms'),
-    itlP99: of('p99_tpot_ms'),
-    e2eP50: of('median_e2e_latency_ms'),
-    e2eP99: of('p99_e2e_latency_ms'),
-    goodput: percent(of('goodput_completed_requests') / of('num_requests')),
+    hitRate: percent(sum((request) => request.reused_input_tokens) / sum((request) => request.input_length)),
+    ...{ ttftP50: ttft.p50, ttftP90: ttft.p90, ttftP99: ttft.p99 },
+    ...{ itlP50: itl.p50, itlP99: itl.p99, e2eP50: e2e.p50, e2eP99: e2e.p99 },
+    goodput: percent(good.length / requests.length),
     imbalance: Number.NaN,
   };
 }
@@ -136,7 +151,7 @@ const modelConfig = {
   num_hidden_layers: 28,
   head_dim: 128,
   vocab_size: 151_936,
-  max_position_embeddings: 40_960,
+  max_position_embeddings: 131_072,
   bos_token_id: 151_643,
   eos_token_id: 151_645,
   torch_dtype: 'bfloat16',

@@ -10,19 +10,19 @@ export const traceBlockTokens = 64;
  * lengths and at a rate that two cores can serve in real time.
  */
 const shape = {
-  requestsPerSecond: 16,
+  requestsPerSecond: 10,
   applications: 24,
-  instructionTokens: 700,
+  instructionTokens: 3000,
   instructionSigma: 0.7,
-  firstTokens: 700,
+  firstTokens: 7000,
   firstSigma: 0.8,
   turns: 3,
-  turnTokens: 150,
+  turnTokens: 800,
   turnSigma: 0.8,
-  maxPromptTokens: 6000,
-  outputTokens: 100,
+  maxPromptTokens: 40_000,
+  outputTokens: 150,
   outputSigma: 0.6,
-  maxOutputTokens: 400,
+  maxOutputTokens: 600,
   thinkMs: 6000,
   thinkSigma: 0.6,
 } as const;
@@ -58,7 +58,7 @@ export function* conversations(requests: number, seed: number, firstId = 1): Gen
       ...{ ...plainRequest, line, arrivalMs: Math.round(atMs), promptTokens, outputTokens },
       prompt: shapeOfBlocks([...ids, ...own], traceBlockTokens, promptTokens, -line),
     };
-    const grown = promptTokens + outputTokens + tokensOf(random, shape.turnTokens, shape.turnSigma, 2000);
+    const grown = promptTokens + outputTokens + tokensOf(random, shape.turnTokens, shape.turnSigma, 8000);
     if (left === 1 || grown > shape.maxPromptTokens) continue;
     const thinkMs = lognormal(random, shape.thinkMs, shape.thinkSigma);
     turns.push({ atMs: atMs + thinkMs, ids, promptTokens: grown, left: left - 1 });
@@ -68,13 +68,13 @@ export function* conversations(requests: number, seed: number, firstId = 1): Gen
 /** Popular applications begin more conversations (Zipf). */
 function firstTurn(random: Random, applications: readonly (readonly number[])[], atMs: number): Turn {
   const application = applications[Math.floor(applications.length ** random()) - 1] ?? [];
-  const own = tokensOf(random, shape.firstTokens, shape.firstSigma, 4000);
+  const own = tokensOf(random, shape.firstTokens, shape.firstSigma, 30_000);
   const promptTokens = application.length * traceBlockTokens + own;
   return { atMs, ids: [...application], promptTokens, left: geometric(random, shape.turns) };
 }
 
 function blocksOf(random: Random, tokens: number, sigma: number): number {
-  return Math.max(1, Math.round(Math.min(2000, lognormal(random, tokens, sigma)) / traceBlockTokens));
+  return Math.max(1, Math.round(Math.min(10_000, lognormal(random, tokens, sigma)) / traceBlockTokens));
 }
 
 function tokensOf(random: Random, mean: number, sigma: number, max: number): number {
