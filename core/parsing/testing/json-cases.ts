@@ -1,0 +1,266 @@
+import type { Case } from './cases.ts';
+import { weatherTools as tools } from './tools.ts';
+
+const args = '{"city": "Paris", "days": 3}';
+const call = `{"name": "get_weather", "arguments": ${args}}`;
+const weather = ['get_weather', args] as const;
+const now = ['now', '{}'] as const;
+
+export const jsonCases: readonly Case[] = [
+  { name: 'hermes: text only', setup: { tool: 'hermes' }, text: 'Hello < world <tool', content: 'Hello < world <tool' },
+  { name: 'hermes: one call', setup: { tool: 'hermes' }, text: `<tool_call>\n${call}\n</tool_call>`, calls: [weather] },
+  {
+    name: 'hermes: text, two calls, text',
+    setup: { tool: 'hermes' },
+    text: `Let me look.\n<tool_call>\n${call}\n</tool_call>\n<tool_call>{"name":"now"}</tool_call>\nDone.`,
+    content: 'Let me look.\n\nDone.',
+    calls: [weather, now],
+  },
+  {
+    name: 'hermes: only the first of two calls',
+    setup: { tool: 'hermes', parallel: false },
+    text: `<tool_call>${call}</tool_call><tool_call>{"name":"now"}</tool_call>`,
+    calls: [weather],
+  },
+  {
+    name: 'hermes: no parsing when calls are not wanted',
+    setup: { tool: 'hermes', choice: { mode: 'none' } },
+    text: `<tool_call>${call}</tool_call>`,
+    content: `<tool_call>${call}</tool_call>`,
+  },
+  {
+    name: 'hermes: markers inside a string are its text',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>{"name":"w","arguments":{"t":"</tool_call> <tool_call> <think> \\" }"}}</tool_call>x',
+    content: 'x',
+    calls: [['w', '{"t":"</tool_call> <tool_call> <think> \\" }"}']],
+  },
+  {
+    name: 'hermes: arguments before the name, id, wrapped function',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>{"arguments":{"a":[1,{"b":null}]},"id":"c1","name":"f"}</tool_call><tool_call>{"type":"function","function":{"name":"g","arguments":{}}}</tool_call>',
+    calls: [
+      ['f', '{"a":[1,{"b":null}]}', 'c1'],
+      ['g', '{}'],
+    ],
+  },
+  {
+    name: 'hermes: arguments as a string, null arguments, raw line break',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>{"name":"f","arguments":"{\\"a\\": \\"é\\"}"}</tool_call><tool_call>{"name":"g","arguments":null}</tool_call><tool_call>{"name":"h","arguments":{"s":"a\nb"}}</tool_call>',
+    calls: [
+      ['f', '{"a": "é"}'],
+      ['g', '{}'],
+      ['h', '{"s":"a\\nb"}'],
+    ],
+  },
+  {
+    name: 'hermes: a brace too few and one too many',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>{"name":"f","arguments":{"a":1}</tool_call><tool_call>{"name":"f","arguments":{"a":1}}}\n</tool_call>',
+    calls: [
+      ['f', '{"a":1}'],
+      ['f', '{"a":1}'],
+    ],
+  },
+  {
+    name: 'hermes: cut off in the arguments',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>{"name":"f","arguments":{"a":"xy',
+    calls: [['f', '{"a":"xy', '…']],
+  },
+  { name: 'hermes: cut off before the name', setup: { tool: 'hermes' }, text: 'a<tool_call>{"na', content: 'a' },
+  {
+    name: 'hermes: no end marker, text follows',
+    setup: { tool: 'qwen25' },
+    text: `<tool_call>${call} and more`,
+    content: ' and more',
+    calls: [weather],
+  },
+  {
+    name: 'hermes: malformed is text without markup',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>not json</tool_call>!',
+    content: 'not json!',
+  },
+  {
+    name: 'hermes: arguments that are no JSON end with their marker',
+    setup: { tool: 'hermes' },
+    text: '<tool_call>{"name":"f","arguments":{"a":}}</tool_call>rest',
+    content: 'rest',
+    calls: [['f', '{"a":}}', '…']],
+  },
+  {
+    name: 'hermes: surrogate pairs',
+    setup: { tool: 'hermes' },
+    text: '😀<tool_call>{"name":"f","arguments":{"a":"😀\\ud83d"}}</tool_call>😀',
+    content: '😀😀',
+    calls: [['f', '{"a":"😀\\ud83d"}']],
+  },
+  {
+    name: 'llama3: with its tag and semicolons',
+    setup: { tool: 'llama3_json' },
+    text: '<|python_tag|>{"name": "f", "parameters": {"a": 1}}; {"name": "g", "parameters": {}}',
+    calls: [
+      ['f', '{"a": 1}'],
+      ['g', '{}'],
+    ],
+  },
+  {
+    name: 'llama3: bare',
+    setup: { tool: 'llama3_json', tools },
+    text: ' {"name": "now", "parameters": {}}',
+    calls: [now],
+  },
+  {
+    name: 'llama3: an answer in JSON is no call',
+    setup: { tool: 'llama3_json', tools },
+    text: '{"name": "Ada", "parameters": {"born": 1815}}',
+    content: '{"name": "Ada", "parameters": {"born": 1815}}',
+  },
+  {
+    name: 'llama3: JSON that was cut off is text',
+    setup: { tool: 'llama3_json', tools },
+    text: '{"title": "x", "n',
+    content: '{"title": "x", "n',
+  },
+  {
+    name: 'llama3: text after a call',
+    setup: { tool: 'llama3_json', tools },
+    text: '{"name": "now", "parameters": {}}\nThat is all; {really}.',
+    content: '\nThat is all; {really}.',
+    calls: [now],
+  },
+  {
+    name: 'mistral: a list',
+    setup: { tool: 'mistral' },
+    text: `[TOOL_CALLS] [${call}, {"name": "now", "arguments": {}, "id": "abc123xyz"}]`,
+    calls: [weather, ['now', '{}']],
+  },
+  {
+    name: 'mistral: id first, closing marker, text',
+    setup: { tool: 'mistral' },
+    text: 'Hi[TOOL_CALLS][{"id":"abc123xyz","name":"now","arguments":{}}][/TOOL_CALLS]bye',
+    content: 'Hibye',
+    calls: [['now', '{}', 'abc123xyz']],
+  },
+  {
+    name: 'mistral: names and arguments',
+    setup: { tool: 'mistral' },
+    text: '[TOOL_CALLS]f[ARGS]{"a":1}[TOOL_CALLS]g[CALL_ID]xyz[ARGS]{"b":2}[TOOL_CALLS]h{"c":3}',
+    calls: [
+      ['f', '{"a":1}'],
+      ['g', '{"b":2}', 'xyz'],
+      ['h', '{"c":3}'],
+    ],
+  },
+  { name: 'phi4', setup: { tool: 'phi4' }, text: `functools[${call}]`, calls: [weather] },
+  {
+    name: 'jamba',
+    setup: { tool: 'jamba' },
+    text: `a<tool_calls>[\n  ${call}\n]</tool_calls>`,
+    content: 'a',
+    calls: [weather],
+  },
+  { name: 'granite', setup: { tool: 'granite' }, text: `<|tool_call|>[${call}]`, calls: [weather] },
+  {
+    name: 'nemotron: two calls',
+    setup: { tool: 'nemotron_deci' },
+    text: `<TOOLCALL>[${call}, {"name":"now","arguments":{}}]</TOOLCALL>`,
+    calls: [weather, now],
+  },
+  {
+    name: 'nemotron: the second cut off before its name',
+    setup: { tool: 'nemotron_deci' },
+    text: `<TOOLCALL>[${call}, {"name`,
+    calls: [weather],
+  },
+  { name: 'default: bare list', setup: { tool: 'default', tools }, text: `[${call}]`, calls: [weather] },
+  {
+    name: 'default: a list that is text',
+    setup: { tool: 'default', tools },
+    text: '[1] is a source',
+    content: '[1] is a source',
+  },
+  {
+    name: 'default: TOOLCALL',
+    setup: { tool: 'default' },
+    text: `x <TOOLCALL>[${call}]</TOOLCALL>`,
+    content: 'x ',
+    calls: [weather],
+  },
+  {
+    name: 'inkling: blocks',
+    setup: { tool: 'inkling', reasoning: 'inkling' },
+    text: '<|message_model|><|content_thinking|>hm<|end_message|><|message_model|><|content_text|>Hi<|end_message|><|message_model|>now<|content_invoke_tool_json|>{"name":"now","args":{"a":1}}<|end_message|><|content_model_end_sampling|>',
+    content: 'Hi',
+    reasoning: 'hm',
+    calls: [['now', '{"a":1}']],
+  },
+  {
+    name: 'kimi_k2',
+    setup: { tool: 'kimi_k2' },
+    text: `Sure.<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>${args}<|tool_call_end|><|tool_call_begin|>functions.now:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>`,
+    content: 'Sure.',
+    calls: [
+      ['get_weather', args, 'functions.get_weather:0'],
+      ['now', '{}', 'functions.now:1'],
+    ],
+  },
+  {
+    name: 'kimi_k2: singular section, cut off in the head',
+    setup: { tool: 'kimi_k2' },
+    text: '<|tool_call_section_begin|><|tool_call_begin|>functions.get_wea',
+  },
+  {
+    name: 'deepseek_v3',
+    setup: { tool: 'deepseek_v3' },
+    text: `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n\`\`\`json\n${args}\n\`\`\`<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n\`\`\`json\n{}\n\`\`\`<｜tool▁call▁end｜><｜tool▁calls▁end｜>`,
+    calls: [weather, now],
+  },
+  {
+    name: 'deepseek_v3_1',
+    setup: { tool: 'deepseek_v3_1' },
+    text: `ok<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>${args}<｜tool▁call▁end｜><｜tool▁calls▁end｜>`,
+    content: 'ok',
+    calls: [weather],
+  },
+  {
+    name: 'deepseek_v3_1: arguments that are no JSON',
+    setup: { tool: 'deepseek_v3_1' },
+    text: '<｜tool▁call▁begin｜>f<｜tool▁sep｜>{"a" 1}<｜tool▁call▁end｜>x',
+    content: 'x',
+    calls: [['f', '{"a" 1}', '…']],
+  },
+  {
+    name: 'required: the forced list',
+    setup: { tool: 'qwen3_coder', choice: { mode: 'required' } },
+    text: `[{"name":"get_weather","parameters":${args}},{"name":"now","parameters":{}}]`,
+    calls: [weather, now],
+  },
+  {
+    name: 'required: without a parser, after reasoning',
+    setup: { reasoning: 'basic', choice: { mode: 'required' } },
+    text: `<think>[x]</think>\n[{"name":"now","parameters":{}}]`,
+    reasoning: '[x]',
+    calls: [now],
+  },
+  {
+    name: 'required: the native format all the same',
+    setup: { tool: 'hermes', choice: { mode: 'required' } },
+    text: `<tool_call>${call}</tool_call>`,
+    calls: [weather],
+  },
+  {
+    name: 'named: bare arguments',
+    setup: { choice: { mode: 'named', name: 'get_weather' } },
+    text: ` ${args}`,
+    calls: [weather],
+  },
+  {
+    name: 'named: cut off',
+    setup: { choice: { mode: 'named', name: 'get_weather' } },
+    text: '{"city": "Par',
+    calls: [['get_weather', '{"city": "Par', '…']],
+  },
+];
