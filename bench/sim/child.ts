@@ -2,9 +2,9 @@
 import { defaultEngineSettings } from '#core/scheduling/engine/settings.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
 import { routerSettings } from '#services/router/config.ts';
-import { runReplay } from '../../sim/replay/replay.ts';
-import { ReplayRecorder } from '../../sim/report/recorder.ts';
-import { openTrace } from '../../sim/traces/open-trace.ts';
+import { runReplay } from '#sim/replay/replay.ts';
+import { ReplayRecorder } from '#sim/report/recorder.ts';
+import { openTrace } from '#sim/traces/open-trace.ts';
 
 export interface Measurement {
   /** File. */

@@ -6,8 +6,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { defaultEngineSettings } from '#core/scheduling/engine/settings.ts';
 import { cacheDirectory } from '#lib/config/directories.ts';
-import { generateMooncakeLike } from '../../sim/traces/mooncake-like.ts';
-import { writeTrace } from '../../sim/traces/write-trace.ts';
+import { generateMooncakeLike } from '#sim/traces/mooncake-like.ts';
+import { writeTrace } from '#sim/traces/write-trace.ts';
 import { type BenchOptions, type BenchReport, type BenchRow, benchRow } from '../report.ts';
 import type { Measured, Measurement } from './child.ts';
 
