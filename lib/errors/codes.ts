@@ -41,6 +41,8 @@ export const errorClasses = {
   worker_unavailable: row(Code.Unavailable, 503, 'service_unavailable_error', 'overloaded_error', true),
   stream_incomplete: row(Code.Unavailable, 503, 'service_unavailable_error', 'overloaded_error', true),
   engine_failed: row(Code.Internal, 500, 'server_error', 'api_error', true),
+  storage_unavailable: row(Code.Unavailable, 503, 'service_unavailable_error', 'overloaded_error'),
+  checksum_mismatch: row(Code.DataLoss, 500, 'server_error', 'api_error'),
   deadline_exceeded: row(Code.DeadlineExceeded, 504, 'timeout_error', 'api_error'),
   overloaded: row(Code.ResourceExhausted, 529, 'overloaded_error', 'overloaded_error', true),
   slow_reader: row(Code.Aborted, 499, 'request_cancelled', 'api_error'),
