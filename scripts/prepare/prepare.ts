@@ -5,6 +5,7 @@ import { emptyTally, type Tally } from '../support/tally.ts';
 import { prepareGo } from './go.ts';
 import { prepareModel } from './model.ts';
 import { prepareNixl, prepareNixlHeader } from './nixl.ts';
+import { prepareAzurite, prepareVersitygw } from './object-servers.ts';
 import { preparePython } from './python.ts';
 
 interface Preparation {
@@ -21,6 +22,8 @@ const preparations: readonly Preparation[] = [
   { name: 'etcd', required: false, take: prepareEtcd },
   { name: 'Python clients', required: false, take: preparePython },
   { name: 'Go client', required: false, take: prepareGo },
+  { name: 'versitygw (S3)', required: false, take: prepareVersitygw },
+  { name: 'azurite (Azure)', required: false, take: prepareAzurite },
   { name: 'NIXL', required: false, take: prepareNixl },
   { name: 'NIXL header', required: false, take: prepareNixlHeader },
 ];
