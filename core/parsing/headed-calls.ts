@@ -2,7 +2,7 @@ import type { Context, ToolFormat } from './context.ts';
 import type { Step } from './input.ts';
 import { settle, streamArguments } from './json-calls.ts';
 import { Markers } from './markers.ts';
-import { captureUntil, nextUnit, takeMarker } from './read.ts';
+import { captureBefore, nextUnit, takeMarker } from './read.ts';
 
 export interface Head {
   readonly name: string;
@@ -27,7 +27,7 @@ const maxHead = 4096;
 
 /** The family of formats that write a name, then arguments in JSON: Kimi K2, DeepSeek V3. What has no name is text. */
 export function headedFormat(style: HeadedStyle): ToolFormat {
-  const brace = new Markers(['{', style.callEnd]);
+  const brace = new Markers(['{', style.callEnd, style.call]);
   const limits = new Markers([style.callEnd, ...style.sectionEnds, style.call]);
   const trailer = new Markers(style.trailer === undefined ? [] : [style.trailer]);
   return {
@@ -39,9 +39,9 @@ export function headedFormat(style: HeadedStyle): ToolFormat {
     *block(c: Context): Step<void> {
       const { input } = c;
       input.record();
-      const text = yield* captureUntil(input, brace, maxHead);
-      const bare = brace.index === 1;
-      const head = text === null ? null : style.head(text);
+      const text = yield* captureBefore(input, brace, maxHead);
+      const end = brace.index;
+      const head = text === null || end > 1 ? null : style.head(text);
       if (head === null) {
         if (text === null && input.ended) c.incomplete = true;
         else c.content(style.call + input.takeRecord());
@@ -49,11 +49,10 @@ export function headedFormat(style: HeadedStyle): ToolFormat {
       }
       input.dropRecord();
       c.startCall(head.name, head.id);
-      if (bare) {
+      if (end === 1) {
         c.arguments('{}');
         return c.endCall(true);
       }
-      input.at--;
       const result = yield* streamArguments(c);
       if (result === 'broken') return yield* settle(c, result, limits, false);
       c.endCall(result === 'call');

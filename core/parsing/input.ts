@@ -57,6 +57,7 @@ export class Input {
     }
     this.text = this.at === this.text.length ? more : this.text.slice(this.at) + more;
     this.at = 0;
+    this.work += this.text.length;
   }
 }
 

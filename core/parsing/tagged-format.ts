@@ -27,6 +27,7 @@ export type ReadBody = (c: Context, tool: ToolSchema | undefined) => Step<boolea
 interface Compiled {
   readonly next: Markers;
   readonly headEnds: Markers;
+  readonly headEndCount: number;
   readonly keepsHeadEnd: boolean;
   readonly head: (text: string) => string | null;
   readonly body: ReadBody;
@@ -40,7 +41,9 @@ export function taggedFormat(style: TaggedStyle): ToolFormat {
   const keepsHeadEnd = typeof parameters === 'object' && style.headEnds[0] === parameters.open;
   const compiled: Compiled = {
     next: new Markers([style.call, ...style.blockEnds]),
-    headEnds: new Markers(style.headEnds),
+    // A call that begins anew shows that the text before it was none.
+    headEnds: new Markers([...style.headEnds, ...style.blocks, style.call]),
+    headEndCount: style.headEnds.length,
     keepsHeadEnd,
     head: style.head,
     body: typeof parameters === 'function' ? parameters : taggedBody(parameters),
@@ -89,8 +92,9 @@ function* readBlock(c: Context, style: Compiled, start: string, inCall: boolean)
 function* readCall(c: Context, style: Compiled, raw: string): Step<boolean> {
   const { input } = c;
   const text = yield* captureBefore(input, style.headEnds, maxHead);
-  const name = text === null ? null : style.head(text);
-  if (name === null) {
+  const ends = style.headEnds.index < style.headEndCount;
+  const name = text === null || !ends ? null : style.head(text);
+  if (name === null || name === '') {
     if (text === null && input.ended) c.incomplete = true;
     else c.content(raw + input.takeRecord());
     return false;

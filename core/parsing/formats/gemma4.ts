@@ -7,7 +7,7 @@ import { captureBefore, captureUntil, ended, nextUnit, readUntil, takeMarker, ty
 
 const maxHead = 4096;
 const maxDepth = 64;
-const brace = new Markers(['{', '<tool_call|>']);
+const brace = new Markers(['{', '<tool_call|>', '<|tool_call>']);
 const quote = new Markers(['<|"|>']);
 const colon = new Markers([':']);
 const bareEnd = new Markers([',', '}', ']', '<tool_call|>']);
@@ -21,15 +21,17 @@ export const gemma4: ToolFormat = {
   *block(c: Context, start: string): Step<void> {
     const { input } = c;
     input.record();
-    const head = yield* captureUntil(input, brace, maxHead);
-    const name = /^\s*call:\s*([^\s{}<>]+)\s*$/.exec(head ?? '')?.[1];
+    const head = yield* captureBefore(input, brace, maxHead);
+    const end = brace.index;
+    const name = end > 1 ? undefined : /^\s*call:\s*([^\s{}<>]+)\s*$/.exec(head ?? '')?.[1];
     if (name === undefined) {
       if (head === null && input.ended) c.incomplete = true;
       else c.content(start + input.takeRecord());
       return;
     }
-    const empty = brace.index === 1;
+    const empty = end === 1;
     input.dropRecord();
+    if (!empty) input.at++;
     c.startCall(name, null);
     if (empty) c.arguments('{}');
     c.endCall(empty || (yield* readObject(input, c.arguments, 0)));

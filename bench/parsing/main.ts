@@ -1,0 +1,73 @@
+// Cost of splitting an answer into content, reasoning and calls, a token at a time as they are generated.
+import type { OutputSink } from '#core/parsing/context.ts';
+import { cases } from '#core/parsing/testing/cases.ts';
+import { createParser, type Setup } from '#core/parsing/testing/collect.ts';
+import { type BenchOptions, type BenchReport, type BenchRow, benchRow, median } from '../report.ts';
+
+/** Units of a token: about what vocabularies of 100 000 and more tokens reach in English. */
+const tokenLength = 4;
+const prose = 'The quick brown fox jumps over the lazy dog, and (as 3 < 4) nobody minds; "really", it said.\n'.repeat(
+  12,
+);
+
+class Counter implements OutputSink {
+  units = 0;
+  content(text: string): void {
+    this.units += text.length;
+  }
+  reasoning(text: string): void {
+    this.units += text.length;
+  }
+  callStart(_index: number, name: string): void {
+    this.units += name.length;
+  }
+  callArguments(_index: number, json: string): void {
+    this.units += json.length;
+  }
+  callEnd(): void {
+    this.units++;
+  }
+}
+
+export async function run({ quick }: BenchOptions): Promise<BenchReport> {
+  const tokens = quick ? 20_000 : 400_000;
+  const rows: BenchRow[] = [];
+  const seen = new Set<string>();
+  for (const { setup, text, calls } of cases) {
+    const name = setup.tool ?? setup.reasoning ?? '';
+    // One case of each format: the first that its model could have written.
+    if (seen.has(name) || (setup.tool !== undefined && calls === undefined)) continue;
+    seen.add(name);
+    rows.push(
+      row(`${setup.tool === undefined ? 'reasoning' : 'calls'} ${name}: its markup over and over`, setup, text, tokens),
+    );
+  }
+  rows.push(row('prose: hermes and basic', { tool: 'hermes', reasoning: 'basic' }, prose, tokens));
+  const long = `<tool_call>{"name":"f","arguments":{"text":${JSON.stringify(prose.repeat(8))}}}</tool_call>`;
+  rows.push(row('a call with 9 KB of arguments: hermes', { tool: 'hermes' }, long, tokens));
+  const code = `<tool_call><function=f><parameter=t>${prose.repeat(8)}</parameter></function></tool_call>`;
+  rows.push(row('a call with 9 KB of arguments: qwen3_coder', { tool: 'qwen3_coder' }, code, tokens));
+  return { bench: 'parsing', rows };
+}
+
+function row(line: string, setup: Setup, text: string, tokens: number): BenchRow {
+  const pieces = text.match(new RegExp(`[\\s\\S]{1,${tokenLength}}`, 'g')) ?? [];
+  const answers = Math.ceil(tokens / pieces.length);
+  parse(setup, pieces, answers);
+  const rounds = [1, 2, 3, 4, 5].map(() => {
+    const from = performance.now();
+    parse(setup, pieces, answers);
+    return ((performance.now() - from) * 1000) / (answers * pieces.length);
+  });
+  return benchRow({ line, unit: 'µs per token', ours: median(rounds), target: 1 });
+}
+
+function parse(setup: Setup, pieces: readonly string[], answers: number): void {
+  const counter = new Counter();
+  for (let i = 0; i < answers; i++) {
+    const parser = createParser(setup, counter);
+    for (const piece of pieces) parser.push(piece);
+    parser.finish();
+  }
+  if (counter.units === 0 && answers > 0) throw new Error('nothing was parsed');
+}
