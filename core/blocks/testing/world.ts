@@ -33,6 +33,8 @@ interface Actor {
   state: 'alive' | 'lost' | 'dead';
   writes: Write[];
   reads: Read[];
+  /** Reservations that came to their end: their tickets must be good for nothing. */
+  ended: Reservation[];
 }
 
 export interface WorldSettings {
@@ -168,7 +170,7 @@ export class World {
   }
 
   #attach(): Actor {
-    const actor: Actor = { id: this.manager.attach(), state: 'alive', writes: [], reads: [] };
+    const actor: Actor = { id: this.manager.attach(), state: 'alive', writes: [], reads: [], ended: [] };
     this.#actors.push(actor);
     return actor;
   }
@@ -217,8 +219,18 @@ export class World {
       if (outcome === commitOutcomes.refused) throw new Error('a commit of one who is alive was refused');
     }
     if (actor.state !== 'alive') return;
-    const again = this.manager.commit(actor.id, { ...reservation, checksums });
-    if (again.some((outcome) => outcome !== commitOutcomes.refused)) throw new Error('a ticket was good twice');
+    actor.ended.push(reservation);
+    this.#commitOld(actor);
+  }
+
+  #commitOld(actor: Actor): void {
+    for (const reservation of actor.ended) {
+      const checksums = new Uint32Array(2 * reservation.slots.length);
+      const outcomes = this.manager.commit(actor.id, { ...reservation, checksums });
+      if (outcomes.some((outcome) => outcome !== commitOutcomes.refused)) throw new Error('a ticket was good twice');
+      if (this.manager.abort(actor.id, reservation) > 0)
+        throw new Error('a ticket was good for an abort after its end');
+    }
   }
 
   #abort(actor: Actor): void {
