@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { generationFields } from './common.ts';
+import { tokenIdList } from './token-ids.ts';
 
-const tokens = z.array(z.int().min(0).max(0xffff_ffff)).min(1);
+const tokens = tokenIdList();
 
 export const prompt = z
   .union([z.string(), tokens, z.array(z.string()).min(1).max(128), z.array(tokens).min(1).max(128)])

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { modelField } from './common.ts';
 import { embeddingNvext } from './nvext.ts';
+import { tokenIdList } from './token-ids.ts';
 
-const tokens = z.array(z.int().min(0).max(0xffff_ffff)).min(1);
+const tokens = tokenIdList();
 
 /** The body of POST /v1/embeddings. */
 export const embeddingRequest = z
