@@ -98,7 +98,8 @@ export class MockerRank {
     this.#raw?.begin(sequence, simulated);
     this.#sequences.set(id, sequence);
     this.#ids.set(sequence.handle, id);
-    this.#wake();
+    // A real engine would not have hashed the prompt for the simulation first.
+    this.#wake(sequence.submittedMs);
   }
 
   /** Ends a sequence in the next turn of the event loop, however long the pass still takes; false: it is not here. */
@@ -131,8 +132,8 @@ export class MockerRank {
     clearImmediate(this.#sweeping);
   }
 
-  #wake(): void {
-    if (this.#pass === undefined && this.size > 0) this.#timer.arm(performance.now());
+  #wake(nowMs = performance.now()): void {
+    if (this.#pass === undefined && this.size > 0) this.#timer.arm(nowMs);
   }
 
   #turn(nowMs: number): void {
