@@ -187,7 +187,10 @@ export class BlockManager {
     return purged;
   }
 
-  /** Takes a block over that an earlier life of the tier left; false when the slot is taken or the tier has the block. */
+  /**
+   * Takes a block over that an earlier life of the tier left; false when the slot is taken or the tier has the block.
+   * Blocks count as used in the order in which they are adopted.
+   */
   adopt(tier: TierIndex, block: AdoptedBlock): boolean {
     const { chain, slot } = block;
     checkChain(chain);
@@ -211,6 +214,7 @@ export class BlockManager {
     arena.tenants[slot] = store.namespaces.tenantOf(namespace);
     store.charge(tier, index, arena.tenants[slot] ?? 0, 1);
     store.publish(tier, arena, slot);
+    store.idle(arena, slot);
     return true;
   }
 

@@ -105,18 +105,34 @@ export class BlockStore {
     if (shares !== undefined) shares[tenant] = (shares[tenant] ?? 0) + change;
   }
 
-  /** Makes a written slot the tier's copy of its block: found by others, and first to be kept. */
+  /** Makes a written slot the tier's copy of its block, found by others. `settle` must follow. */
   publish(tier: TierIndex, arena: Arena, slot: number): void {
     const row = arena.rows[slot] ?? none;
     arena.setState(slot, slotStates.registered);
     this.#placed(tier, arena, row, slot);
     arena.policy.used(this.table.digestWord(row, 0), this.table.digestWord(row, 1));
     arena.policy.setParent(slot, this.table.childrenOf(row, tier) > 0);
-    this.idle(arena, slot);
     const parent = this.table.parentOf(row);
     const parentHash = parent === none ? null : this.table.sequenceHashOf(parent);
     const { table } = this;
     this.events.stored(tier, table.namespaceOf(row), table.sequenceHashOf(row), parentHash, table.positionOf(row));
+  }
+
+  /**
+   * Lets newly published slots go when their time comes: the end of a prompt before its beginning, and before the blocks
+   * that it goes on from, which count as used now.
+   */
+  settle(tier: TierIndex, arena: Arena, slots: readonly number[]): void {
+    for (let at = slots.length - 1; at >= 0; at--) {
+      const slot = slots[at] ?? 0;
+      this.idle(arena, slot);
+      const parent = this.table.parentOf(arena.rows[slot] ?? none);
+      if (at > 0 && arena.rows[slots[at - 1] ?? 0] === parent) continue;
+      for (let row = parent; row !== none; row = this.table.parentOf(row)) {
+        const before = this.table.slotOf(row, tier);
+        if (before !== none && arena.policy.remove(before)) this.idle(arena, before);
+      }
+    }
   }
 
   /** Nobody finds the tier's copy any more; its slot is still to be reset or doomed. */

@@ -92,7 +92,8 @@ export function complete(store: BlockStore, holder: Holder, request: Commit): Ui
 /** Lets others find what is complete. Throws BlockError `stale_epoch`. */
 export function register(store: BlockStore, holder: Holder, request: Tickets): Uint8Array {
   const { tier, arena: index } = request;
-  return eachOwn(store, holder, request, (arena, slot) => {
+  const published: number[] = [];
+  const outcomes = eachOwn(store, holder, request, (arena, slot) => {
     if (arena.stateOf(slot) !== slotStates.complete) return commitOutcomes.refused;
     if (store.table.slotOf(arena.rows[slot] ?? none, tier) !== none) {
       store.reset(tier, index, arena, slot);
@@ -100,9 +101,12 @@ export function register(store: BlockStore, holder: Holder, request: Tickets): U
       return commitOutcomes.duplicate;
     }
     store.publish(tier, arena, slot);
-    store.counters.registered++;
+    published.push(slot);
     return commitOutcomes.registered;
   });
+  store.settle(tier, store.arena(tier, index), published);
+  store.counters.registered += published.length;
+  return outcomes;
 }
 
 function eachOwn(
