@@ -67,11 +67,20 @@ export function* readDocument(c: Context, plan: DocumentPlan): Step<void> {
   let guided = plan.toolChoice.mode === 'required' || plan.toolChoice.mode === 'named';
   for (;;) {
     if (c.atStart && guided) guided = !(yield* readGuided(c, plan.toolChoice));
-    else if (c.atStart && grammar.tool?.leading !== undefined) yield* grammar.tool.leading(c);
+    else if (c.atStart && grammar.tool?.leading !== undefined) yield* readLeading(c, grammar.tool.leading);
     const index = yield* readUntil(c.input, grammar.markers, c.content);
     if (index === ended) return;
     yield* readMarked(c, grammar, index);
   }
+}
+
+/** Calls without markers, of which several may follow each other. */
+function* readLeading(c: Context, leading: (c: Context) => Step<void>): Step<void> {
+  let before: number;
+  do {
+    before = c.calls;
+    yield* leading(c);
+  } while (c.calls > before && !c.input.ended);
 }
 
 function* readMarked(c: Context, grammar: Grammar, index: number): Step<void> {

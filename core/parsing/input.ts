@@ -8,6 +8,11 @@ export class Input {
   ended = false;
   /** UTF-16 units looked at so far, those looked at again included: what tests of linearity count. */
   work = 0;
+  /**
+   * What the parser does with more text while it only passes text on; whether it still does. Calling it saves the way
+   * back into nested generators for nearly every token.
+   */
+  pump: (() => boolean) | null = null;
   #half = '';
   #recording = false;
   #recorded = '';

@@ -35,6 +35,13 @@ class JsonScanner {
     return this.#state === 'word' && this.#open.length === 0 && isWord(this.#word);
   }
 
+  /** Goes on after a raw control character, if one stands here. */
+  passControl(): boolean {
+    if (this.status !== 'control') return false;
+    this.status = 'more';
+    return true;
+  }
+
   #string(text: string, from: number): number {
     for (let at = from; at < text.length; at++) {
       const unit = text.charCodeAt(at);
@@ -150,20 +157,24 @@ export type JsonResult = 'done' | 'bad' | 'ended';
 /** Writes one JSON value as it comes, exactly as written, but control characters in strings, which JSON forbids, escaped. */
 export function* readJson(input: Input, write: Write): Step<JsonResult> {
   const scanner = new JsonScanner();
-  for (;;) {
-    const from = input.at;
-    const to = scanner.scan(input.text, from);
-    input.work += to - from + 1;
-    input.at = to;
-    if (to > from) write(input.text.slice(from, to));
-    if (scanner.status === 'control') {
-      write(JSON.stringify(input.text[input.at++]).slice(1, -1));
-      continue;
+  const needsMore = (): boolean => {
+    while (input.at < input.text.length && scanner.status === 'more') {
+      const from = input.at;
+      const to = scanner.scan(input.text, from);
+      input.work += to - from + 1;
+      input.at = to;
+      if (to > from) write(input.text.slice(from, to));
+      if (scanner.passControl()) write(JSON.stringify(input.text[input.at++]).slice(1, -1));
     }
-    if (scanner.status !== 'more') return scanner.status;
+    return scanner.status === 'more';
+  };
+  while (needsMore()) {
     if (input.ended) return scanner.finish() ? 'done' : 'ended';
+    input.pump = needsMore;
     yield;
+    input.pump = null;
   }
+  return scanner.status === 'done' ? 'done' : 'bad';
 }
 
 /** One JSON value as text; null: malformed, cut off or too long. */

@@ -39,8 +39,9 @@ export class OutputParser {
 
   push(text: string): void {
     if (text === '' || this.#finished) return;
-    this.#context.input.push(text);
-    this.#step.next();
+    const { input } = this.#context;
+    input.push(text);
+    if (input.pump === null || !input.pump()) this.#step.next();
   }
 
   /** The answer ended: what was withheld goes out, an open call ends incomplete. */

@@ -1,9 +1,10 @@
 import { Input, type Step } from './input.ts';
 import { isJsonNumber } from './json-scanner.ts';
 import { Markers } from './markers.ts';
-import { ended, nextUnit, readBefore, takeMarker, thisUnit, type Write } from './read.ts';
+import { ended, later, nextUnit, readBefore, takeMarker, thisUnit, unitNow, type Write } from './read.ts';
 
 const maxDepth = 64;
+const maxWord = 400;
 const [comma, colon, minus, plus, dot, underscore] = [44, 58, 45, 43, 46, 95];
 const closers = new Map([
   [91, 93],
@@ -37,7 +38,8 @@ const simpleEscapes: Readonly<Record<string, string>> = {
 
 /** Reads a Python literal and writes it as JSON, as it comes; false: malformed or cut off. */
 export function* readLiteral(input: Input, write: Write, depth = 0): Step<boolean> {
-  const unit = yield* nextUnit(input);
+  let unit = unitNow(input);
+  if (unit === later) unit = yield* nextUnit(input);
   if (unit === 34 || unit === 39) return yield* readString(input, unit, write);
   const close = closers.get(unit);
   if (close !== undefined) {
@@ -55,10 +57,13 @@ export function* readLiteral(input: Input, write: Write, depth = 0): Step<boolea
 function* readList(input: Input, close: number, write: Write, depth: number): Step<boolean> {
   write('[');
   for (let count = 0; ; count++) {
-    if ((yield* nextUnit(input)) === close) break;
+    let first = unitNow(input);
+    if (first === later) first = yield* nextUnit(input);
+    if (first === close) break;
     if (count > 0) write(',');
     if (!(yield* readLiteral(input, write, depth + 1))) return false;
-    const unit = yield* nextUnit(input);
+    let unit = unitNow(input);
+    if (unit === later) unit = yield* nextUnit(input);
     if (unit === comma) input.at++;
     else if (unit !== close) return false;
   }
@@ -70,7 +75,8 @@ function* readList(input: Input, close: number, write: Write, depth: number): St
 function* readDict(input: Input, write: Write, depth: number): Step<boolean> {
   write('{');
   for (let count = 0; ; count++) {
-    const unit = yield* nextUnit(input);
+    let unit = unitNow(input);
+    if (unit === later) unit = yield* nextUnit(input);
     if (unit === 125) break;
     if (count > 0) write(',');
     if (!(yield* readKey(input, unit, write))) return false;
@@ -96,7 +102,9 @@ function* readKey(input: Input, unit: number, write: Write): Step<boolean> {
 }
 
 function* readString(input: Input, unit: number, write: Write): Step<boolean> {
-  const triple = yield* takeMarker(input, tripleQuotes);
+  // Nearly no string is empty or in triple quotes, which the unit after the first tells.
+  const plain = input.at + 1 < input.text.length && input.text.charCodeAt(input.at + 1) !== unit;
+  const triple = plain ? -1 : yield* takeMarker(input, tripleQuotes);
   let quote = String.fromCharCode(unit);
   if (triple >= 0) quote = tripleQuotes.all[triple] ?? quote;
   else input.at++;
@@ -140,10 +148,14 @@ function* readEscape(input: Input): Step<string | null> {
 export function* readWord(input: Input): Step<string> {
   let word = '';
   for (;;) {
-    const unit = yield* thisUnit(input);
-    if (unit === ended || !inWord(unit) || word.length > 400) return word;
-    word += String.fromCharCode(unit);
-    input.at++;
+    const { text, at } = input;
+    let to = at;
+    while (to < text.length && word.length + to - at <= maxWord && inWord(text.charCodeAt(to))) to++;
+    input.work += to - at + 1;
+    word += text.slice(at, to);
+    input.at = to;
+    if (to < text.length || input.ended || word.length > maxWord) return word;
+    yield;
   }
 }
 

@@ -19,17 +19,22 @@ export function* readUntil(input: Input, markers: Markers, write: Write): Step<n
 
 /** As readUntil, but the marker stays to be read. */
 export function* readBefore(input: Input, markers: Markers, write: Write): Step<number> {
-  for (;;) {
+  const needsMore = (): boolean => {
     const from = input.at;
     input.work += input.text.length - from;
     markers.find(input.text, from, !input.ended);
-    const { position, index } = markers;
+    const { position } = markers;
     input.at = position;
     if (position > from) write(input.text.slice(from, position));
-    if (index >= 0) return index;
+    return markers.index < 0;
+  };
+  while (needsMore()) {
     if (input.ended) return ended;
+    input.pump = needsMore;
     yield;
+    input.pump = null;
   }
+  return markers.index;
 }
 
 /** The text before a marker, which is consumed; null: the text ended or grew too long. */
@@ -93,6 +98,20 @@ export function* nextUnit(input: Input, write: Write = ignore): Step<number> {
     if (input.ended) return ended;
     yield;
   }
+}
+
+/** What unitNow gives where more text must come first. */
+export const later = -2;
+
+/** As nextUnit without the generator, for the hottest places: `later` asks to call nextUnit. */
+export function unitNow(input: Input): number {
+  const { text } = input;
+  let at = input.at;
+  while (at < text.length && isSpace(text.charCodeAt(at))) at++;
+  input.work += at - input.at + 1;
+  input.at = at;
+  if (at < text.length) return text.charCodeAt(at);
+  return input.ended ? ended : later;
 }
 
 /** The unit that stands here, unread, or `ended`. */

@@ -1,7 +1,7 @@
 import type { Context, ToolFormat } from '../context.ts';
 import type { Step } from '../input.ts';
 import { readLiteral, readWord } from '../python-literal.ts';
-import { ended, nextUnit, thisUnit } from '../read.ts';
+import { ended, later, nextUnit, unitNow } from '../read.ts';
 
 const [open, close, parenthesis, endParenthesis, comma, equals] = [91, 93, 40, 41, 44, 61];
 
@@ -56,7 +56,8 @@ function* readArguments(c: Context): Step<boolean> {
   const { input } = c;
   c.arguments('{');
   for (let count = 0; ; count++) {
-    const unit = yield* nextUnit(input);
+    let unit = unitNow(input);
+    if (unit === later) unit = yield* nextUnit(input);
     if (unit === ended) return false;
     if (unit === endParenthesis) break;
     const key = yield* readWord(input);
@@ -64,11 +65,11 @@ function* readArguments(c: Context): Step<boolean> {
     input.at++;
     c.arguments(`${count > 0 ? ',' : ''}${JSON.stringify(key)}:`);
     if (!(yield* readLiteral(input, c.arguments))) return false;
-    const after = yield* nextUnit(input);
+    let after = unitNow(input);
+    if (after === later) after = yield* nextUnit(input);
     if (after === comma) input.at++;
     else if (after !== endParenthesis) return false;
   }
-  yield* thisUnit(input);
   input.at++;
   c.arguments('}');
   return true;
