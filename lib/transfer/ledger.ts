@@ -1,0 +1,111 @@
+import { StatorError } from '#lib/errors/errors.ts';
+import { checkPieces, type RegionTable } from './regions.ts';
+import {
+  type AgentOptions,
+  defaultTimeoutMs,
+  type Piece,
+  type TransferCounters,
+  type TransferOptions,
+} from './transfer.ts';
+
+/** What a back end gets to do one transfer with. */
+export interface Attempt {
+  /** Aborted with a StatorError at the deadline, on cancel and at the agent's end. */
+  readonly signal: AbortSignal;
+  /** Unix time in milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** Runs an agent's transfers: checks lists, holds regions, sets deadlines, counts. */
+export class Ledger {
+  running = 0;
+  serving = 0;
+  #completed = 0;
+  #failed = 0;
+  #pulledBytes = 0;
+  #pushedBytes = 0;
+  readonly #table: RegionTable;
+  readonly #timeoutMs: number;
+  readonly #closing = new AbortController();
+  #idle: (() => void) | undefined;
+
+  constructor(table: RegionTable, options: AgentOptions) {
+    this.#table = table;
+    this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  }
+
+  async transfer(
+    direction: 'pull' | 'push',
+    pieces: readonly Piece[],
+    options: TransferOptions,
+    work: (attempt: Attempt) => Promise<void>,
+  ): Promise<void> {
+    const { bytes, regions } = checkPieces(pieces, this.#table);
+    for (const region of regions) region.uses += 1;
+    this.running += 1;
+    try {
+      await this.attempt(options, work);
+      this.#completed += 1;
+      if (direction === 'pull') this.#pulledBytes += bytes;
+      else this.#pushedBytes += bytes;
+    } catch (error) {
+      this.#failed += 1;
+      throw error;
+    } finally {
+      for (const region of regions) region.uses -= 1;
+      this.running -= 1;
+      if (this.running === 0) this.#idle?.();
+    }
+  }
+
+  /** Runs `work` under the deadline and signal of `options`, without counting it. */
+  async attempt<T>(options: Omit<TransferOptions, 'notification'>, work: (attempt: Attempt) => Promise<T>): Promise<T> {
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const controller = new AbortController();
+    const late = (): void => controller.abort(new StatorError('deadline_exceeded', `Not done within ${timeoutMs} ms.`));
+    const cancel = (): void => controller.abort(new StatorError('cancelled', 'The transfer was cancelled.'));
+    const closed = (): void => controller.abort(new StatorError('cancelled', 'The transfer agent was closed.'));
+    const timer = setTimeout(late, timeoutMs);
+    options.signal?.addEventListener('abort', cancel, { once: true });
+    this.#closing.signal.addEventListener('abort', closed, { once: true });
+    if (this.#closing.signal.aborted) closed();
+    if (options.signal?.aborted) cancel();
+    try {
+      controller.signal.throwIfAborted();
+      return await work({ signal: controller.signal, deadlineMs: Date.now() + timeoutMs });
+    } finally {
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', cancel);
+      this.#closing.signal.removeEventListener('abort', closed);
+    }
+  }
+
+  counters(peers: number): TransferCounters {
+    return {
+      running: this.running,
+      serving: this.serving,
+      regions: this.#table.size,
+      peers,
+      completed: this.#completed,
+      failed: this.#failed,
+      pulledBytes: this.#pulledBytes,
+      pushedBytes: this.#pushedBytes,
+    };
+  }
+
+  /** Cancels what runs and waits until it has ended. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.running > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+  }
+}
+
+/** Rejects as soon as the signal is aborted, whatever becomes of the promise. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}

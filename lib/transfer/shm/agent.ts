@@ -1,0 +1,199 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { StatorError } from '#lib/errors/errors.ts';
+import { type Attempt, Ledger } from '../ledger.ts';
+import { endpointField, openMetadata, sealMetadata } from '../metadata.ts';
+import { RegionTable, revoked, SLOTS, slotOf } from '../regions.ts';
+import { startTcpAgent, type TcpAgent } from '../tcp/agent.ts';
+import {
+  type AgentOptions,
+  defaultTimeoutMs,
+  type Peer,
+  type Piece,
+  type Region,
+  type TransferAgent,
+  type TransferBackend,
+  type TransferCounters,
+  type TransferOptions,
+} from '../transfer.ts';
+import { ControlFile, checkControlFile } from './control-file.ts';
+import type { HostMemory } from './host-memory.ts';
+
+const PROBE_BYTES = 32;
+/** Slot and id of the region that every agent lends: random bytes that prove whose memory is read. */
+const PROBE_SLOT = 0;
+const PROBE_ID = SLOTS;
+
+/**
+ * Copies between processes of one host and user, straight out of the peer's memory: one copy, and none of the peer's time.
+ * Notifications go over a socket.
+ */
+export class ShmAgent implements TransferAgent {
+  readonly backend: TransferBackend = 'shm';
+  readonly name: string;
+  readonly #options: AgentOptions;
+  readonly #memory: HostMemory;
+  readonly #control: ControlFile;
+  readonly #messages: TcpAgent;
+  readonly #table: RegionTable;
+  readonly #ledger: Ledger;
+  readonly #probe = randomBytes(PROBE_BYTES);
+
+  /** Use `startShmAgent`. */
+  constructor(options: AgentOptions, memory: HostMemory, control: ControlFile, messages: TcpAgent) {
+    this.name = options.name;
+    this.#options = options;
+    this.#memory = memory;
+    this.#control = control;
+    this.#messages = messages;
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, ({ ref }) =>
+      control.takeBack(slotOf(ref.id), timeoutMs),
+    );
+    this.#ledger = new Ledger(this.#table, options);
+    control.lend(PROBE_SLOT, PROBE_ID, this.#probe);
+  }
+
+  async register(buffer: Uint8Array): Promise<Region> {
+    const region = this.#table.add(buffer, 0n);
+    this.#control.lend(slotOf(region.ref.id), region.ref.id, buffer);
+    return region;
+  }
+
+  async metadata(): Promise<Uint8Array> {
+    const endpoint = {
+      control: this.#control.path,
+      probe: this.#probe.toString('base64'),
+      messages: Buffer.from(await this.#messages.metadata()).toString('base64'),
+    };
+    return sealMetadata({ backend: 'shm', agent: this.name, endpoint }, this.#options.secret);
+  }
+
+  async connect(bytes: Uint8Array, options: Omit<TransferOptions, 'notification'> = {}): Promise<Peer> {
+    const metadata = openMetadata(bytes, { backend: 'shm', secret: this.#options.secret });
+    const control = endpointField(metadata, 'control');
+    checkControlFile(control, this.#memory);
+    await this.#ledger.attempt(options, (attempt) => this.#prove(control, endpointField(metadata, 'probe'), attempt));
+    const messages = await this.#messages.connect(Buffer.from(endpointField(metadata, 'messages'), 'base64'), options);
+    return new ShmPeer(metadata.agent, control, messages, this.#memory, this.#ledger);
+  }
+
+  counters(): TransferCounters {
+    return this.#ledger.counters(this.#messages.counters().peers);
+  }
+
+  async close(): Promise<void> {
+    await this.#ledger.close();
+    await this.#table.revokeAll();
+    await this.#messages.close();
+    this.#control.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Reads what only the right process holds: numbers of processes mean others in other namespaces. */
+  async #prove(control: string, expected: string, attempt: Attempt): Promise<void> {
+    const found = Buffer.alloc(PROBE_BYTES);
+    const words = BigUint64Array.of(
+      BigInt(PROBE_SLOT),
+      BigInt(PROBE_ID),
+      this.#memory.address(found),
+      0n,
+      BigInt(PROBE_BYTES),
+    );
+    await copy(this.#memory, control, false, words, attempt);
+    const wanted = Buffer.from(expected, 'base64');
+    if (wanted.length !== PROBE_BYTES || !timingSafeEqual(found, wanted))
+      throw StatorError.unsupported(
+        'agent_metadata',
+        "The peer's memory cannot be reached: another namespace or host.",
+      );
+  }
+}
+
+class ShmPeer implements Peer {
+  readonly backend: TransferBackend = 'shm';
+  readonly name: string;
+  readonly #control: string;
+  readonly #messages: Peer;
+  readonly #memory: HostMemory;
+  readonly #ledger: Ledger;
+  readonly #closed = new AbortController();
+
+  constructor(name: string, control: string, messages: Peer, memory: HostMemory, ledger: Ledger) {
+    this.name = name;
+    this.#control = control;
+    this.#messages = messages;
+    this.#memory = memory;
+    this.#ledger = ledger;
+  }
+
+  pull(pieces: readonly Piece[], options: TransferOptions = {}): Promise<void> {
+    return this.#transfer(pieces, options, false);
+  }
+
+  push(pieces: readonly Piece[], options: TransferOptions = {}): Promise<void> {
+    return this.#transfer(pieces, options, true);
+  }
+
+  notify(message: Uint8Array, options: Omit<TransferOptions, 'notification'> = {}): Promise<void> {
+    return this.#messages.notify(message, options);
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#messages.close();
+  }
+
+  #transfer(pieces: readonly Piece[], options: TransferOptions, write: boolean): Promise<void> {
+    const own = this.#closed.signal;
+    const signal = options.signal === undefined ? own : AbortSignal.any([own, options.signal]);
+    return this.#ledger.transfer(write ? 'push' : 'pull', pieces, { ...options, signal }, async (attempt) => {
+      await copy(this.#memory, this.#control, write, words(pieces, this.#memory), attempt);
+      if (options.notification === undefined) return;
+      const timeoutMs = Math.max(0, attempt.deadlineMs - Date.now());
+      await this.#messages.notify(options.notification, { timeoutMs, signal });
+    });
+  }
+}
+
+function words(pieces: readonly Piece[], memory: HostMemory): BigUint64Array {
+  const packed = new BigUint64Array(pieces.length * 5);
+  const addresses = new Map<number, bigint>();
+  for (const [index, { local, localOffset, remote, remoteOffset, bytes }] of pieces.entries()) {
+    const base = addresses.get(local.ref.id) ?? memory.address(local.buffer);
+    addresses.set(local.ref.id, base);
+    const values = [slotOf(remote.id), remote.id, base + BigInt(localOffset), remoteOffset, bytes];
+    packed.set(values.map(BigInt), index * 5);
+  }
+  return packed;
+}
+
+/** Returns only when nothing touches the memory any more, also when it was cancelled. */
+async function copy(memory: HostMemory, control: string, write: boolean, words: BigUint64Array, attempt: Attempt) {
+  const running = memory.copy(control, write, Math.max(0, attempt.deadlineMs - Date.now()), words);
+  attempt.signal.addEventListener('abort', running.cancel, { once: true });
+  const problem = await running.done;
+  attempt.signal.removeEventListener('abort', running.cancel);
+  if (problem === '') return;
+  if (problem === 'canceled') throw attempt.signal.reason;
+  if (problem === 'late') throw new StatorError('deadline_exceeded', 'The copy was not done in time.');
+  if (problem === 'revoked' || problem === 'outside') throw revoked();
+  if (problem === 'gone') throw new StatorError('worker_unavailable', 'The peer is gone.');
+  if (problem === 'denied')
+    throw new StatorError('permission_denied', 'The system does not let this process read its peer (ptrace scope).');
+  throw new StatorError('internal', `The system refused the copy: ${problem}.`);
+}
+
+/** Throws where the folder /dev/shm cannot be written to. */
+export async function startShmAgent(options: AgentOptions, memory: HostMemory): Promise<ShmAgent> {
+  const control = new ControlFile(memory);
+  try {
+    const messages = await startTcpAgent({ ...options, path: control.socketPath });
+    return new ShmAgent(options, memory, control, messages);
+  } catch (error) {
+    control.close();
+    throw error;
+  }
+}

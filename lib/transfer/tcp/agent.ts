@@ -1,0 +1,155 @@
+import { randomBytes } from 'node:crypto';
+import net from 'node:net';
+import tls from 'node:tls';
+import { StatorError } from '#lib/errors/errors.ts';
+import { readTlsMaterial, type TlsFiles } from '#lib/rpc/tls.ts';
+import { Ledger, orAborted } from '../ledger.ts';
+import { endpointField, openMetadata, sealMetadata } from '../metadata.ts';
+import { type OwnRegion, RegionTable, SLOTS } from '../regions.ts';
+import {
+  type AgentOptions,
+  defaultTimeoutMs,
+  type Peer,
+  type Region,
+  type TransferAgent,
+  type TransferBackend,
+  type TransferCounters,
+  type TransferOptions,
+} from '../transfer.ts';
+import { TcpPeer } from './peer.ts';
+import { Served } from './served.ts';
+
+const TOKEN_BYTES = 32;
+
+export interface TcpAgentOptions extends AgentOptions {
+  /** Address to listen on and to tell peers; default 127.0.0.1. A path makes it a Unix socket. */
+  readonly host?: string;
+  /** Default: any free one. */
+  readonly port?: number;
+  readonly path?: string;
+  /** What peers connect to, where that differs from `host`. */
+  readonly advertise?: string;
+  /** Certificates; where there are some, nothing travels in the clear. */
+  readonly tls?: { readonly server: TlsFiles; readonly client: TlsFiles };
+  readonly maxConnections?: number;
+}
+
+/** Transfers over sockets: no addon, any host. Data is framed and checksummed, and waits for slow readers. */
+export class TcpAgent implements TransferAgent {
+  readonly backend: TransferBackend = 'tcp';
+  readonly #options: TcpAgentOptions;
+  readonly #table: RegionTable;
+  readonly #ledger: Ledger;
+  readonly #token = randomBytes(TOKEN_BYTES);
+  readonly #server: net.Server;
+  readonly #served = new Set<Served>();
+  readonly #peers = new Set<TcpPeer>();
+
+  /** Use `startTcpAgent`. */
+  constructor(options: TcpAgentOptions) {
+    this.#options = options;
+    // Streams look a region up before every chunk: taking it out of the table is enough.
+    this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, async () => {});
+    this.#ledger = new Ledger(this.#table, options);
+    const accept = (socket: net.Socket): void => this.#accept(socket);
+    const server = options.tls?.server;
+    this.#server =
+      server === undefined
+        ? net.createServer({ noDelay: true }, accept)
+        : tls.createServer({ ...readTlsMaterial(server), requestCert: server.ca !== undefined }, accept);
+    this.#server.maxConnections = options.maxConnections ?? 256;
+    this.#server.on('tlsClientError', () => {});
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  async listen(): Promise<this> {
+    const { host = '127.0.0.1', port = 0, path } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(path === undefined ? { host, port } : { path }, resolve);
+    });
+    return this;
+  }
+
+  async register(buffer: Uint8Array): Promise<Region> {
+    return this.#table.add(buffer, 0n) satisfies OwnRegion;
+  }
+
+  async metadata(): Promise<Uint8Array> {
+    const address = this.#server.address();
+    if (address === null) throw new StatorError('not_ready', 'The agent is closed.');
+    const { advertise, host = '127.0.0.1' } = this.#options;
+    const where =
+      typeof address === 'string' ? { path: address } : { host: advertise ?? host, port: String(address.port) };
+    const endpoint = { ...where, token: this.#token.toString('base64') };
+    return sealMetadata({ backend: 'tcp', agent: this.name, endpoint }, this.#options.secret);
+  }
+
+  async connect(metadata: Uint8Array, options: Omit<TransferOptions, 'notification'> = {}): Promise<Peer> {
+    const { agent, endpoint } = openMetadata(metadata, { backend: 'tcp', secret: this.#options.secret });
+    const token = Buffer.from(endpointField({ backend: 'tcp', agent, endpoint }, 'token'), 'base64');
+    if (token.length !== TOKEN_BYTES) throw StatorError.invalid('agent_metadata', 'Its token is malformed.');
+    return this.#ledger.attempt(options, async (attempt) => {
+      const peer: TcpPeer = new TcpPeer({
+        name: agent,
+        socket: this.#dial(endpoint),
+        ledger: this.#ledger,
+        onEnd: () => this.#peers.delete(peer),
+      });
+      this.#peers.add(peer);
+      try {
+        await orAborted(peer.greet(token, this.name, attempt), attempt.signal);
+        return peer;
+      } catch (error) {
+        await peer.close();
+        throw error;
+      }
+    });
+  }
+
+  counters(): TransferCounters {
+    return this.#ledger.counters(this.#peers.size);
+  }
+
+  async close(): Promise<void> {
+    for (const peer of [...this.#peers]) await peer.close();
+    await this.#ledger.close();
+    for (const served of [...this.#served]) served.destroy();
+    await this.#table.revokeAll();
+    if (this.#server.listening) await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #accept(socket: net.Socket): void {
+    const lender = {
+      token: this.#token,
+      table: this.#table,
+      ledger: this.#ledger,
+      onNotification: this.#options.onNotification,
+      stallMs: this.#options.timeoutMs ?? defaultTimeoutMs,
+    };
+    const served: Served = new Served(lender, socket, () => this.#served.delete(served));
+    this.#served.add(served);
+  }
+
+  #dial(endpoint: Readonly<Record<string, string>>): net.Socket {
+    const { host, port, path } = endpoint;
+    const target = path === undefined ? { host: host ?? '', port: Number(port), noDelay: true } : { path };
+    if (path === undefined && !(Number(port) > 0 && Number(port) < 65_536))
+      throw StatorError.invalid('agent_metadata', 'Its port is impossible.');
+    const files = this.#options.tls?.client;
+    if (files === undefined) return net.connect(target);
+    const name = files.serverName;
+    return tls.connect({ ...target, ...readTlsMaterial(files), ...(name !== undefined && { servername: name }) });
+  }
+}
+
+export function startTcpAgent(options: TcpAgentOptions): Promise<TcpAgent> {
+  return new TcpAgent(options).listen();
+}

@@ -1,0 +1,102 @@
+#include <fcntl.h>
+#include <napi.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "control.h"
+#include "copy.h"
+
+namespace stator::hostmem {
+namespace {
+
+constexpr size_t kHugePage = 2u << 20;
+
+// Memory of its own on a 2 MiB boundary, of huge pages where the system has them; faster to copy than the heap's.
+Napi::Value allocate(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const double wanted = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
+  if (!(wanted >= 1 && wanted <= 1ull << 40)) throw Napi::RangeError::New(env, "bytes must be positive.");
+  const auto bytes = static_cast<size_t>(wanted);
+  const size_t mapped = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  void* raw = mmap(nullptr, mapped + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) throw Napi::Error::New(env, "There is no memory for that many bytes.");
+  const auto start = (reinterpret_cast<uintptr_t>(raw) + kHugePage - 1) / kHugePage * kHugePage;
+  madvise(reinterpret_cast<void*>(start), mapped, MADV_HUGEPAGE);
+  const auto release = [raw, mapped](Napi::Env, uint8_t*) { munmap(raw, mapped + kHugePage); };
+  return Napi::Buffer<uint8_t>::New(env, reinterpret_cast<uint8_t*>(start), bytes, release);
+}
+
+Napi::Value address(const Napi::CallbackInfo& info) {
+  if (!info[0].IsTypedArray()) throw Napi::TypeError::New(info.Env(), "buffer must be a typed array.");
+  const auto array = info[0].As<Napi::TypedArray>();
+  const auto start = reinterpret_cast<uintptr_t>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  return Napi::BigInt::New(info.Env(), static_cast<uint64_t>(start));
+}
+
+int descriptor(const Napi::CallbackInfo& info) {
+  if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "fd must be a number.");
+  return info[0].As<Napi::Number>().Int32Value();
+}
+
+Napi::Value own(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), lockOwner(descriptor(info))); }
+
+Napi::Value alive(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), ownerLives(descriptor(info))); }
+
+Napi::Value unwritten(const Napi::CallbackInfo& info) {
+  const int fd = descriptor(info);
+  return Napi::Boolean::New(info.Env(), noWriter(fd, info[1].As<Napi::Number>().Uint32Value()));
+}
+
+class Worker : public Napi::AsyncWorker {
+ public:
+  Worker(Napi::Env env, Copy copy) : Napi::AsyncWorker(env), copy_(std::move(copy)), deferred_(env) {}
+  ~Worker() override { close(copy_.fd); }
+  void Execute() override { problem_ = run(copy_, *canceled_); }
+  void OnOK() override { deferred_.Resolve(Napi::String::New(Env(), problem_)); }
+  Napi::Value promise() const { return deferred_.Promise(); }
+  std::shared_ptr<std::atomic<bool>> canceled() const { return canceled_; }
+
+ private:
+  Copy copy_;
+  Napi::Promise::Deferred deferred_;
+  std::shared_ptr<std::atomic<bool>> canceled_ = std::make_shared<std::atomic<bool>>(false);
+  std::string problem_;
+};
+
+// (path, write, timeoutMs, words) → { done, cancel }. The buffers must be referenced until `done` is settled.
+Napi::Value copy(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (info.Length() < 4 || !info[0].IsString() || !info[2].IsNumber() || !info[3].IsTypedArray() ||
+      info[3].As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array)
+    throw Napi::TypeError::New(env, "copy takes a path, a direction, milliseconds and a BigUint64Array.");
+  const auto words = info[3].As<Napi::BigUint64Array>();
+  if (words.ElementLength() % 5 != 0) throw Napi::RangeError::New(env, "Each piece has five words.");
+  Copy job{-1, info[1].ToBoolean().Value(),
+           std::chrono::steady_clock::now() + std::chrono::milliseconds(info[2].As<Napi::Number>().Int64Value()), {}};
+  for (size_t i = 0; i < words.ElementLength(); i += 5) job.pieces.push_back({words[i], words[i + 1], words[i + 2], words[i + 3], words[i + 4]});
+  job.fd = open(info[0].As<Napi::String>().Utf8Value().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  auto* worker = new Worker(env, std::move(job));
+  Napi::Object handle = Napi::Object::New(env);
+  handle.Set("done", worker->promise());
+  const auto flag = worker->canceled();
+  handle.Set("cancel", Napi::Function::New(env, [flag](const Napi::CallbackInfo&) { flag->store(true); }));
+  worker->Queue();
+  return handle;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("allocate", Napi::Function::New(env, allocate, "allocate"));
+  exports.Set("address", Napi::Function::New(env, address, "address"));
+  exports.Set("own", Napi::Function::New(env, own, "own"));
+  exports.Set("alive", Napi::Function::New(env, alive, "alive"));
+  exports.Set("unwritten", Napi::Function::New(env, unwritten, "unwritten"));
+  exports.Set("copy", Napi::Function::New(env, copy, "copy"));
+  return exports;
+}
+
+NODE_API_MODULE(hostmem, init)
+
+}  // namespace
+}  // namespace stator::hostmem

@@ -1,0 +1,3 @@
+import { describeBackend } from './conformance.ts';
+
+describeBackend('tcp', () => undefined);
