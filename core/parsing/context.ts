@@ -21,6 +21,8 @@ export interface OutputSink {
   callEnd(index: number, complete: boolean): void;
 }
 
+type PieceKind = 'content' | 'reasoning' | 'arguments';
+
 /** One parse: where text comes from, where its parts go. */
 export class Context {
   readonly input = new Input();
@@ -33,6 +35,8 @@ export class Context {
   readonly #sink: OutputSink;
   readonly #maxCalls: number;
   readonly #holdSpace: boolean;
+  #kind: PieceKind = 'content';
+  #piece = '';
   #calls = 0;
   #open = false;
   /** White space that may stand between reasoning and calls, where it is no content. */
@@ -72,14 +76,14 @@ export class Context {
         this.#space += text;
         return;
       }
-      this.#sink.content(this.#space + text);
+      this.#add('content', this.#space + text);
       this.#space = '';
-    } else this.#sink.content(text);
+    } else this.#add('content', text);
     this.#started = true;
   };
 
   readonly reasoning = (text: string): void => {
-    if (text !== '') this.#sink.reasoning(text);
+    if (text !== '') this.#add('reasoning', text);
   };
 
   /** Content after reasoning begins anew. */
@@ -92,11 +96,12 @@ export class Context {
     this.#space = '';
     this.#open = true;
     this.#calls++;
+    this.flush();
     if (this.#calls <= this.#maxCalls) this.#sink.callStart(this.#calls - 1, name, id);
   }
 
   readonly arguments = (json: string): void => {
-    if (json !== '' && this.#calls <= this.#maxCalls) this.#sink.callArguments(this.#calls - 1, json);
+    if (json !== '' && this.#calls <= this.#maxCalls) this.#add('arguments', json);
   };
 
   endCall(complete: boolean): void {
@@ -104,13 +109,31 @@ export class Context {
     this.#open = false;
     this.#started = false;
     if (!complete) this.incomplete = true;
+    this.flush();
     if (this.#calls <= this.#maxCalls) this.#sink.callEnd(this.#calls - 1, complete);
   }
 
   finish(): void {
     this.endCall(false);
-    if (this.#calls === 0 && this.#space !== '') this.#sink.content(this.#space);
+    if (this.#calls === 0 && this.#space !== '') this.#add('content', this.#space);
     this.#space = '';
+    this.flush();
+  }
+
+  /** Sends what was gathered: neighbours of one kind go out as one piece. */
+  flush(): void {
+    const piece = this.#piece;
+    if (piece === '') return;
+    this.#piece = '';
+    if (this.#kind === 'arguments') this.#sink.callArguments(this.#calls - 1, piece);
+    else if (this.#kind === 'reasoning') this.#sink.reasoning(piece);
+    else this.#sink.content(piece);
+  }
+
+  #add(kind: PieceKind, text: string): void {
+    if (this.#kind !== kind) this.flush();
+    this.#kind = kind;
+    this.#piece = this.#piece === '' ? text : this.#piece + text;
   }
 }
 

@@ -35,6 +35,7 @@ export class OutputParser {
       structured: o.structured,
     });
     this.#step.next();
+    this.#context.flush();
   }
 
   push(text: string): void {
@@ -42,6 +43,7 @@ export class OutputParser {
     const { input } = this.#context;
     input.push(text);
     if (input.pump === null || !input.pump()) this.#step.next();
+    this.#context.flush();
   }
 
   /** The answer ended: what was withheld goes out, an open call ends incomplete. */

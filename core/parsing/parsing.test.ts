@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { cases } from './testing/cases.ts';
-import { cut, parseEveryWay, parsePieces, seeded } from './testing/collect.ts';
+import { createParser, cut, parseEveryWay, parsePieces, seeded } from './testing/collect.ts';
+import { weatherTools } from './testing/tools.ts';
 
 describe('OutputParser', () => {
   for (const test of cases) {
@@ -29,6 +30,37 @@ describe('OutputParser', () => {
         expect(JSON.stringify(parsePieces(test.setup, pieces)), JSON.stringify(pieces)).to.equal(whole);
       }
     }
+  });
+
+  it('sends neighbours of one kind as one piece, and nothing later than it must', () => {
+    const events: string[] = [];
+    const parser = createParser(
+      { tool: 'qwen3_coder', reasoning: 'basic', tools: weatherTools },
+      {
+        content: (text) => events.push(`T ${text}`),
+        reasoning: (text) => events.push(`R ${text}`),
+        callStart: (index, name) => events.push(`C${index} ${name}`),
+        callArguments: (index, json) => events.push(`A${index} ${json}`),
+        callEnd: (index, complete) => events.push(`E${index} ${complete}`),
+      },
+    );
+    const pushed = (text: string): string[] => {
+      parser.push(text);
+      return events.splice(0);
+    };
+    expect(pushed('<think>hm')).to.deep.equal(['R hm']);
+    expect(pushed(' hm<')).to.deep.equal(['R  hm']);
+    expect(parser.inReasoning).to.equal(true);
+    expect(pushed('/think>Hi <')).to.deep.equal(['T Hi ']);
+    expect(parser.inReasoning).to.equal(false);
+    expect(pushed('b> <tool_call>\n<function=get_weather>')).to.deep.equal(['T <b> ', 'C0 get_weather', 'A0 {']);
+    expect(pushed('<parameter=days>3</parameter>\n<parameter=city>\nPar')).to.deep.equal(['A0 "days":3,"city":"Par']);
+    expect(pushed('is')).to.deep.equal(['A0 is']);
+    expect(pushed('\n</parameter></function>')).to.deep.equal(['A0 "}', 'E0 true']);
+    parser.finish();
+    expect(events).to.deep.equal([]);
+    expect(parser.calls).to.equal(1);
+    expect(parser.incomplete).to.equal(false);
   });
 
   it('ends well at every truncation', () => {
