@@ -3,6 +3,7 @@ import { exitCodes } from '#lib/service/exit.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { gpuSection } from './gpu.ts';
 import { networkSection } from './network.ts';
+import { nixlSection } from './nixl.ts';
 import { formatReport } from './report.ts';
 import { doctorSettings } from './settings.ts';
 import { statorSection } from './stator.ts';
@@ -11,7 +12,7 @@ import { toolchainSection } from './toolchain.ts';
 
 /** `stator doctor`: exit code 1 if anything fails; warnings alone are fine. */
 export async function doctor(argv: readonly string[]): Promise<void> {
-  const summary = 'Checks system, toolchain, GPU, network, discovery, addons and models, and says what to do.';
+  const summary = 'Checks system, toolchain, GPU, NIXL, network, discovery, addons and models, and says what to do.';
   const settings = configure({ name: 'doctor', settings: doctorSettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('doctor', async () => {
@@ -20,6 +21,7 @@ export async function doctor(argv: readonly string[]): Promise<void> {
       systemSection(),
       toolchainSection(addonsBuilt),
       gpuSection(),
+      nixlSection(settings.nixlLibrary),
       networkSection({ port: settings.port, modelCached }),
       section,
     ]);

@@ -11,7 +11,7 @@ import { formatBytes } from '../ui/format.ts';
 import { addonFile } from '../up/addons.ts';
 import { type Finding, fail, guarded, ok, type Section, warn } from './check.ts';
 
-const addons = ['tokens', 'kvindex', 'llamacpp'];
+const addons = ['tokens', 'kvindex', 'llamacpp', 'hostmem', 'nixl'];
 const LOAD_MS = 20_000;
 const DISCOVERY_MS = 5000;
 

@@ -125,6 +125,7 @@ export const knownSettings: readonly string[] = [
   'namespace',
   'neverMatchedEvents',
   'neverMatchedRequests',
+  'nixlLibrary',
   'numDecodeWorkers',
   'numPrefillWorkers',
   'numPrefixGroups',
