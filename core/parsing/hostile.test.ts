@@ -73,6 +73,37 @@ describe('parsing of hostile text', () => {
     });
   }
 
+  it('takes a head without an end for text, all of it', () => {
+    const heads = [
+      ['qwen3_coder', '<tool_call><function='],
+      ['glm47', '<tool_call>'],
+      ['kimi_k2', '<|tool_call_begin|>'],
+      ['gemma4', '<|tool_call>call:'],
+      ['harmony', '<|channel|>'],
+      ['minimax_m2', '<minimax:tool_call><invoke '],
+    ] as const;
+    for (const [tool, head] of heads) {
+      const text = `${head}${'x'.repeat(5000)}!`;
+      for (const length of [1, 7, 4096, 6000]) {
+        const pieces = text.match(new RegExp(`[\\s\\S]{1,${length}}`, 'g')) ?? [];
+        const answer = parsePieces({ tool }, pieces);
+        expect(answer.content, `${tool} in pieces of ${length}`).to.equal(text);
+        expect(answer.calls).to.deep.equal([]);
+      }
+      // What comes before the end of the text is not withheld for ever.
+      const collector = new Collector();
+      createParser({ tool }, collector).push(text);
+      expect(collector.answer().content, tool).to.equal(text);
+    }
+  });
+
+  it('bounds the nesting of arguments', () => {
+    const call = (depth: number): string =>
+      `<tool_call>{"name":"f","arguments":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}</tool_call>`;
+    expect(parsePieces({ tool: 'hermes' }, [call(400)]).calls[0]?.complete).to.equal(true);
+    expect(parsePieces({ tool: 'hermes' }, [call(600)]).calls[0]?.complete).to.equal(false);
+  });
+
   it('gives text without markup back unchanged', () => {
     const random = seeded(3);
     for (const tool of toolFormats) {

@@ -14,6 +14,7 @@ describe('types of parameters', () => {
     expect(types({ type: ['string', 'null'] })).to.deep.equal(['string', 'null']);
     expect(types({ $ref: '#/$defs/n' })).to.deep.equal(['number']);
     expect(types({ anyOf: [{ $ref: '#/$defs/n' }, { type: 'null' }] })).to.deep.equal(['number', 'null']);
+    expect(types({ type: 'integer', nullable: true })).to.deep.equal(['integer', 'null']);
     expect(types({ enum: ['a', 1] })).to.deep.equal(['string', 'number']);
     expect(types({ const: true })).to.deep.equal(['boolean']);
     expect(types({ properties: {} })).to.deep.equal(['object']);

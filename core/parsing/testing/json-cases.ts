@@ -132,6 +132,12 @@ export const jsonCases: readonly Case[] = [
     calls: [now],
   },
   {
+    name: 'llama3: bare objects without separators',
+    setup: { tool: 'llama3_json', tools },
+    text: '{"name": "now", "parameters": {}}\n{"name": "now", "parameters": {}}',
+    calls: [now, now],
+  },
+  {
     name: 'mistral: a list',
     setup: { tool: 'mistral' },
     text: `[TOOL_CALLS] [${call}, {"name": "now", "arguments": {}, "id": "abc123xyz"}]`,
@@ -170,6 +176,13 @@ export const jsonCases: readonly Case[] = [
     calls: [weather, now],
   },
   {
+    name: 'nemotron: the second is no call',
+    setup: { tool: 'nemotron_deci' },
+    text: `<TOOLCALL>[${call}, {"x":1}`,
+    content: '{"x":1}',
+    calls: [weather],
+  },
+  {
     name: 'nemotron: the second cut off before its name',
     setup: { tool: 'nemotron_deci' },
     text: `<TOOLCALL>[${call}, {"name`,
@@ -206,6 +219,13 @@ export const jsonCases: readonly Case[] = [
       ['get_weather', args, 'functions.get_weather:0'],
       ['now', '{}', 'functions.now:1'],
     ],
+  },
+  {
+    name: 'kimi_k2: a marker that begins no call',
+    setup: { tool: 'kimi_k2' },
+    text: '<|tool_call_begin|>so <|tool_call_begin|>functions.now:0<|tool_call_argument_begin|>{}<|tool_call_end|>',
+    content: '<|tool_call_begin|>so ',
+    calls: [['now', '{}', 'functions.now:0']],
   },
   {
     name: 'kimi_k2: singular section, cut off in the head',

@@ -63,6 +63,27 @@ export const taggedCases: readonly Case[] = [
     ],
   },
   {
+    name: 'glm47: a marker that begins no call',
+    setup: { tool: 'glm47', tools },
+    text: 'The tag <tool_call> is: <tool_call>now</tool_call>',
+    content: 'The tag <tool_call> is: ',
+    calls: [['now', '{}']],
+  },
+  {
+    name: 'qwen3_coder: a function that begins anew',
+    setup: { tool: 'qwen3_coder', tools },
+    text: '<tool_call><function=x <tool_call><function=now></function></tool_call>',
+    content: '<tool_call><function=x ',
+    calls: [['now', '{}']],
+  },
+  {
+    name: 'gemma4: a marker that begins no call',
+    setup: { tool: 'gemma4' },
+    text: '<|tool_call>so <|tool_call>call:now{}<tool_call|>',
+    content: '<|tool_call>so ',
+    calls: [['now', '{}']],
+  },
+  {
     name: 'minimax_m2',
     setup: { tool: 'minimax_m2', tools },
     text: 'a\n<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Paris</parameter>\n<parameter name="days">3</parameter>\n</invoke>\n<invoke name="now">\n</invoke>\n</minimax:tool_call>',
