@@ -27,7 +27,7 @@ export interface ArenaSpec {
 }
 
 /**
- * The slots of one layout in one tier, in columns: 41 bytes a slot beside the eviction policy. A slot's generation is
+ * The slots of one layout in one tier, in columns: 42 bytes a slot beside the eviction policy. A slot's generation is
  * one incarnation: it changes each time the slot becomes free, so whoever names an old one is told apart.
  */
 export class Arena {
