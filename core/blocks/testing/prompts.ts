@@ -29,10 +29,6 @@ export function hashOf(node: number): bigint {
   return (BigInt(node + 1) << 33n) | 5n;
 }
 
-export function nodeOf(hash: bigint): number {
-  return Number(hash >> 33n) - 1;
-}
-
 /** The bytes of a block, as one number that no other block of any namespace has. */
 export function contentOf(namespace: number, node: number): number {
   return 100_000 * (namespace + 1) + node;
