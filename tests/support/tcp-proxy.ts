@@ -15,8 +15,16 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
-  const relay = new Relay(targetPort);
+export interface TcpProxyOptions {
+  /**
+   * Whether connections end by a reset, or are closed. Node 24 may spin for ever when its process ends after a reset of a
+   * socket that was being written to, so that tests with large bodies close.
+   */
+  readonly reset?: boolean;
+}
+
+export async function startTcpProxy(targetPort: number, { reset = true }: TcpProxyOptions = {}): Promise<TcpProxy> {
+  const relay = new Relay(targetPort, reset);
   await relay.listen();
   return relay;
 }
@@ -24,13 +32,15 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
 class Relay implements TcpProxy {
   accepted = 0;
   readonly #targetPort: number;
+  readonly #reset: boolean;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #mode: 'open' | 'cut' | 'frozen' = 'open';
   #port = 0;
 
-  constructor(targetPort: number) {
+  constructor(targetPort: number, reset: boolean) {
     this.#targetPort = targetPort;
+    this.#reset = reset;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
@@ -71,7 +81,7 @@ class Relay implements TcpProxy {
     this.accepted += 1;
     this.#hold(socket);
     if (this.#mode === 'cut') {
-      socket.resetAndDestroy();
+      this.#end(socket);
       return;
     }
     if (this.#mode === 'frozen') {
@@ -96,6 +106,11 @@ class Relay implements TcpProxy {
   }
 
   #resetAll(): void {
-    for (const socket of [...this.#sockets]) socket.resetAndDestroy();
+    for (const socket of [...this.#sockets]) this.#end(socket);
+  }
+
+  #end(socket: Socket): void {
+    if (this.#reset) socket.resetAndDestroy();
+    else socket.destroy();
   }
 }
