@@ -22,12 +22,17 @@ export interface LiveStator extends AsyncDisposable {
   readonly url: string;
 }
 
+/** Dynamo's default, so that both routers have the same cost. */
+const prefillLoadScale = 1;
+
 /** `stator up`: gateway, tokenizer and router in one process as Dynamo's frontend, and one process of mockers. */
 export async function startStator(policy: Policy): Promise<LiveStator> {
   const folder = await mkdtemp(path.join(tmpdir(), 'stator-routing-'));
   const mockers = flagsOf({ ...engine, workers, timing: 'polynomial', contextLength: 131_072 });
   const args = ['up', '--engine', 'mocker', '--port', '0', '--discovery', `file:${folder}`, '--', ...mockers];
-  const stator = new StatorProcess(args, { env: { STATOR_MODE: policy } });
+  const stator = new StatorProcess(args, {
+    env: { STATOR_MODE: policy, STATOR_PREFILL_LOAD_SCALE: String(prefillLoadScale) },
+  });
   const stop = async (): Promise<void> => {
     await stator[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
@@ -45,7 +50,7 @@ async function replay({ trace, speedup }: Omit<Run, 'policy'>, settings: Overrid
   const folder = await mkdtemp(path.join(tmpdir(), 'stator-routing-'));
   const reportJson = path.join(folder, 'report.json');
   const bounds = { slaTtftMs: sla.ttftMs, slaItlMs: sla.itlMs };
-  const load = { traceBlockSize: traceBlockTokens, arrivalSpeedupRatio: speedup };
+  const load = { traceBlockSize: traceBlockTokens, arrivalSpeedupRatio: speedup, prefillLoadScale };
   try {
     const flags = flagsOf({ ...load, ...bounds, ...settings, reportJson });
     const { code, stderr } = await runStator(['replay', trace, ...flags]);

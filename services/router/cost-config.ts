@@ -13,7 +13,8 @@ export const costSettings = {
     defaultCostSettings.overlapCreditDecay,
     'How fast that fades on workers that have more prompts to compute than others; 0: not at all.',
   ),
-  prefillLoadScale: weight(defaultCostSettings.prefillLoadScale, 'What a block to prefill costs.'),
+  // Twice Dynamo's: docs/decisions/0009-prefill-load-scale.md.
+  prefillLoadScale: weight(2, 'What a block to prefill costs.'),
   activeRequestWeight: weight(defaultCostSettings.decodeActiveRequestWeight, 'What a request in flight costs.'),
   hostHitWeight: weight(defaultCostSettings.hostCacheHitWeight, 'What a cached block in host memory takes off.'),
   diskHitWeight: weight(defaultCostSettings.diskCacheHitWeight, 'What one on disk or elsewhere takes off.'),

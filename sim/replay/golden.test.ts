@@ -38,12 +38,12 @@ describe('replays of a Mooncake-like trace, as they were before', () => {
     const { notes } = await replayed(trace(), aggregated(3, small), { router: { mode: 'kv' }, load: { speedup: 2 } });
     expect(figuresOf(notes)).to.deep.equal({
       completed: 900,
-      cachedTokens: 664512,
-      firstTokenMs: 646011,
-      latencyMs: 12611205,
-      endMs: 215725,
+      cachedTokens: 662016,
+      firstTokenMs: 595882,
+      latencyMs: 12446873,
+      endMs: 210093,
       preemptions: 0,
-      requests: [307, 305, 288],
+      requests: [294, 292, 314],
     });
   });
 
@@ -69,11 +69,11 @@ describe('replays of a Mooncake-like trace, as they were before', () => {
     expect(figuresOf(notes)).to.deep.equal({
       completed: 900,
       cachedTokens: 463360,
-      firstTokenMs: 1489190,
-      latencyMs: 12824755,
-      endMs: 566751,
-      preemptions: 8,
-      requests: [455, 445],
+      firstTokenMs: 1396074,
+      latencyMs: 12769081,
+      endMs: 562669,
+      preemptions: 12,
+      requests: [409, 491],
     });
   });
 
@@ -82,12 +82,12 @@ describe('replays of a Mooncake-like trace, as they were before', () => {
     const { notes } = await replayed(trace(), workers, { load: { speedup: 1.5 } });
     expect(figuresOf(notes)).to.deep.equal({
       completed: 900,
-      cachedTokens: 459776,
-      firstTokenMs: 116587961,
-      latencyMs: 127859657,
-      endMs: 565121,
+      cachedTokens: 469504,
+      firstTokenMs: 116393118,
+      latencyMs: 127758456,
+      endMs: 565166,
       preemptions: 0,
-      requests: [448, 452],
+      requests: [486, 414],
     });
   });
 
@@ -97,10 +97,10 @@ describe('replays of a Mooncake-like trace, as they were before', () => {
     const { notes } = await replayed(trace(), workers);
     expect(figuresOf(notes)).to.deep.equal({
       completed: 900,
-      cachedTokens: 1102336,
-      firstTokenMs: 523049,
-      latencyMs: 3728824,
-      endMs: 383180,
+      cachedTokens: 1241600,
+      firstTokenMs: 511473,
+      latencyMs: 3716518,
+      endMs: 383132,
       preemptions: 0,
       requests: [0, 0, 900],
     });
