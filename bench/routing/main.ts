@@ -13,6 +13,8 @@ import { conversations } from './trace.ts';
 /** Runs of one policy, each the figures of a round. */
 interface Measured {
   readonly virtual: Figures[];
+  /** With the frontend's delay as one request at a time met it. */
+  readonly delayed: Figures[];
   readonly live: Figures[];
   readonly dynamoVirtual: Figures[];
   readonly dynamoLive: Figures[];
@@ -22,6 +24,8 @@ interface Measured {
 interface Traces {
   readonly measured: string;
   readonly warmUp: string;
+  /** Played one request at a time, to tell how long the frontend takes. */
+  readonly single: string;
 }
 
 /** `round-robin` is the control; `busy` is beyond what keeps the bounds. */
@@ -41,9 +45,14 @@ export async function run({ quick }: BenchOptions): Promise<BenchReport> {
   if (!withDynamo) say(howToInstall);
   const folder = await mkdtemp(path.join(tmpdir(), 'stator-routing-'));
   try {
-    const traces = { measured: path.join(folder, 'measured.jsonl'), warmUp: path.join(folder, 'warm-up.jsonl') };
+    const traces = {
+      measured: path.join(folder, 'measured.jsonl'),
+      warmUp: path.join(folder, 'warm-up.jsonl'),
+      single: path.join(folder, 'single.jsonl'),
+    };
     await writeTrace(traces.measured, conversations(quick ? 100 : 400, 1));
     await writeTrace(traces.warmUp, conversations(quick ? 40 : 80, 2, 1_000_000));
+    await writeTrace(traces.single, conversations(30, 3, 2_000_000));
     const rows: BenchRow[] = [];
     for (const { name, policy, speedup, rounds } of quick ? scenarios.slice(0, 2) : scenarios) {
       const one = { policy, trace: traces.measured, speedup };
@@ -63,22 +72,35 @@ async function measure(
   { rounds, withDynamo }: { readonly rounds: number; readonly withDynamo: boolean },
 ): Promise<Measured> {
   const virtual: Figures[] = [];
-  for (let seed = 1; seed <= simulations; seed++) virtual.push(await replayVirtually(one, seed));
+  for (let seed = 1; seed <= simulations; seed++) virtual.push(await replayVirtually(one, { seed }));
   const dynamoVirtual = withDynamo ? await simulateDynamo(one, simulations) : [];
   const live: Figures[] = [];
+  const frontendMs: number[] = [];
   const dynamoLive: Figures[] = [];
   for (let round = 1; round <= rounds; round++) {
     say(`${name}: round ${round} of ${rounds} …`);
-    live.push(await measureStator(one, traces));
+    const stator = await measureStator(one, traces);
+    live.push(stator.figures);
+    frontendMs.push(stator.frontendMs);
     if (withDynamo) dynamoLive.push(await measureDynamo(one, traces));
   }
-  return { virtual, live, dynamoVirtual, dynamoLive };
+  say(`${name}: the frontend takes ${frontendMs.map((ms) => ms.toFixed(1)).join(', ')} ms`);
+  const delayed: Figures[] = [];
+  for (let seed = 1; seed <= simulations; seed++)
+    delayed.push(await replayVirtually(one, { seed, frontendMs: median(frontendMs) }));
+  return { virtual, delayed, live, dynamoVirtual, dynamoLive };
 }
 
-async function measureStator(one: Run, { warmUp }: Traces): Promise<Figures> {
+async function measureStator(
+  one: Run,
+  { warmUp, single }: Traces,
+): Promise<{ readonly figures: Figures; readonly frontendMs: number }> {
   await using stator = await startStator(one.policy);
   await replayOnline(stator.url, { ...one, trace: warmUp });
-  return await replayOnline(stator.url, one);
+  const alone = { ...one, trace: single };
+  const { ttftP50: real } = await replayOnline(stator.url, alone, { concurrency: 1 });
+  const { ttftP50: simulated } = await replayVirtually(alone, { concurrency: 1 });
+  return { figures: await replayOnline(stator.url, one), frontendMs: Math.max(0, real - simulated) };
 }
 
 async function measureDynamo(one: Run, { warmUp }: Traces): Promise<Figures> {
@@ -87,13 +109,13 @@ async function measureDynamo(one: Run, { warmUp }: Traces): Promise<Figures> {
   return await replayOnline(dynamo.url, one);
 }
 
-function rowsOf(scenario: string, { virtual, live, dynamoVirtual, dynamoLive }: Measured): BenchRow[] {
+function rowsOf(scenario: string, { virtual, delayed, live, dynamoVirtual, dynamoLive }: Measured): BenchRow[] {
   return [
     ...figureNames.map((name) => noWorse(`${scenario}, live: ${figures[name].line}`, name, live, dynamoLive)),
     ...figureNames.map((name) =>
       agreeing(`${scenario}, simulated: ${figures[name].line}`, name, virtual, dynamoVirtual),
     ),
-    ...figureNames.map((name) => agreeing(`${scenario}, simulated / live: ${figures[name].line}`, name, virtual, live)),
+    ...figureNames.map((name) => agreeing(`${scenario}, simulated / live: ${figures[name].line}`, name, delayed, live)),
   ];
 }
 

@@ -9,13 +9,13 @@ import { engine, type Policy, type Run, sla, workers } from './plan.ts';
 import { traceBlockTokens } from './trace.ts';
 
 /** `stator replay` under virtual time. */
-export function replayVirtually({ policy, ...run }: Run, seed: number): Promise<Figures> {
-  return replay(run, { ...engine, numWorkers: workers, routerMode: policy, seed });
+export function replayVirtually({ policy, ...run }: Run, settings: Overrides): Promise<Figures> {
+  return replay(run, { ...engine, numWorkers: workers, routerMode: policy, ...settings });
 }
 
 /** The trace against a gateway, ours or Dynamo's, by the same client. */
-export function replayOnline(url: string, run: Omit<Run, 'policy'>): Promise<Figures> {
-  return replay(run, { online: url });
+export function replayOnline(url: string, run: Omit<Run, 'policy'>, settings: Overrides = {}): Promise<Figures> {
+  return replay(run, { online: url, ...settings });
 }
 
 export interface LiveStator extends AsyncDisposable {

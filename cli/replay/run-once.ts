@@ -37,13 +37,14 @@ async function simulate(
   observer: ReplayRecorder,
 ): Promise<boolean> {
   const { name: trace, expectedRequests, load } = workload;
-  const { seed, kvEventDelayMs } = settings;
+  const { seed, kvEventDelayMs, frontendMs, frontendUsPerToken } = settings;
+  const frontend = { ms: frontendMs, msPerToken: frontendUsPerToken / 1000 };
   const workers = await workersOf(settings);
   const router = routerConfigOf(settings);
   try {
     await runReplay({
       ...{ trace, requests: workload.open(), expectedRequests, load, workers, router, seed, kvEventDelayMs },
-      ...{ sampleMs, observer, onProgress, signal },
+      ...{ frontend, sampleMs, observer, onProgress, signal },
     });
     return false;
   } catch (thrown) {

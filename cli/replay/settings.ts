@@ -156,6 +156,20 @@ const deploymentSettings = {
     group: deployment,
     help: "Milliseconds that a worker's cache events take to the router.",
   }),
+  frontendMs: setting.number({
+    default: 0,
+    min: 0,
+    max: 60_000,
+    group: deployment,
+    help: 'Milliseconds from sending a request to its routing: gateway, tokenizer, network.',
+  }),
+  frontendUsPerToken: setting.number({
+    default: 0,
+    min: 0,
+    max: 10_000,
+    group: deployment,
+    help: 'Microseconds more for each token of the prompt.',
+  }),
 };
 
 /** Of a simulated engine, under the names of `stator worker mocker`; the defaults are those of Dynamo's mocker. */

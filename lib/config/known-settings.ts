@@ -54,6 +54,8 @@ export const knownSettings: readonly string[] = [
   'failSequenceAfterTokens',
   'flashAttention',
   'forwardPassRing',
+  'frontendMs',
+  'frontendUsPerToken',
   'generate',
   'generateBufferTokens',
   'gpuLayers',

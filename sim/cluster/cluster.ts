@@ -24,7 +24,15 @@ export interface ClusterOptions {
   readonly seed: number;
   /** Milliseconds that a cache event takes to the router. */
   readonly kvEventDelayMs: number;
+  readonly frontend: FrontendDelay;
   readonly listener: ClusterListener;
+}
+
+/** What lies between sending a request and its routing: gateway, tokenizer, network. */
+export interface FrontendDelay {
+  readonly ms: number;
+  /** More for each token of the prompt. */
+  readonly msPerToken: number;
 }
 
 export interface ClusterListener {
@@ -75,12 +83,12 @@ export class Cluster {
 
   /** Sends a request. `done`: it is over, one way or another, and the listener knows. */
   send(index: number, request: TraceRequest, done: () => void): void {
-    const { nowMs } = this.#options.clock;
+    const { clock, frontend } = this.#options;
     const flight: Flight = {
       index,
       request,
       hashes: this.#hasher.hash(request.prompt, request.promptTokens),
-      arrivalMs: nowMs,
+      arrivalMs: clock.nowMs,
       routedMs: Number.NaN,
       outputBlocks: 0,
       prefill: undefined,
@@ -90,7 +98,10 @@ export class Cluster {
       done,
     };
     this.#flights.set(index + 1, flight);
-    this.#route(flight, this.#apart ? 'prefill' : 'aggregated');
+    const route = (): void => this.#route(flight, this.#apart ? 'prefill' : 'aggregated');
+    const delayMs = frontend.ms + frontend.msPerToken * request.promptTokens;
+    if (delayMs > 0) clock.after(delayMs, route);
+    else route();
   }
 
   #route(flight: Flight, stage: 'aggregated' | 'prefill' | 'decode'): void {

@@ -59,6 +59,17 @@ describe('replay', () => {
     expect(second).to.include({ cachedTokens: 576, worker: notes.bySending[0]?.worker });
   });
 
+  it('routes a request when the frontend is through with it', async () => {
+    const frontend = { ms: 5, msPerToken: 0.01 };
+    const plain = (await replayed([request(1, 0)], aggregated(2))).notes.bySending[0];
+    const { notes, result } = await replayed([request(1, 0)], aggregated(2), { more: { frontend } });
+    const [delayed] = notes.bySending;
+    const delayMs = 5 + 0.01 * (delayed?.promptTokens ?? 0);
+    expect((delayed?.routedMs ?? 0) - (delayed?.arrivalMs ?? 0)).to.be.closeTo(delayMs, 1e-9);
+    expect(delayed?.firstTokenMs).to.be.closeTo((plain?.firstTokenMs ?? 0) + delayMs, 1e-6);
+    expect(result.requests).to.equal(1);
+  });
+
   it('sees at each decision what is cached by then, as late as asked for', async () => {
     const prompts = Array.from({ length: 8 }, (_, at) => request(at + 1, at * 100));
     const again = prompts.map(({ prompt }, at) => request(at + 11, 2000 + at * 100, { prompt }));

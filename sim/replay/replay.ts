@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterConfig } from '#services/router/config.ts';
 import { VirtualClock } from '../clock/virtual-clock.ts';
-import { Cluster } from '../cluster/cluster.ts';
+import { Cluster, type FrontendDelay } from '../cluster/cluster.ts';
 import type { Flight } from '../cluster/flight.ts';
 import type { TrackedSequence } from '../cluster/sim-rank.ts';
 import type { WorkerSpec } from '../cluster/worker-spec.ts';
@@ -23,6 +23,7 @@ export interface ReplayOptions {
   readonly seed: number;
   /** Milliseconds that a worker's cache events take to the router. */
   readonly kvEventDelayMs: number;
+  readonly frontend?: FrontendDelay;
   /** Virtual milliseconds between two samples. */
   readonly sampleMs: number;
   readonly observer: ReplayObserver;
@@ -75,10 +76,10 @@ class Replay {
 
   constructor(options: ReplayOptions) {
     this.#options = options;
-    const { workers, router, seed, kvEventDelayMs, requests, load } = options;
+    const { workers, router, seed, kvEventDelayMs, frontend = { ms: 0, msPerToken: 0 }, requests, load } = options;
     const clock = this.#clock;
     this.#cluster = new Cluster({
-      ...{ clock, specs: workers, router, seed, kvEventDelayMs },
+      ...{ clock, specs: workers, router, seed, kvEventDelayMs, frontend },
       listener: {
         completed: (flight, sequence) => this.#completed(flight, sequence),
         refused: (flight, error, by) => this.#refused(flight, error, by),
