@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { addonOf } from '../load-addon.ts';
 import type { Binding } from './binding.d.ts';
 
 /** Hashes of the full blocks of a prompt; the partial block at its end has none. */
@@ -45,23 +44,7 @@ export interface ChainShape {
 const noNumbers = new Uint32Array(0);
 const noHashes = new BigUint64Array(0);
 
-let loaded: Binding | undefined;
-
-function binding(): Binding {
-  if (loaded !== undefined) return loaded;
-  const file = new URL('./build/Release/tokens.node', import.meta.url);
-  try {
-    const addon: Binding = createRequire(import.meta.url)(fileURLToPath(file));
-    loaded = addon;
-    return addon;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(
-      `The tokens addon cannot be loaded: ${reason} Build it with: npm run native, or see: stator doctor.`,
-      { cause },
-    );
-  }
-}
+const binding = addonOf<Binding>('tokens');
 
 /**
  * Hashes a prompt's full blocks as Dynamo does (XXH3-64, seed 1337, chained), so that indexes and events agree.
