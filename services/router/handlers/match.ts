@@ -18,12 +18,11 @@ export function match(context: RouterContext): Partial<ServiceImpl<typeof KvInde
 }
 
 /** Who has how much of a prompt, by what the events of workers say. */
-export function matchBlocks({ blocks }: RouterContext, request: MatchRequest): MatchResponse {
+export function matchBlocks(context: RouterContext, request: MatchRequest): MatchResponse {
   const { model } = request;
+  const { blocks } = context;
   const { index, following } = blocks;
-  const kvBlockSize = blocks.blockSizeOf(model);
-  if (kvBlockSize === undefined)
-    throw new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
+  const kvBlockSize = servedBlockSize(context, model);
   const hashes = hashesOf(request, kvBlockSize);
   // Before the lookup, which counts too.
   const blockHits = [...blocks.hitsOf(hashes)];
@@ -48,6 +47,13 @@ export function matchBlocks({ blocks }: RouterContext, request: MatchRequest): M
   }
   const promptBlocks = hashCount(hashes);
   return create(MatchResponseSchema, { workers: matched, promptBlocks, kvBlockSize, sharedBlocks, blockHits });
+}
+
+/** Tokens in a block of the model; throws `model_not_found` where nobody has told. */
+export function servedBlockSize({ blocks }: Pick<RouterContext, 'blocks'>, model: string): number {
+  const blockSize = blocks.blockSizeOf(model);
+  if (blockSize !== undefined) return blockSize;
+  throw new StatorError('model_not_found', `No worker serves the model \`${model}\`.`, { field: 'model' });
 }
 
 function hashesOf({ sequenceHashes, tokenIds, adapter, cacheSalt }: MatchRequest, blockSize: number): Uint8Array {

@@ -12,7 +12,6 @@ export function catalogRoutes(context: RouterContext, catalog: WorkerCatalog): R
   const { workers, blocks } = context;
 
   const put = (worker: WorkerFields): void => {
-    catalog.refuseBeyondLimit(worker.worker_id);
     const wanted = streamsOf(worker);
     const before = catalog.get(worker.worker_id);
     const streamsBefore = before === undefined ? [] : streamsOf(before);

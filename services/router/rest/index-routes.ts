@@ -4,7 +4,7 @@ import { unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { MatchRequestSchema, type MatchResponse } from '#gen/stator/router/v1/router_pb.ts';
 import type { RouterContext } from '../context.ts';
 import { dumpIndex } from '../handlers/dump.ts';
-import { matchBlocks } from '../handlers/match.ts';
+import { matchBlocks, servedBlockSize } from '../handlers/match.ts';
 import { checkedBody } from './fields.ts';
 import type { RestAnswer, RestRoute } from './http.ts';
 import { promptFields, promptOf } from './prompt.ts';
@@ -22,8 +22,7 @@ export function indexRoutes(context: RouterContext): RestRoute[] {
   const query = (body: unknown): RestAnswer => {
     const fields = checkedBody(queryFields, body);
     const model = modelKey(fields);
-    const blockSize = matchBlocks(context, create(MatchRequestSchema, { model })).kvBlockSize;
-    const { sequenceHashes } = promptOf(fields, blockSize);
+    const { sequenceHashes } = promptOf(fields, servedBlockSize(context, model));
     return { status: 200, body: scoresOf(matchBlocks(context, create(MatchRequestSchema, { model, sequenceHashes }))) };
   };
   return [

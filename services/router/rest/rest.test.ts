@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import { RouterService as RouterRpc } from '#gen/stator/router/v1/router_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
 import { openDiscovery } from '#lib/discovery/open.ts';
+import { createRpcClient } from '#lib/rpc/client.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { routerSettings } from '../config.ts';
 import { type RouterService, startRouter } from '../service.ts';
@@ -91,6 +93,7 @@ describe('REST interface of the router', () => {
       ['POST', '/workers', '{"worker_id":', 400, ''],
       ['POST', '/select', '{"model_name":"none","token_ids":[1]}', 404, 'model_name'],
       ['PATCH', '/workers/1', '{}', 404, 'worker_id'],
+      ['POST', '/query', '{"model_name":"none","token_ids":[1]}', 404, 'model'],
       ['GET', '/select', undefined, 405, ''],
       ['POST', '/workers', `{"worker_id":1,"x":"${'a'.repeat(1 << 21)}"}`, 413, ''],
     ];
@@ -103,6 +106,20 @@ describe('REST interface of the router', () => {
     await call('POST', '/workers', worker('2'));
     expect((await call('POST', '/workers', worker('3'))).status).to.equal(529);
     expect((await call('POST', '/select', '{"model_name":"m"}')).body['error']).to.include({ field: 'token_ids' });
+  });
+
+  it('lets workers in again after gRPC has removed as many, and keeps nothing of those', async () => {
+    const rpc = createRpcClient(RouterRpc, { address: router.address, internalToken: 'secret' }, quietTelemetry());
+    try {
+      for (const id of ['1', '2']) await call('POST', '/workers', worker(id, ',"total_kv_blocks":9'));
+      for (const instanceId of [1n, 2n]) expect((await rpc.client.removeWorker({ instanceId })).found).to.equal(true);
+      expect((await call('PATCH', '/workers/1', '{}')).status).to.equal(404);
+      for (const id of ['2', '3']) expect((await call('POST', '/workers', worker(id))).status).to.equal(201);
+      const patched = await call('PATCH', '/workers/2', '{}');
+      expect(patched.body).to.include({ worker_id: 2, total_kv_blocks: 0 });
+    } finally {
+      rpc.close();
+    }
   });
 
   it('lets nobody in without the token, and leaves other pages to the port', async () => {

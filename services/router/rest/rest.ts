@@ -11,8 +11,8 @@ import { WorkerCatalog } from './workers.ts';
 
 /** The router's REST interface, for runtimes that choose workers here and send the requests themselves. docs/router-api.md. */
 export function routerRest(context: RouterContext, config: RouterConfig): HttpHandler {
-  const { internalToken, maxAddedWorkers, restBodyLimitMib } = config;
-  const catalog = new WorkerCatalog(maxAddedWorkers);
+  const { internalToken, restBodyLimitMib } = config;
+  const catalog = new WorkerCatalog((id) => context.workers.has(id));
   const isRight = internalToken === undefined ? () => true : tokenCheck(internalToken);
   return createRest({
     routes: [

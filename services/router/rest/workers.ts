@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type Instance, InstanceSchema, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { ModelCardSchema } from '#gen/stator/model/v1/model_pb.ts';
-import { StatorError } from '#lib/errors/errors.ts';
 import { uint32, uint64 } from './fields.ts';
 
 /** What a caller says of a worker that it wants chosen from. */
@@ -45,31 +44,22 @@ export function instanceOf(worker: WorkerFields): Instance {
   return create(InstanceSchema, { instanceId: worker.worker_id, kind: ServiceKind.WORKER, cards: [card] });
 }
 
-/** Workers that callers made known, as they described them. Bounded. */
+/** Workers that callers made known, as they described them. Those that the router has forgotten since are none. */
 export class WorkerCatalog {
   readonly #workers = new Map<bigint, WorkerFields>();
-  readonly #limit: number;
+  readonly #isKnown: (id: bigint) => boolean;
 
-  constructor(limit: number) {
-    this.#limit = limit;
+  constructor(isKnown: (id: bigint) => boolean) {
+    this.#isKnown = isKnown;
   }
 
   get(id: bigint): WorkerFields | undefined {
+    if (!this.#isKnown(id)) this.#workers.delete(id);
     return this.#workers.get(id);
   }
 
-  all(): IterableIterator<WorkerFields> {
-    return this.#workers.values();
-  }
-
-  refuseBeyondLimit(id: bigint): void {
-    if (this.#workers.has(id) || this.#workers.size < this.#limit) return;
-    throw new StatorError('overloaded', `${this.#limit} workers are registered, the most that this router keeps.`, {
-      facts: { limit: this.#limit },
-    });
-  }
-
   set(worker: WorkerFields): void {
+    for (const id of this.#workers.keys()) if (!this.#isKnown(id)) this.#workers.delete(id);
     this.#workers.set(worker.worker_id, worker);
   }
 
