@@ -1,4 +1,4 @@
-import type { ReplayReport } from '../../sim/report/report.ts';
+import type { ReplayReport } from '#sim/report/report.ts';
 
 interface Figure {
   readonly line: string;

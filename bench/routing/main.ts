@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type BenchOptions, type BenchReport, type BenchRow, median } from '#bench/report.ts';
-import { writeTrace } from '../../sim/traces/write-trace.ts';
+import { writeTrace } from '#sim/traces/write-trace.ts';
 import { dynamoInstalled, howToInstall, simulateDynamo, startDynamo } from './dynamo.ts';
 import { type FigureName, type Figures, figureNames, figures } from './figures.ts';
 import type { Run } from './plan.ts';

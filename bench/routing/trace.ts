@@ -1,6 +1,6 @@
 import { IndexedHeap } from '#core/scheduling/indexed-heap.ts';
-import { exponential, geometric, lognormal, type Random, seeded } from '../../sim/random.ts';
-import { plainRequest, shapeOfBlocks, type TraceRequest } from '../../sim/traces/trace-request.ts';
+import { exponential, geometric, lognormal, type Random, seeded } from '#sim/random.ts';
+import { plainRequest, shapeOfBlocks, type TraceRequest } from '#sim/traces/trace-request.ts';
 
 /** Tokens that one hash id stands for. */
 export const traceBlockTokens = 64;

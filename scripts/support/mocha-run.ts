@@ -24,6 +24,9 @@ runner.on('fail', (test, error) => {
 runner.on('pending', (test) => {
   count('skipped');
   const title = test.fullTitle();
+  // Suites of services and addons, which may not use the tests' helpers, carry the reason in their title.
+  const [, suite, reason] = /^(.*?) \(skipped: (.+?)\)/.exec(title) ?? [];
+  if (suite !== undefined && reason !== undefined) skipReasons.set(suite, reason);
   const explained = [...skipReasons.keys()].some((skipped) => title.startsWith(skipped));
   if (!explained) tally.notes.push(`skipped: ${title}: it gives no reason`);
 });

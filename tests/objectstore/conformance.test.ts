@@ -2,6 +2,7 @@ import { assert } from 'chai';
 import type { ObjectStore } from '#lib/objectstore/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { openFiles } from '#tests/support/proc.ts';
+import { skip } from '#tests/support/skip.ts';
 import { until } from '#tests/support/until.ts';
 import { type Place, type PlaceName, places } from './backends.ts';
 import { chunksOf, digest, failure, metric, random } from './support.ts';
@@ -233,7 +234,7 @@ function describeStore(name: PlaceName): void {
     });
 
     it('closes what it opened', async function () {
-      if (process.platform !== 'linux') this.skip();
+      if (process.platform !== 'linux') skip(this, 'open descriptors are counted in /proc');
       const before = await openFiles(process.pid);
       const { store: brief } = await place.open('one/two');
       const body = random(MIB);
