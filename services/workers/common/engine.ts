@@ -9,6 +9,7 @@ import type {
 import type { ForwardPass, KvEvent, RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Adapter, ModelCard, Pooling } from '#gen/stator/model/v1/model_pb.ts';
 import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
+import type { EngineKv } from './engine-kv.ts';
 
 /** Number that the common worker gives a sequence; unique in one engine while the sequence lives. */
 export type SequenceHandle = number;
@@ -114,6 +115,8 @@ export interface Engine {
   sleep?(level: number): Promise<void>;
   wake?(): Promise<void>;
   releaseHandoff?(handoffId: string): Promise<boolean>;
+  /** Absent: KV blocks neither leave nor enter. */
+  readonly kv?: EngineKv;
   /** Ends everything and frees the model. Idempotent; sequences still running get no further step. */
   stop(): Promise<void>;
 }
