@@ -28,7 +28,7 @@ export class Handoffs {
     this.#entries.set(handoffId, { ...held, deadlineMs: performance.now() + this.#ttlMs });
     this.#watch();
     const deadlineUnixMs = BigInt(Date.now() + this.#ttlMs);
-    return create(KvHandoffSchema, { handoffId, deadlineUnixMs, backend: 'mocker', ...o });
+    return create(KvHandoffSchema, { handoffId, deadlineUnixMs, ...o });
   }
 
   /** False for an unknown one. */

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file stator/router/v1/router.proto.
  */
 export const file_stator_router_v1_router: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zdGF0b3Ivcm91dGVyL3YxL3JvdXRlci5wcm90bxIQc3RhdG9yLnJvdXRlci52MSKEAwoSUm91dGluZ0NvbnN0cmFpbnRzEhgKC2luc3RhbmNlX2lkGAEgASgGSACIAQESHwoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNSAGIAQESHAoUYWxsb3dlZF9pbnN0YW5jZV9pZHMYAyADKAYSHQoVZXhjbHVkZWRfaW5zdGFuY2VfaWRzGAQgAygGEhcKD3JlcXVpcmVkX3RhaW50cxgFIAMoCRJTChBwcmVmZXJyZWRfdGFpbnRzGAYgAygLMjkuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMuUHJlZmVycmVkVGFpbnRzRW50cnkSKQoEcm9sZRgHIAEoDjIbLnN0YXRvci5tb2RlbC52MS5Xb3JrZXJSb2xlGjYKFFByZWZlcnJlZFRhaW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCDgoMX2luc3RhbmNlX2lkQhUKE19kYXRhX3BhcmFsbGVsX3Jhbmsi7AQKDFJvdXRlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhUKDXByb21wdF90b2tlbnMYAyABKA0SFwoPc2VxdWVuY2VfaGFzaGVzGAQgASgMEjUKCW92ZXJyaWRlcxgFIAEoCzIiLnN0YXRvci5yb3V0ZXIudjEuUm91dGluZ092ZXJyaWRlcxIVCg1rdl9ibG9ja19zaXplGAYgASgNEjkKC2NvbnN0cmFpbnRzGAcgASgLMiQuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMSKgoEbW9kZRgIIAEoDjIcLnN0YXRvci5yb3V0ZXIudjEuUm91dGVyTW9kZRIjChZleHBlY3RlZF9vdXRwdXRfdG9rZW5zGAkgASgNSACIAQESEAoIcHJpb3JpdHkYCiABKAESFwoPc3RyaWN0X3ByaW9yaXR5GAsgASgNEhgKEHF1ZXVlX3RpbWVvdXRfbXMYDCABKA0SEgoKc2Vzc2lvbl9pZBgNIAEoCRIPCgdhZGFwdGVyGA4gASgJEhQKDHBvbGljeV9jbGFzcxgPIAEoCRIRCglzZXF1ZW5jZXMYECABKA0SDwoHZXhwbGFpbhgRIAEoCBITCgt0cmFjZXBhcmVudBgSIAEoCRISCgp0cmFjZXN0YXRlGBMgASgJEhgKEGRlYWRsaW5lX3VuaXhfbXMYFCABKAMSFwoPYXJyaXZhbF91bml4X21zGBUgASgDEhQKDGNsYWltX251bWJlchgWIAEoBEIZChdfZXhwZWN0ZWRfb3V0cHV0X3Rva2VucyKSAgoQUm91dGluZ092ZXJyaWRlcxIbCg5vdmVybGFwX2NyZWRpdBgBIAEoAUgAiAEBEh8KEnByZWZpbGxfbG9hZF9zY2FsZRgCIAEoAUgBiAEBEhgKC3RlbXBlcmF0dXJlGAMgASgBSAKIAQESHAoPYXNzdW1lX2t2X3JldXNlGAQgASgISAOIAQESIQoUdHJhY2tfcHJlZmlsbF90b2tlbnMYBSABKAhIBIgBAUIRCg9fb3ZlcmxhcF9jcmVkaXRCFQoTX3ByZWZpbGxfbG9hZF9zY2FsZUIOCgxfdGVtcGVyYXR1cmVCEgoQX2Fzc3VtZV9rdl9yZXVzZUIXChVfdHJhY2tfcHJlZmlsbF90b2tlbnMi1AIKCldvcmtlckNvc3QSEwoLaW5zdGFuY2VfaWQYASABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEgwKBGNvc3QYAyABKAESNgoFdGVybXMYBCADKAsyJy5zdGF0b3Iucm91dGVyLnYxLldvcmtlckNvc3QuVGVybXNFbnRyeRIVCg1kZXZpY2VfYmxvY2tzGAUgASgNEhMKC2hvc3RfYmxvY2tzGAYgASgNEhMKC2Rpc2tfYmxvY2tzGAcgASgNEhcKD2V4dGVybmFsX2Jsb2NrcxgIIAEoDRIYChBleGNsdWRlZF9iZWNhdXNlGAkgASgJEhYKDnByZWZpbGxfdG9rZW5zGAogASgNEhUKDXNoYXJlZF9ibG9ja3MYCyABKA0aLAoKVGVybXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIvQCCg1Sb3V0ZURlY2lzaW9uEhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIWCg5vdmVybGFwX3Rva2VucxgDIAEoDRIqCgRtb2RlGAQgASgOMhwuc3RhdG9yLnJvdXRlci52MS5Sb3V0ZXJNb2RlEhAKCHF1ZXVlX3VzGAUgASgNEisKBWNvc3RzGAYgAygLMhwuc3RhdG9yLnJvdXRlci52MS5Xb3JrZXJDb3N0EhUKDXByb21wdF9ibG9ja3MYByABKA0SFQoNZGV2aWNlX2Jsb2NrcxgIIAEoDRITCgtob3N0X2Jsb2NrcxgJIAEoDRITCgtkaXNrX2Jsb2NrcxgKIAEoDRIXCg9leHRlcm5hbF9ibG9ja3MYCyABKA0SEwoLcXVldWVfZGVwdGgYDCABKA0SEgoKYnlfc2Vzc2lvbhgNIAEoCBIVCg1zaGFyZWRfYmxvY2tzGA4gASgNIl4KDVJvdXRlUmVzcG9uc2USMQoIZGVjaXNpb24YASABKAsyHy5zdGF0b3Iucm91dGVyLnYxLlJvdXRlRGVjaXNpb24SGgoScmVzZXJ2YXRpb25fdHRsX21zGAIgASgNIssCCg5TZXNzaW9uUmVxdWVzdBIvCgVoZWxsbxgBIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuU2Vzc2lvbkhlbGxvSAASLwoFcm91dGUYAiABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVxdWVzdEgAEjUKDHByZWZpbGxfZG9uZRgDIAEoCzIdLnN0YXRvci5yb3V0ZXIudjEuUHJlZmlsbERvbmVIABI1CgxvdXRwdXRfYmxvY2sYBCABKAsyHS5zdGF0b3Iucm91dGVyLnYxLk91dHB1dEJsb2NrSAASKgoGZmluaXNoGAUgASgLMhguc3RhdG9yLnJvdXRlci52MS5GaW5pc2hIABIyCgpyZWFubm91bmNlGAYgASgLMhwuc3RhdG9yLnJvdXRlci52MS5SZWFubm91bmNlSABCCQoHbWVzc2FnZSIiCgxTZXNzaW9uSGVsbG8SEgoKZ2F0ZXdheV9pZBgBIAEoCSIhCgtQcmVmaWxsRG9uZRISCgpyZXF1ZXN0X2lkGAEgASgJIjgKC091dHB1dEJsb2NrEhIKCnJlcXVlc3RfaWQYASABKAkSFQoNb3V0cHV0X3Rva2VucxgCIAEoDSIzCgZGaW5pc2gSEgoKcmVxdWVzdF9pZBgBIAEoCRIVCg13b3JrZXJfZmFpbGVkGAIgASgIIsUBCgpSZWFubm91bmNlEi0KBXJvdXRlGAEgASgLMh4uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZVJlcXVlc3QSEwoLaW5zdGFuY2VfaWQYAiABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAMgASgNEhQKDHByZWZpbGxfZG9uZRgEIAEoCBIVCg1vdXRwdXRfdG9rZW5zGAUgASgNEhYKDm92ZXJsYXBfdG9rZW5zGAYgASgNEhIKCmdhdGV3YXlfaWQYByABKAkifQoPU2Vzc2lvblJlc3BvbnNlEjMKB3dlbGNvbWUYASABKAsyIC5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25XZWxjb21lSAASKgoGcm91dGVkGAIgASgLMhguc3RhdG9yLnJvdXRlci52MS5Sb3V0ZWRIAEIJCgdtZXNzYWdlIiUKDlNlc3Npb25XZWxjb21lEhMKC2luc3RhbmNlX2lkGAEgASgGIo8BCgZSb3V0ZWQSEgoKcmVxdWVzdF9pZBgBIAEoCRIzCghkZWNpc2lvbhgCIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbkgAEjEKB3JlZnVzZWQYAyABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVmdXNlZEgAQgkKB291dGNvbWUiaAoMUm91dGVSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoDRINCgVmaWVsZBgEIAEoCRISCgpmYWN0c19qc29uGAUgASgJItIBChhVcGRhdGVSZXNlcnZhdGlvblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRI1CgxwcmVmaWxsX2RvbmUYAiABKAsyHS5zdGF0b3Iucm91dGVyLnYxLlByZWZpbGxEb25lSAASNQoMb3V0cHV0X2Jsb2NrGAMgASgLMh0uc3RhdG9yLnJvdXRlci52MS5PdXRwdXRCbG9ja0gAEioKBmZpbmlzaBgEIAEoCzIYLnN0YXRvci5yb3V0ZXIudjEuRmluaXNoSABCCAoGdXBkYXRlIioKGVVwZGF0ZVJlc2VydmF0aW9uUmVzcG9uc2USDQoFZm91bmQYASABKAgiRAoTVXBzZXJ0V29ya2VyUmVxdWVzdBItCgZ3b3JrZXIYASABKAsyHS5zdGF0b3IuZGlzY292ZXJ5LnYxLkluc3RhbmNlIhYKFFVwc2VydFdvcmtlclJlc3BvbnNlIioKE1JlbW92ZVdvcmtlclJlcXVlc3QSEwoLaW5zdGFuY2VfaWQYASABKAYiJQoUUmVtb3ZlV29ya2VyUmVzcG9uc2USDQoFZm91bmQYASABKAgiPwoORXhwbGFpblJlcXVlc3QSLQoFcm91dGUYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVxdWVzdCJxCg9FeHBsYWluUmVzcG9uc2USMQoIZGVjaXNpb24YASABKAsyHy5zdGF0b3Iucm91dGVyLnYxLlJvdXRlRGVjaXNpb24SKwoFY29zdHMYAiADKAsyHC5zdGF0b3Iucm91dGVyLnYxLldvcmtlckNvc3QiIwoSTGlzdFdvcmtlcnNSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIkUKE0xpc3RXb3JrZXJzUmVzcG9uc2USLgoHd29ya2VycxgBIAMoCzIdLnN0YXRvci5kaXNjb3ZlcnkudjEuSW5zdGFuY2UiUwoPR2V0TG9hZHNSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEjEKCXBvdGVudGlhbBgCIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0IrICCgpXb3JrZXJMb2FkEhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIXCg9hY3RpdmVfcmVxdWVzdHMYAyABKA0SHQoVYWN0aXZlX3ByZWZpbGxfdG9rZW5zGAQgASgEEhUKDWFjdGl2ZV9ibG9ja3MYBSABKAQSLAoIcmVwb3J0ZWQYBiABKAsyGi5zdGF0b3IuZXZlbnRzLnYxLlJhbmtMb2FkEiUKGHBvdGVudGlhbF9wcmVmaWxsX3Rva2VucxgHIAEoBEgAiAEBEh0KEHBvdGVudGlhbF9ibG9ja3MYCCABKARIAYgBAUIbChlfcG90ZW50aWFsX3ByZWZpbGxfdG9rZW5zQhMKEV9wb3RlbnRpYWxfYmxvY2tzInYKEEdldExvYWRzUmVzcG9uc2USKwoFbG9hZHMYASADKAsyHC5zdGF0b3Iucm91dGVyLnYxLldvcmtlckxvYWQSFwoPcXVldWVkX3JlcXVlc3RzGAIgASgNEhwKFHF1ZXVlZF9wcm9tcHRfdG9rZW5zGAMgASgEItoBCg5CdXN5VGhyZXNob2xkcxIhChRhY3RpdmVfZGVjb2RlX2Jsb2NrcxgBIAEoAUgAiAEBEiIKFWFjdGl2ZV9wcmVmaWxsX3Rva2VucxgCIAEoBEgBiAEBEisKHmFjdGl2ZV9wcmVmaWxsX3Rva2Vuc19mcmFjdGlvbhgDIAEoAUgCiAEBQhcKFV9hY3RpdmVfZGVjb2RlX2Jsb2Nrc0IYChZfYWN0aXZlX3ByZWZpbGxfdG9rZW5zQiEKH19hY3RpdmVfcHJlZmlsbF90b2tlbnNfZnJhY3Rpb24iWwoUU2V0VGhyZXNob2xkc1JlcXVlc3QSDQoFbW9kZWwYASABKAkSNAoKdGhyZXNob2xkcxgCIAEoCzIgLnN0YXRvci5yb3V0ZXIudjEuQnVzeVRocmVzaG9sZHMiTQoVU2V0VGhyZXNob2xkc1Jlc3BvbnNlEjQKCnRocmVzaG9sZHMYASABKAsyIC5zdGF0b3Iucm91dGVyLnYxLkJ1c3lUaHJlc2hvbGRzIv0CChBTeW5jUGVlcnNSZXF1ZXN0EhoKEnJvdXRlcl9pbnN0YW5jZV9pZBgBIAEoBhIXCg9zZXF1ZW5jZV9udW1iZXIYAiABKAQSLAoGcGxhY2VkGAMgAygLMhwuc3RhdG9yLnJvdXRlci52MS5SZWFubm91bmNlEjYKDHByZWZpbGxfZG9uZRgEIAMoCzIgLnN0YXRvci5yb3V0ZXIudjEuUmVzZXJ2YXRpb25LZXkSMgoIZmluaXNoZWQYBSADKAsyIC5zdGF0b3Iucm91dGVyLnYxLlJlc2VydmF0aW9uS2V5EhAKCHNuYXBzaG90GAYgASgIEjIKCHNlc3Npb25zGAcgAygLMiAuc3RhdG9yLnJvdXRlci52MS5TZXNzaW9uQmluZGluZxIXCg9zbmFwc2hvdF9iZWdpbnMYCCABKAgSFQoNc25hcHNob3RfZW5kcxgJIAEoCBIOCgZyZXN5bmMYCiABKAgSFAoMYWNrbm93bGVkZ2VkGAsgASgEIjgKDlJlc2VydmF0aW9uS2V5EhIKCmdhdGV3YXlfaWQYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCSKqAQoOU2Vzc2lvbkJpbmRpbmcSDQoFbW9kZWwYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRITCgtpbnN0YW5jZV9pZBgDIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYBCABKA0SDwoHaWRsZV9tcxgFIAEoBBIXCg9zZXF1ZW5jZV9udW1iZXIYBiABKAQSGgoScm91dGVyX2luc3RhbmNlX2lkGAcgASgGIkcKEVN5bmNQZWVyc1Jlc3BvbnNlEjIKBmNoYW5nZRgBIAEoCzIiLnN0YXRvci5yb3V0ZXIudjEuU3luY1BlZXJzUmVxdWVzdCKZAQoNRm9sbG93UmVxdWVzdBINCgVtb2RlbBgBIAEoCRITCgtpbnN0YW5jZV9pZBgCIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAyABKA0SFQoNa3ZfYmxvY2tfc2l6ZRgEIAEoDRIUCgx6bXFfZW5kcG9pbnQYBSABKAkSGwoTem1xX3JlcGxheV9lbmRwb2ludBgGIAEoCSIQCg5Gb2xsb3dSZXNwb25zZSJtCg9VbmZvbGxvd1JlcXVlc3QSDQoFbW9kZWwYASABKAkSEwoLaW5zdGFuY2VfaWQYAiABKAYSHwoSZGF0YV9wYXJhbGxlbF9yYW5rGAMgASgNSACIAQFCFQoTX2RhdGFfcGFyYWxsZWxfcmFuayIhChBVbmZvbGxvd1Jlc3BvbnNlEg0KBWZvdW5kGAEgASgIIm4KDE1hdGNoUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIXCg9zZXF1ZW5jZV9oYXNoZXMYAiABKAwSEQoJdG9rZW5faWRzGAMgAygNEg8KB2FkYXB0ZXIYBCABKAkSEgoKY2FjaGVfc2FsdBgFIAEoCSKaAQoNTWF0Y2hlZFdvcmtlchITCgtpbnN0YW5jZV9pZBgBIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAiABKA0SFQoNZGV2aWNlX2Jsb2NrcxgDIAEoDRITCgtob3N0X2Jsb2NrcxgEIAEoDRITCgtkaXNrX2Jsb2NrcxgFIAEoDRIXCg9leHRlcm5hbF9ibG9ja3MYBiABKA0imgEKDU1hdGNoUmVzcG9uc2USMAoHd29ya2VycxgBIAMoCzIfLnN0YXRvci5yb3V0ZXIudjEuTWF0Y2hlZFdvcmtlchIVCg1wcm9tcHRfYmxvY2tzGAIgASgNEhUKDWt2X2Jsb2NrX3NpemUYAyABKA0SFQoNc2hhcmVkX2Jsb2NrcxgEIAEoDRISCgpibG9ja19oaXRzGAUgAygNIl0KDEFwcGx5UmVxdWVzdBINCgVtb2RlbBgBIAEoCRITCgtpbnN0YW5jZV9pZBgCIAEoBhIpCgZldmVudHMYAyADKAsyGS5zdGF0b3IuZXZlbnRzLnYxLkt2RXZlbnQiMwoNQXBwbHlSZXNwb25zZRIPCgdhcHBsaWVkGAEgASgEEhEKCXVubWF0Y2hlZBgCIAEoBCIcCgtEdW1wUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI+CgxEdW1wUmVzcG9uc2USLgoGZXZlbnRzGAEgASgLMh4uc3RhdG9yLnJvdXRlci52MS5BcHBseVJlcXVlc3QqjAIKClJvdXRlck1vZGUSGwoXUk9VVEVSX01PREVfVU5TUEVDSUZJRUQQABIbChdST1VURVJfTU9ERV9ST1VORF9ST0JJThABEhYKElJPVVRFUl9NT0RFX1JBTkRPTRACEhwKGFJPVVRFUl9NT0RFX1BPV0VSX09GX1RXTxADEhwKGFJPVVRFUl9NT0RFX0xFQVNUX0xPQURFRBAEEhYKElJPVVRFUl9NT0RFX0RJUkVDVBAFEhIKDlJPVVRFUl9NT0RFX0tWEAYSJQohUk9VVEVSX01PREVfREVWSUNFX0FXQVJFX1dFSUdIVEVEEAcSHQoZUk9VVEVSX01PREVfVE9LRU5fQkFMQU5DRRAIMpQHCg1Sb3V0ZXJTZXJ2aWNlEkgKBVJvdXRlEh4uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZVJlcXVlc3QaHy5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVzcG9uc2USUgoHU2Vzc2lvbhIgLnN0YXRvci5yb3V0ZXIudjEuU2Vzc2lvblJlcXVlc3QaIS5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25SZXNwb25zZSgBMAESbAoRVXBkYXRlUmVzZXJ2YXRpb24SKi5zdGF0b3Iucm91dGVyLnYxLlVwZGF0ZVJlc2VydmF0aW9uUmVxdWVzdBorLnN0YXRvci5yb3V0ZXIudjEuVXBkYXRlUmVzZXJ2YXRpb25SZXNwb25zZRJOCgdFeHBsYWluEiAuc3RhdG9yLnJvdXRlci52MS5FeHBsYWluUmVxdWVzdBohLnN0YXRvci5yb3V0ZXIudjEuRXhwbGFpblJlc3BvbnNlEloKC0xpc3RXb3JrZXJzEiQuc3RhdG9yLnJvdXRlci52MS5MaXN0V29ya2Vyc1JlcXVlc3QaJS5zdGF0b3Iucm91dGVyLnYxLkxpc3RXb3JrZXJzUmVzcG9uc2USXQoMVXBzZXJ0V29ya2VyEiUuc3RhdG9yLnJvdXRlci52MS5VcHNlcnRXb3JrZXJSZXF1ZXN0GiYuc3RhdG9yLnJvdXRlci52MS5VcHNlcnRXb3JrZXJSZXNwb25zZRJdCgxSZW1vdmVXb3JrZXISJS5zdGF0b3Iucm91dGVyLnYxLlJlbW92ZVdvcmtlclJlcXVlc3QaJi5zdGF0b3Iucm91dGVyLnYxLlJlbW92ZVdvcmtlclJlc3BvbnNlElEKCEdldExvYWRzEiEuc3RhdG9yLnJvdXRlci52MS5HZXRMb2Fkc1JlcXVlc3QaIi5zdGF0b3Iucm91dGVyLnYxLkdldExvYWRzUmVzcG9uc2USYAoNU2V0VGhyZXNob2xkcxImLnN0YXRvci5yb3V0ZXIudjEuU2V0VGhyZXNob2xkc1JlcXVlc3QaJy5zdGF0b3Iucm91dGVyLnYxLlNldFRocmVzaG9sZHNSZXNwb25zZRJYCglTeW5jUGVlcnMSIi5zdGF0b3Iucm91dGVyLnYxLlN5bmNQZWVyc1JlcXVlc3QaIy5zdGF0b3Iucm91dGVyLnYxLlN5bmNQZWVyc1Jlc3BvbnNlKAEwATKNAwoOS3ZJbmRleFNlcnZpY2USSwoGRm9sbG93Eh8uc3RhdG9yLnJvdXRlci52MS5Gb2xsb3dSZXF1ZXN0GiAuc3RhdG9yLnJvdXRlci52MS5Gb2xsb3dSZXNwb25zZRJRCghVbmZvbGxvdxIhLnN0YXRvci5yb3V0ZXIudjEuVW5mb2xsb3dSZXF1ZXN0GiIuc3RhdG9yLnJvdXRlci52MS5VbmZvbGxvd1Jlc3BvbnNlEkgKBU1hdGNoEh4uc3RhdG9yLnJvdXRlci52MS5NYXRjaFJlcXVlc3QaHy5zdGF0b3Iucm91dGVyLnYxLk1hdGNoUmVzcG9uc2USSAoFQXBwbHkSHi5zdGF0b3Iucm91dGVyLnYxLkFwcGx5UmVxdWVzdBofLnN0YXRvci5yb3V0ZXIudjEuQXBwbHlSZXNwb25zZRJHCgREdW1wEh0uc3RhdG9yLnJvdXRlci52MS5EdW1wUmVxdWVzdBoeLnN0YXRvci5yb3V0ZXIudjEuRHVtcFJlc3BvbnNlMAFiBnByb3RvMw", [file_stator_discovery_v1_discovery, file_stator_events_v1_events, file_stator_model_v1_model]);
+  fileDesc("Ch1zdGF0b3Ivcm91dGVyL3YxL3JvdXRlci5wcm90bxIQc3RhdG9yLnJvdXRlci52MSKEAwoSUm91dGluZ0NvbnN0cmFpbnRzEhgKC2luc3RhbmNlX2lkGAEgASgGSACIAQESHwoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNSAGIAQESHAoUYWxsb3dlZF9pbnN0YW5jZV9pZHMYAyADKAYSHQoVZXhjbHVkZWRfaW5zdGFuY2VfaWRzGAQgAygGEhcKD3JlcXVpcmVkX3RhaW50cxgFIAMoCRJTChBwcmVmZXJyZWRfdGFpbnRzGAYgAygLMjkuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMuUHJlZmVycmVkVGFpbnRzRW50cnkSKQoEcm9sZRgHIAEoDjIbLnN0YXRvci5tb2RlbC52MS5Xb3JrZXJSb2xlGjYKFFByZWZlcnJlZFRhaW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAFCDgoMX2luc3RhbmNlX2lkQhUKE19kYXRhX3BhcmFsbGVsX3Jhbmsi4wUKDFJvdXRlUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEhUKDXByb21wdF90b2tlbnMYAyABKA0SFwoPc2VxdWVuY2VfaGFzaGVzGAQgASgMEjUKCW92ZXJyaWRlcxgFIAEoCzIiLnN0YXRvci5yb3V0ZXIudjEuUm91dGluZ092ZXJyaWRlcxIVCg1rdl9ibG9ja19zaXplGAYgASgNEjkKC2NvbnN0cmFpbnRzGAcgASgLMiQuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMSKgoEbW9kZRgIIAEoDjIcLnN0YXRvci5yb3V0ZXIudjEuUm91dGVyTW9kZRIjChZleHBlY3RlZF9vdXRwdXRfdG9rZW5zGAkgASgNSACIAQESEAoIcHJpb3JpdHkYCiABKAESFwoPc3RyaWN0X3ByaW9yaXR5GAsgASgNEhgKEHF1ZXVlX3RpbWVvdXRfbXMYDCABKA0SEgoKc2Vzc2lvbl9pZBgNIAEoCRIPCgdhZGFwdGVyGA4gASgJEhQKDHBvbGljeV9jbGFzcxgPIAEoCRIRCglzZXF1ZW5jZXMYECABKA0SDwoHZXhwbGFpbhgRIAEoCBITCgt0cmFjZXBhcmVudBgSIAEoCRISCgp0cmFjZXN0YXRlGBMgASgJEhgKEGRlYWRsaW5lX3VuaXhfbXMYFCABKAMSFwoPYXJyaXZhbF91bml4X21zGBUgASgDEhQKDGNsYWltX251bWJlchgWIAEoBBI7Cg1sb2NhbF9wcmVmaWxsGBcgASgLMiQuc3RhdG9yLnJvdXRlci52MS5Sb3V0aW5nQ29uc3RyYWludHMSIAoTcHJlZmlsbF9pbnN0YW5jZV9pZBgYIAEoBkgBiAEBQhkKF19leHBlY3RlZF9vdXRwdXRfdG9rZW5zQhYKFF9wcmVmaWxsX2luc3RhbmNlX2lkIpICChBSb3V0aW5nT3ZlcnJpZGVzEhsKDm92ZXJsYXBfY3JlZGl0GAEgASgBSACIAQESHwoScHJlZmlsbF9sb2FkX3NjYWxlGAIgASgBSAGIAQESGAoLdGVtcGVyYXR1cmUYAyABKAFIAogBARIcCg9hc3N1bWVfa3ZfcmV1c2UYBCABKAhIA4gBARIhChR0cmFja19wcmVmaWxsX3Rva2VucxgFIAEoCEgEiAEBQhEKD19vdmVybGFwX2NyZWRpdEIVChNfcHJlZmlsbF9sb2FkX3NjYWxlQg4KDF90ZW1wZXJhdHVyZUISChBfYXNzdW1lX2t2X3JldXNlQhcKFV90cmFja19wcmVmaWxsX3Rva2VucyLUAgoKV29ya2VyQ29zdBITCgtpbnN0YW5jZV9pZBgBIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAiABKA0SDAoEY29zdBgDIAEoARI2CgV0ZXJtcxgEIAMoCzInLnN0YXRvci5yb3V0ZXIudjEuV29ya2VyQ29zdC5UZXJtc0VudHJ5EhUKDWRldmljZV9ibG9ja3MYBSABKA0SEwoLaG9zdF9ibG9ja3MYBiABKA0SEwoLZGlza19ibG9ja3MYByABKA0SFwoPZXh0ZXJuYWxfYmxvY2tzGAggASgNEhgKEGV4Y2x1ZGVkX2JlY2F1c2UYCSABKAkSFgoOcHJlZmlsbF90b2tlbnMYCiABKA0SFQoNc2hhcmVkX2Jsb2NrcxgLIAEoDRosCgpUZXJtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEi4QMKDVJvdXRlRGVjaXNpb24SEwoLaW5zdGFuY2VfaWQYASABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEhYKDm92ZXJsYXBfdG9rZW5zGAMgASgNEioKBG1vZGUYBCABKA4yHC5zdGF0b3Iucm91dGVyLnYxLlJvdXRlck1vZGUSEAoIcXVldWVfdXMYBSABKA0SKwoFY29zdHMYBiADKAsyHC5zdGF0b3Iucm91dGVyLnYxLldvcmtlckNvc3QSFQoNcHJvbXB0X2Jsb2NrcxgHIAEoDRIVCg1kZXZpY2VfYmxvY2tzGAggASgNEhMKC2hvc3RfYmxvY2tzGAkgASgNEhMKC2Rpc2tfYmxvY2tzGAogASgNEhcKD2V4dGVybmFsX2Jsb2NrcxgLIAEoDRITCgtxdWV1ZV9kZXB0aBgMIAEoDRISCgpieV9zZXNzaW9uGA0gASgIEhUKDXNoYXJlZF9ibG9ja3MYDiABKA0SKQoEcm9sZRgPIAEoDjIbLnN0YXRvci5tb2RlbC52MS5Xb3JrZXJSb2xlEkAKDmRpc2FnZ3JlZ2F0aW9uGBAgASgLMiguc3RhdG9yLnJvdXRlci52MS5EaXNhZ2dyZWdhdGlvbkRlY2lzaW9uIo0CChZEaXNhZ2dyZWdhdGlvbkRlY2lzaW9uEg4KBnJlbW90ZRgBIAEoCBIOCgZwb2xpY3kYAiABKAkSDgoGcmVhc29uGAMgASgJEhsKDm5ldF9uZXdfdG9rZW5zGAQgASgNSACIAQESHwoSZGVjb2RlX2luc3RhbmNlX2lkGAUgASgGSAGIAQESIQoZZGVjb2RlX2RhdGFfcGFyYWxsZWxfcmFuaxgGIAEoDRIgChNwcmVmaWxsX2luc3RhbmNlX2lkGAcgASgGSAKIAQFCEQoPX25ldF9uZXdfdG9rZW5zQhUKE19kZWNvZGVfaW5zdGFuY2VfaWRCFgoUX3ByZWZpbGxfaW5zdGFuY2VfaWQiXgoNUm91dGVSZXNwb25zZRIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIaChJyZXNlcnZhdGlvbl90dGxfbXMYAiABKA0iywIKDlNlc3Npb25SZXF1ZXN0Ei8KBWhlbGxvGAEgASgLMh4uc3RhdG9yLnJvdXRlci52MS5TZXNzaW9uSGVsbG9IABIvCgVyb3V0ZRgCIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0SAASNQoMcHJlZmlsbF9kb25lGAMgASgLMh0uc3RhdG9yLnJvdXRlci52MS5QcmVmaWxsRG9uZUgAEjUKDG91dHB1dF9ibG9jaxgEIAEoCzIdLnN0YXRvci5yb3V0ZXIudjEuT3V0cHV0QmxvY2tIABIqCgZmaW5pc2gYBSABKAsyGC5zdGF0b3Iucm91dGVyLnYxLkZpbmlzaEgAEjIKCnJlYW5ub3VuY2UYBiABKAsyHC5zdGF0b3Iucm91dGVyLnYxLlJlYW5ub3VuY2VIAEIJCgdtZXNzYWdlIiIKDFNlc3Npb25IZWxsbxISCgpnYXRld2F5X2lkGAEgASgJIiEKC1ByZWZpbGxEb25lEhIKCnJlcXVlc3RfaWQYASABKAkiOAoLT3V0cHV0QmxvY2sSEgoKcmVxdWVzdF9pZBgBIAEoCRIVCg1vdXRwdXRfdG9rZW5zGAIgASgNIjMKBkZpbmlzaBISCgpyZXF1ZXN0X2lkGAEgASgJEhUKDXdvcmtlcl9mYWlsZWQYAiABKAgixQEKClJlYW5ub3VuY2USLQoFcm91dGUYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVxdWVzdBITCgtpbnN0YW5jZV9pZBgCIAEoBhIaChJkYXRhX3BhcmFsbGVsX3JhbmsYAyABKA0SFAoMcHJlZmlsbF9kb25lGAQgASgIEhUKDW91dHB1dF90b2tlbnMYBSABKA0SFgoOb3ZlcmxhcF90b2tlbnMYBiABKA0SEgoKZ2F0ZXdheV9pZBgHIAEoCSJ9Cg9TZXNzaW9uUmVzcG9uc2USMwoHd2VsY29tZRgBIAEoCzIgLnN0YXRvci5yb3V0ZXIudjEuU2Vzc2lvbldlbGNvbWVIABIqCgZyb3V0ZWQYAiABKAsyGC5zdGF0b3Iucm91dGVyLnYxLlJvdXRlZEgAQgkKB21lc3NhZ2UiJQoOU2Vzc2lvbldlbGNvbWUSEwoLaW5zdGFuY2VfaWQYASABKAYijwEKBlJvdXRlZBISCgpyZXF1ZXN0X2lkGAEgASgJEjMKCGRlY2lzaW9uGAIgASgLMh8uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZURlY2lzaW9uSAASMQoHcmVmdXNlZBgDIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZWZ1c2VkSABCCQoHb3V0Y29tZSJoCgxSb3V0ZVJlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhYKDnJldHJ5X2FmdGVyX21zGAMgASgNEg0KBWZpZWxkGAQgASgJEhIKCmZhY3RzX2pzb24YBSABKAki0gEKGFVwZGF0ZVJlc2VydmF0aW9uUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEjUKDHByZWZpbGxfZG9uZRgCIAEoCzIdLnN0YXRvci5yb3V0ZXIudjEuUHJlZmlsbERvbmVIABI1CgxvdXRwdXRfYmxvY2sYAyABKAsyHS5zdGF0b3Iucm91dGVyLnYxLk91dHB1dEJsb2NrSAASKgoGZmluaXNoGAQgASgLMhguc3RhdG9yLnJvdXRlci52MS5GaW5pc2hIAEIICgZ1cGRhdGUiKgoZVXBkYXRlUmVzZXJ2YXRpb25SZXNwb25zZRINCgVmb3VuZBgBIAEoCCJEChNVcHNlcnRXb3JrZXJSZXF1ZXN0Ei0KBndvcmtlchgBIAEoCzIdLnN0YXRvci5kaXNjb3ZlcnkudjEuSW5zdGFuY2UiFgoUVXBzZXJ0V29ya2VyUmVzcG9uc2UiKgoTUmVtb3ZlV29ya2VyUmVxdWVzdBITCgtpbnN0YW5jZV9pZBgBIAEoBiIlChRSZW1vdmVXb3JrZXJSZXNwb25zZRINCgVmb3VuZBgBIAEoCCI/Cg5FeHBsYWluUmVxdWVzdBItCgVyb3V0ZRgBIAEoCzIeLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXF1ZXN0InEKD0V4cGxhaW5SZXNwb25zZRIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIrCgVjb3N0cxgCIAMoCzIcLnN0YXRvci5yb3V0ZXIudjEuV29ya2VyQ29zdCIjChJMaXN0V29ya2Vyc1JlcXVlc3QSDQoFbW9kZWwYASABKAkiRQoTTGlzdFdvcmtlcnNSZXNwb25zZRIuCgd3b3JrZXJzGAEgAygLMh0uc3RhdG9yLmRpc2NvdmVyeS52MS5JbnN0YW5jZSJTCg9HZXRMb2Fkc1JlcXVlc3QSDQoFbW9kZWwYASABKAkSMQoJcG90ZW50aWFsGAIgASgLMh4uc3RhdG9yLnJvdXRlci52MS5Sb3V0ZVJlcXVlc3QisgIKCldvcmtlckxvYWQSEwoLaW5zdGFuY2VfaWQYASABKAYSGgoSZGF0YV9wYXJhbGxlbF9yYW5rGAIgASgNEhcKD2FjdGl2ZV9yZXF1ZXN0cxgDIAEoDRIdChVhY3RpdmVfcHJlZmlsbF90b2tlbnMYBCABKAQSFQoNYWN0aXZlX2Jsb2NrcxgFIAEoBBIsCghyZXBvcnRlZBgGIAEoCzIaLnN0YXRvci5ldmVudHMudjEuUmFua0xvYWQSJQoYcG90ZW50aWFsX3ByZWZpbGxfdG9rZW5zGAcgASgESACIAQESHQoQcG90ZW50aWFsX2Jsb2NrcxgIIAEoBEgBiAEBQhsKGV9wb3RlbnRpYWxfcHJlZmlsbF90b2tlbnNCEwoRX3BvdGVudGlhbF9ibG9ja3MidgoQR2V0TG9hZHNSZXNwb25zZRIrCgVsb2FkcxgBIAMoCzIcLnN0YXRvci5yb3V0ZXIudjEuV29ya2VyTG9hZBIXCg9xdWV1ZWRfcmVxdWVzdHMYAiABKA0SHAoUcXVldWVkX3Byb21wdF90b2tlbnMYAyABKAQi2gEKDkJ1c3lUaHJlc2hvbGRzEiEKFGFjdGl2ZV9kZWNvZGVfYmxvY2tzGAEgASgBSACIAQESIgoVYWN0aXZlX3ByZWZpbGxfdG9rZW5zGAIgASgESAGIAQESKwoeYWN0aXZlX3ByZWZpbGxfdG9rZW5zX2ZyYWN0aW9uGAMgASgBSAKIAQFCFwoVX2FjdGl2ZV9kZWNvZGVfYmxvY2tzQhgKFl9hY3RpdmVfcHJlZmlsbF90b2tlbnNCIQofX2FjdGl2ZV9wcmVmaWxsX3Rva2Vuc19mcmFjdGlvbiJbChRTZXRUaHJlc2hvbGRzUmVxdWVzdBINCgVtb2RlbBgBIAEoCRI0Cgp0aHJlc2hvbGRzGAIgASgLMiAuc3RhdG9yLnJvdXRlci52MS5CdXN5VGhyZXNob2xkcyJNChVTZXRUaHJlc2hvbGRzUmVzcG9uc2USNAoKdGhyZXNob2xkcxgBIAEoCzIgLnN0YXRvci5yb3V0ZXIudjEuQnVzeVRocmVzaG9sZHMi/QIKEFN5bmNQZWVyc1JlcXVlc3QSGgoScm91dGVyX2luc3RhbmNlX2lkGAEgASgGEhcKD3NlcXVlbmNlX251bWJlchgCIAEoBBIsCgZwbGFjZWQYAyADKAsyHC5zdGF0b3Iucm91dGVyLnYxLlJlYW5ub3VuY2USNgoMcHJlZmlsbF9kb25lGAQgAygLMiAuc3RhdG9yLnJvdXRlci52MS5SZXNlcnZhdGlvbktleRIyCghmaW5pc2hlZBgFIAMoCzIgLnN0YXRvci5yb3V0ZXIudjEuUmVzZXJ2YXRpb25LZXkSEAoIc25hcHNob3QYBiABKAgSMgoIc2Vzc2lvbnMYByADKAsyIC5zdGF0b3Iucm91dGVyLnYxLlNlc3Npb25CaW5kaW5nEhcKD3NuYXBzaG90X2JlZ2lucxgIIAEoCBIVCg1zbmFwc2hvdF9lbmRzGAkgASgIEg4KBnJlc3luYxgKIAEoCBIUCgxhY2tub3dsZWRnZWQYCyABKAQiOAoOUmVzZXJ2YXRpb25LZXkSEgoKZ2F0ZXdheV9pZBgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJIqoBCg5TZXNzaW9uQmluZGluZxINCgVtb2RlbBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhMKC2luc3RhbmNlX2lkGAMgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgEIAEoDRIPCgdpZGxlX21zGAUgASgEEhcKD3NlcXVlbmNlX251bWJlchgGIAEoBBIaChJyb3V0ZXJfaW5zdGFuY2VfaWQYByABKAYiRwoRU3luY1BlZXJzUmVzcG9uc2USMgoGY2hhbmdlGAEgASgLMiIuc3RhdG9yLnJvdXRlci52MS5TeW5jUGVlcnNSZXF1ZXN0IpkBCg1Gb2xsb3dSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhMKC2luc3RhbmNlX2lkGAIgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgDIAEoDRIVCg1rdl9ibG9ja19zaXplGAQgASgNEhQKDHptcV9lbmRwb2ludBgFIAEoCRIbChN6bXFfcmVwbGF5X2VuZHBvaW50GAYgASgJIhAKDkZvbGxvd1Jlc3BvbnNlIm0KD1VuZm9sbG93UmVxdWVzdBINCgVtb2RlbBgBIAEoCRITCgtpbnN0YW5jZV9pZBgCIAEoBhIfChJkYXRhX3BhcmFsbGVsX3JhbmsYAyABKA1IAIgBAUIVChNfZGF0YV9wYXJhbGxlbF9yYW5rIiEKEFVuZm9sbG93UmVzcG9uc2USDQoFZm91bmQYASABKAgibgoMTWF0Y2hSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhcKD3NlcXVlbmNlX2hhc2hlcxgCIAEoDBIRCgl0b2tlbl9pZHMYAyADKA0SDwoHYWRhcHRlchgEIAEoCRISCgpjYWNoZV9zYWx0GAUgASgJIpoBCg1NYXRjaGVkV29ya2VyEhMKC2luc3RhbmNlX2lkGAEgASgGEhoKEmRhdGFfcGFyYWxsZWxfcmFuaxgCIAEoDRIVCg1kZXZpY2VfYmxvY2tzGAMgASgNEhMKC2hvc3RfYmxvY2tzGAQgASgNEhMKC2Rpc2tfYmxvY2tzGAUgASgNEhcKD2V4dGVybmFsX2Jsb2NrcxgGIAEoDSKaAQoNTWF0Y2hSZXNwb25zZRIwCgd3b3JrZXJzGAEgAygLMh8uc3RhdG9yLnJvdXRlci52MS5NYXRjaGVkV29ya2VyEhUKDXByb21wdF9ibG9ja3MYAiABKA0SFQoNa3ZfYmxvY2tfc2l6ZRgDIAEoDRIVCg1zaGFyZWRfYmxvY2tzGAQgASgNEhIKCmJsb2NrX2hpdHMYBSADKA0iXQoMQXBwbHlSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEhMKC2luc3RhbmNlX2lkGAIgASgGEikKBmV2ZW50cxgDIAMoCzIZLnN0YXRvci5ldmVudHMudjEuS3ZFdmVudCIzCg1BcHBseVJlc3BvbnNlEg8KB2FwcGxpZWQYASABKAQSEQoJdW5tYXRjaGVkGAIgASgEIhwKC0R1bXBSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJIj4KDER1bXBSZXNwb25zZRIuCgZldmVudHMYASABKAsyHi5zdGF0b3Iucm91dGVyLnYxLkFwcGx5UmVxdWVzdCqMAgoKUm91dGVyTW9kZRIbChdST1VURVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF1JPVVRFUl9NT0RFX1JPVU5EX1JPQklOEAESFgoSUk9VVEVSX01PREVfUkFORE9NEAISHAoYUk9VVEVSX01PREVfUE9XRVJfT0ZfVFdPEAMSHAoYUk9VVEVSX01PREVfTEVBU1RfTE9BREVEEAQSFgoSUk9VVEVSX01PREVfRElSRUNUEAUSEgoOUk9VVEVSX01PREVfS1YQBhIlCiFST1VURVJfTU9ERV9ERVZJQ0VfQVdBUkVfV0VJR0hURUQQBxIdChlST1VURVJfTU9ERV9UT0tFTl9CQUxBTkNFEAgylAcKDVJvdXRlclNlcnZpY2USSAoFUm91dGUSHi5zdGF0b3Iucm91dGVyLnYxLlJvdXRlUmVxdWVzdBofLnN0YXRvci5yb3V0ZXIudjEuUm91dGVSZXNwb25zZRJSCgdTZXNzaW9uEiAuc3RhdG9yLnJvdXRlci52MS5TZXNzaW9uUmVxdWVzdBohLnN0YXRvci5yb3V0ZXIudjEuU2Vzc2lvblJlc3BvbnNlKAEwARJsChFVcGRhdGVSZXNlcnZhdGlvbhIqLnN0YXRvci5yb3V0ZXIudjEuVXBkYXRlUmVzZXJ2YXRpb25SZXF1ZXN0Gisuc3RhdG9yLnJvdXRlci52MS5VcGRhdGVSZXNlcnZhdGlvblJlc3BvbnNlEk4KB0V4cGxhaW4SIC5zdGF0b3Iucm91dGVyLnYxLkV4cGxhaW5SZXF1ZXN0GiEuc3RhdG9yLnJvdXRlci52MS5FeHBsYWluUmVzcG9uc2USWgoLTGlzdFdvcmtlcnMSJC5zdGF0b3Iucm91dGVyLnYxLkxpc3RXb3JrZXJzUmVxdWVzdBolLnN0YXRvci5yb3V0ZXIudjEuTGlzdFdvcmtlcnNSZXNwb25zZRJdCgxVcHNlcnRXb3JrZXISJS5zdGF0b3Iucm91dGVyLnYxLlVwc2VydFdvcmtlclJlcXVlc3QaJi5zdGF0b3Iucm91dGVyLnYxLlVwc2VydFdvcmtlclJlc3BvbnNlEl0KDFJlbW92ZVdvcmtlchIlLnN0YXRvci5yb3V0ZXIudjEuUmVtb3ZlV29ya2VyUmVxdWVzdBomLnN0YXRvci5yb3V0ZXIudjEuUmVtb3ZlV29ya2VyUmVzcG9uc2USUQoIR2V0TG9hZHMSIS5zdGF0b3Iucm91dGVyLnYxLkdldExvYWRzUmVxdWVzdBoiLnN0YXRvci5yb3V0ZXIudjEuR2V0TG9hZHNSZXNwb25zZRJgCg1TZXRUaHJlc2hvbGRzEiYuc3RhdG9yLnJvdXRlci52MS5TZXRUaHJlc2hvbGRzUmVxdWVzdBonLnN0YXRvci5yb3V0ZXIudjEuU2V0VGhyZXNob2xkc1Jlc3BvbnNlElgKCVN5bmNQZWVycxIiLnN0YXRvci5yb3V0ZXIudjEuU3luY1BlZXJzUmVxdWVzdBojLnN0YXRvci5yb3V0ZXIudjEuU3luY1BlZXJzUmVzcG9uc2UoATABMo0DCg5LdkluZGV4U2VydmljZRJLCgZGb2xsb3cSHy5zdGF0b3Iucm91dGVyLnYxLkZvbGxvd1JlcXVlc3QaIC5zdGF0b3Iucm91dGVyLnYxLkZvbGxvd1Jlc3BvbnNlElEKCFVuZm9sbG93EiEuc3RhdG9yLnJvdXRlci52MS5VbmZvbGxvd1JlcXVlc3QaIi5zdGF0b3Iucm91dGVyLnYxLlVuZm9sbG93UmVzcG9uc2USSAoFTWF0Y2gSHi5zdGF0b3Iucm91dGVyLnYxLk1hdGNoUmVxdWVzdBofLnN0YXRvci5yb3V0ZXIudjEuTWF0Y2hSZXNwb25zZRJICgVBcHBseRIeLnN0YXRvci5yb3V0ZXIudjEuQXBwbHlSZXF1ZXN0Gh8uc3RhdG9yLnJvdXRlci52MS5BcHBseVJlc3BvbnNlEkcKBER1bXASHS5zdGF0b3Iucm91dGVyLnYxLkR1bXBSZXF1ZXN0Gh4uc3RhdG9yLnJvdXRlci52MS5EdW1wUmVzcG9uc2UwAWIGcHJvdG8z", [file_stator_discovery_v1_discovery, file_stator_events_v1_events, file_stator_model_v1_model]);
 
 /**
  * Which workers may serve a request.
@@ -243,6 +243,21 @@ export type RouteRequest = Message<"stator.router.v1.RouteRequest"> & {
    * @generated from field: uint64 claim_number = 22;
    */
   claimNumber: bigint;
+
+  /**
+   * For the prefill stage of a request: which decode workers may be answered instead, to compute the prompt themselves, where the router's
+   * conditional disaggregation says so. Unset: none may.
+   *
+   * @generated from field: stator.router.v1.RoutingConstraints local_prefill = 23;
+   */
+  localPrefill?: RoutingConstraints | undefined;
+
+  /**
+   * For the decode stage of a request: the worker that computed the prompt. Its topology says which decode workers can fetch the KV.
+   *
+   * @generated from field: optional fixed64 prefill_instance_id = 24;
+   */
+  prefillInstanceId?: bigint | undefined;
 };
 
 /**
@@ -495,6 +510,20 @@ export type RouteDecision = Message<"stator.router.v1.RouteDecision"> & {
    * @generated from field: uint32 shared_blocks = 14;
    */
   sharedBlocks: number;
+
+  /**
+   * Role of the worker.
+   *
+   * @generated from field: stator.model.v1.WorkerRole role = 15;
+   */
+  role: WorkerRole;
+
+  /**
+   * For a request that told of local_prefill: who computes its prompt, and why.
+   *
+   * @generated from field: stator.router.v1.DisaggregationDecision disaggregation = 16;
+   */
+  disaggregation?: DisaggregationDecision | undefined;
 };
 
 /**
@@ -503,6 +532,69 @@ export type RouteDecision = Message<"stator.router.v1.RouteDecision"> & {
  */
 export const RouteDecisionSchema: GenMessage<RouteDecision> = /*@__PURE__*/
   messageDesc(file_stator_router_v1_router, 4);
+
+/**
+ * Whether a prompt is computed by a prefill worker or by the decode worker itself.
+ *
+ * @generated from message stator.router.v1.DisaggregationDecision
+ */
+export type DisaggregationDecision = Message<"stator.router.v1.DisaggregationDecision"> & {
+  /**
+   * Whether a prefill worker computes it.
+   *
+   * @generated from field: bool remote = 1;
+   */
+  remote: boolean;
+
+  /**
+   * What decided: "isl_bounding", "prefill_load", "isl_or_load", "local_length", or "off" where nothing is conditional.
+   *
+   * @generated from field: string policy = 2;
+   */
+  policy: string;
+
+  /**
+   * Why, for example "prefill_is_long".
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Prompt tokens that the decode worker would have to compute. Unset: nobody asked.
+   *
+   * @generated from field: optional uint32 net_new_tokens = 4;
+   */
+  netNewTokens?: number | undefined;
+
+  /**
+   * The decode worker that was weighed. Unset: none.
+   *
+   * @generated from field: optional fixed64 decode_instance_id = 5;
+   */
+  decodeInstanceId?: bigint | undefined;
+
+  /**
+   * Its data parallel rank.
+   *
+   * @generated from field: uint32 decode_data_parallel_rank = 6;
+   */
+  decodeDataParallelRank: number;
+
+  /**
+   * The prefill worker that was weighed. Unset: none.
+   *
+   * @generated from field: optional fixed64 prefill_instance_id = 7;
+   */
+  prefillInstanceId?: bigint | undefined;
+};
+
+/**
+ * Describes the message stator.router.v1.DisaggregationDecision.
+ * Use `create(DisaggregationDecisionSchema)` to create a new message.
+ */
+export const DisaggregationDecisionSchema: GenMessage<DisaggregationDecision> = /*@__PURE__*/
+  messageDesc(file_stator_router_v1_router, 5);
 
 /**
  * Answer to Route.
@@ -530,7 +622,7 @@ export type RouteResponse = Message<"stator.router.v1.RouteResponse"> & {
  * Use `create(RouteResponseSchema)` to create a new message.
  */
 export const RouteResponseSchema: GenMessage<RouteResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 5);
+  messageDesc(file_stator_router_v1_router, 6);
 
 /**
  * From gateway to router.
@@ -599,7 +691,7 @@ export type SessionRequest = Message<"stator.router.v1.SessionRequest"> & {
  * Use `create(SessionRequestSchema)` to create a new message.
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 6);
+  messageDesc(file_stator_router_v1_router, 7);
 
 /**
  * Opens a session.
@@ -620,7 +712,7 @@ export type SessionHello = Message<"stator.router.v1.SessionHello"> & {
  * Use `create(SessionHelloSchema)` to create a new message.
  */
 export const SessionHelloSchema: GenMessage<SessionHello> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 7);
+  messageDesc(file_stator_router_v1_router, 8);
 
 /**
  * A request's prompt is computed.
@@ -641,7 +733,7 @@ export type PrefillDone = Message<"stator.router.v1.PrefillDone"> & {
  * Use `create(PrefillDoneSchema)` to create a new message.
  */
 export const PrefillDoneSchema: GenMessage<PrefillDone> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 8);
+  messageDesc(file_stator_router_v1_router, 9);
 
 /**
  * A request's output filled blocks.
@@ -669,7 +761,7 @@ export type OutputBlock = Message<"stator.router.v1.OutputBlock"> & {
  * Use `create(OutputBlockSchema)` to create a new message.
  */
 export const OutputBlockSchema: GenMessage<OutputBlock> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 9);
+  messageDesc(file_stator_router_v1_router, 10);
 
 /**
  * A request ended, whatever its outcome.
@@ -697,7 +789,7 @@ export type Finish = Message<"stator.router.v1.Finish"> & {
  * Use `create(FinishSchema)` to create a new message.
  */
 export const FinishSchema: GenMessage<Finish> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 10);
+  messageDesc(file_stator_router_v1_router, 11);
 
 /**
  * Restores a reservation.
@@ -760,7 +852,7 @@ export type Reannounce = Message<"stator.router.v1.Reannounce"> & {
  * Use `create(ReannounceSchema)` to create a new message.
  */
 export const ReannounceSchema: GenMessage<Reannounce> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 11);
+  messageDesc(file_stator_router_v1_router, 12);
 
 /**
  * From router to gateway.
@@ -797,7 +889,7 @@ export type SessionResponse = Message<"stator.router.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 12);
+  messageDesc(file_stator_router_v1_router, 13);
 
 /**
  * Accepts a session.
@@ -818,7 +910,7 @@ export type SessionWelcome = Message<"stator.router.v1.SessionWelcome"> & {
  * Use `create(SessionWelcomeSchema)` to create a new message.
  */
 export const SessionWelcomeSchema: GenMessage<SessionWelcome> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 13);
+  messageDesc(file_stator_router_v1_router, 14);
 
 /**
  * A request is placed or refused.
@@ -862,7 +954,7 @@ export type Routed = Message<"stator.router.v1.Routed"> & {
  * Use `create(RoutedSchema)` to create a new message.
  */
 export const RoutedSchema: GenMessage<Routed> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 14);
+  messageDesc(file_stator_router_v1_router, 15);
 
 /**
  * Why a request was not placed.
@@ -911,7 +1003,7 @@ export type RouteRefused = Message<"stator.router.v1.RouteRefused"> & {
  * Use `create(RouteRefusedSchema)` to create a new message.
  */
 export const RouteRefusedSchema: GenMessage<RouteRefused> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 15);
+  messageDesc(file_stator_router_v1_router, 16);
 
 /**
  * Progress or the end of a reservation.
@@ -963,7 +1055,7 @@ export type UpdateReservationRequest = Message<"stator.router.v1.UpdateReservati
  * Use `create(UpdateReservationRequestSchema)` to create a new message.
  */
 export const UpdateReservationRequestSchema: GenMessage<UpdateReservationRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 16);
+  messageDesc(file_stator_router_v1_router, 17);
 
 /**
  * The reservation is updated.
@@ -984,7 +1076,7 @@ export type UpdateReservationResponse = Message<"stator.router.v1.UpdateReservat
  * Use `create(UpdateReservationResponseSchema)` to create a new message.
  */
 export const UpdateReservationResponseSchema: GenMessage<UpdateReservationResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 17);
+  messageDesc(file_stator_router_v1_router, 18);
 
 /**
  * Makes a worker known.
@@ -1005,7 +1097,7 @@ export type UpsertWorkerRequest = Message<"stator.router.v1.UpsertWorkerRequest"
  * Use `create(UpsertWorkerRequestSchema)` to create a new message.
  */
 export const UpsertWorkerRequestSchema: GenMessage<UpsertWorkerRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 18);
+  messageDesc(file_stator_router_v1_router, 19);
 
 /**
  * The worker is known.
@@ -1020,7 +1112,7 @@ export type UpsertWorkerResponse = Message<"stator.router.v1.UpsertWorkerRespons
  * Use `create(UpsertWorkerResponseSchema)` to create a new message.
  */
 export const UpsertWorkerResponseSchema: GenMessage<UpsertWorkerResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 19);
+  messageDesc(file_stator_router_v1_router, 20);
 
 /**
  * Forgets a worker.
@@ -1041,7 +1133,7 @@ export type RemoveWorkerRequest = Message<"stator.router.v1.RemoveWorkerRequest"
  * Use `create(RemoveWorkerRequestSchema)` to create a new message.
  */
 export const RemoveWorkerRequestSchema: GenMessage<RemoveWorkerRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 20);
+  messageDesc(file_stator_router_v1_router, 21);
 
 /**
  * The worker is forgotten.
@@ -1062,7 +1154,7 @@ export type RemoveWorkerResponse = Message<"stator.router.v1.RemoveWorkerRespons
  * Use `create(RemoveWorkerResponseSchema)` to create a new message.
  */
 export const RemoveWorkerResponseSchema: GenMessage<RemoveWorkerResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 21);
+  messageDesc(file_stator_router_v1_router, 22);
 
 /**
  * Asks for costs.
@@ -1083,7 +1175,7 @@ export type ExplainRequest = Message<"stator.router.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 22);
+  messageDesc(file_stator_router_v1_router, 23);
 
 /**
  * Costs.
@@ -1111,7 +1203,7 @@ export type ExplainResponse = Message<"stator.router.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 23);
+  messageDesc(file_stator_router_v1_router, 24);
 
 /**
  * Asks for workers.
@@ -1132,7 +1224,7 @@ export type ListWorkersRequest = Message<"stator.router.v1.ListWorkersRequest"> 
  * Use `create(ListWorkersRequestSchema)` to create a new message.
  */
 export const ListWorkersRequestSchema: GenMessage<ListWorkersRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 24);
+  messageDesc(file_stator_router_v1_router, 25);
 
 /**
  * Workers.
@@ -1153,7 +1245,7 @@ export type ListWorkersResponse = Message<"stator.router.v1.ListWorkersResponse"
  * Use `create(ListWorkersResponseSchema)` to create a new message.
  */
 export const ListWorkersResponseSchema: GenMessage<ListWorkersResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 25);
+  messageDesc(file_stator_router_v1_router, 26);
 
 /**
  * Asks for loads.
@@ -1181,7 +1273,7 @@ export type GetLoadsRequest = Message<"stator.router.v1.GetLoadsRequest"> & {
  * Use `create(GetLoadsRequestSchema)` to create a new message.
  */
 export const GetLoadsRequestSchema: GenMessage<GetLoadsRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 26);
+  messageDesc(file_stator_router_v1_router, 27);
 
 /**
  * What is in flight on one worker.
@@ -1251,7 +1343,7 @@ export type WorkerLoad = Message<"stator.router.v1.WorkerLoad"> & {
  * Use `create(WorkerLoadSchema)` to create a new message.
  */
 export const WorkerLoadSchema: GenMessage<WorkerLoad> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 27);
+  messageDesc(file_stator_router_v1_router, 28);
 
 /**
  * Loads.
@@ -1286,7 +1378,7 @@ export type GetLoadsResponse = Message<"stator.router.v1.GetLoadsResponse"> & {
  * Use `create(GetLoadsResponseSchema)` to create a new message.
  */
 export const GetLoadsResponseSchema: GenMessage<GetLoadsResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 28);
+  messageDesc(file_stator_router_v1_router, 29);
 
 /**
  * When a worker counts as busy. Unset fields are off.
@@ -1321,7 +1413,7 @@ export type BusyThresholds = Message<"stator.router.v1.BusyThresholds"> & {
  * Use `create(BusyThresholdsSchema)` to create a new message.
  */
 export const BusyThresholdsSchema: GenMessage<BusyThresholds> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 29);
+  messageDesc(file_stator_router_v1_router, 30);
 
 /**
  * Sets or reads thresholds.
@@ -1349,7 +1441,7 @@ export type SetThresholdsRequest = Message<"stator.router.v1.SetThresholdsReques
  * Use `create(SetThresholdsRequestSchema)` to create a new message.
  */
 export const SetThresholdsRequestSchema: GenMessage<SetThresholdsRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 30);
+  messageDesc(file_stator_router_v1_router, 31);
 
 /**
  * Thresholds in force.
@@ -1370,7 +1462,7 @@ export type SetThresholdsResponse = Message<"stator.router.v1.SetThresholdsRespo
  * Use `create(SetThresholdsResponseSchema)` to create a new message.
  */
 export const SetThresholdsResponseSchema: GenMessage<SetThresholdsResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 31);
+  messageDesc(file_stator_router_v1_router, 32);
 
 /**
  * Changes of a replica's reservations. It tells only of those that its own gateways made. Applied in the order finished, placed,
@@ -1462,7 +1554,7 @@ export type SyncPeersRequest = Message<"stator.router.v1.SyncPeersRequest"> & {
  * Use `create(SyncPeersRequestSchema)` to create a new message.
  */
 export const SyncPeersRequestSchema: GenMessage<SyncPeersRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 32);
+  messageDesc(file_stator_router_v1_router, 33);
 
 /**
  * A reservation among those of a replica.
@@ -1490,7 +1582,7 @@ export type ReservationKey = Message<"stator.router.v1.ReservationKey"> & {
  * Use `create(ReservationKeySchema)` to create a new message.
  */
 export const ReservationKeySchema: GenMessage<ReservationKey> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 33);
+  messageDesc(file_stator_router_v1_router, 34);
 
 /**
  * Which worker serves a session.
@@ -1553,7 +1645,7 @@ export type SessionBinding = Message<"stator.router.v1.SessionBinding"> & {
  * Use `create(SessionBindingSchema)` to create a new message.
  */
 export const SessionBindingSchema: GenMessage<SessionBinding> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 34);
+  messageDesc(file_stator_router_v1_router, 35);
 
 /**
  * The other direction of SyncPeersRequest.
@@ -1574,7 +1666,7 @@ export type SyncPeersResponse = Message<"stator.router.v1.SyncPeersResponse"> & 
  * Use `create(SyncPeersResponseSchema)` to create a new message.
  */
 export const SyncPeersResponseSchema: GenMessage<SyncPeersResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 35);
+  messageDesc(file_stator_router_v1_router, 36);
 
 /**
  * Follows a worker's KV events. Idempotent; another address or block size for the same rank is a conflict.
@@ -1630,7 +1722,7 @@ export type FollowRequest = Message<"stator.router.v1.FollowRequest"> & {
  * Use `create(FollowRequestSchema)` to create a new message.
  */
 export const FollowRequestSchema: GenMessage<FollowRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 36);
+  messageDesc(file_stator_router_v1_router, 37);
 
 /**
  * The worker is followed.
@@ -1645,7 +1737,7 @@ export type FollowResponse = Message<"stator.router.v1.FollowResponse"> & {
  * Use `create(FollowResponseSchema)` to create a new message.
  */
 export const FollowResponseSchema: GenMessage<FollowResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 37);
+  messageDesc(file_stator_router_v1_router, 38);
 
 /**
  * Stops following a worker.
@@ -1680,7 +1772,7 @@ export type UnfollowRequest = Message<"stator.router.v1.UnfollowRequest"> & {
  * Use `create(UnfollowRequestSchema)` to create a new message.
  */
 export const UnfollowRequestSchema: GenMessage<UnfollowRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 38);
+  messageDesc(file_stator_router_v1_router, 39);
 
 /**
  * The worker is not followed any more.
@@ -1701,7 +1793,7 @@ export type UnfollowResponse = Message<"stator.router.v1.UnfollowResponse"> & {
  * Use `create(UnfollowResponseSchema)` to create a new message.
  */
 export const UnfollowResponseSchema: GenMessage<UnfollowResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 39);
+  messageDesc(file_stator_router_v1_router, 40);
 
 /**
  * A prompt to look up.
@@ -1750,7 +1842,7 @@ export type MatchRequest = Message<"stator.router.v1.MatchRequest"> & {
  * Use `create(MatchRequestSchema)` to create a new message.
  */
 export const MatchRequestSchema: GenMessage<MatchRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 40);
+  messageDesc(file_stator_router_v1_router, 41);
 
 /**
  * What one worker has of a prompt.
@@ -1806,7 +1898,7 @@ export type MatchedWorker = Message<"stator.router.v1.MatchedWorker"> & {
  * Use `create(MatchedWorkerSchema)` to create a new message.
  */
 export const MatchedWorkerSchema: GenMessage<MatchedWorker> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 41);
+  messageDesc(file_stator_router_v1_router, 42);
 
 /**
  * Who has how much.
@@ -1855,7 +1947,7 @@ export type MatchResponse = Message<"stator.router.v1.MatchResponse"> & {
  * Use `create(MatchResponseSchema)` to create a new message.
  */
 export const MatchResponseSchema: GenMessage<MatchResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 42);
+  messageDesc(file_stator_router_v1_router, 43);
 
 /**
  * KV events of one worker.
@@ -1890,7 +1982,7 @@ export type ApplyRequest = Message<"stator.router.v1.ApplyRequest"> & {
  * Use `create(ApplyRequestSchema)` to create a new message.
  */
 export const ApplyRequestSchema: GenMessage<ApplyRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 43);
+  messageDesc(file_stator_router_v1_router, 44);
 
 /**
  * The events are applied.
@@ -1918,7 +2010,7 @@ export type ApplyResponse = Message<"stator.router.v1.ApplyResponse"> & {
  * Use `create(ApplyResponseSchema)` to create a new message.
  */
 export const ApplyResponseSchema: GenMessage<ApplyResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 44);
+  messageDesc(file_stator_router_v1_router, 45);
 
 /**
  * Asks for the index.
@@ -1939,7 +2031,7 @@ export type DumpRequest = Message<"stator.router.v1.DumpRequest"> & {
  * Use `create(DumpRequestSchema)` to create a new message.
  */
 export const DumpRequestSchema: GenMessage<DumpRequest> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 45);
+  messageDesc(file_stator_router_v1_router, 46);
 
 /**
  * Part of the index.
@@ -1960,7 +2052,7 @@ export type DumpResponse = Message<"stator.router.v1.DumpResponse"> & {
  * Use `create(DumpResponseSchema)` to create a new message.
  */
 export const DumpResponseSchema: GenMessage<DumpResponse> = /*@__PURE__*/
-  messageDesc(file_stator_router_v1_router, 46);
+  messageDesc(file_stator_router_v1_router, 47);
 
 /**
  * How a worker is chosen.

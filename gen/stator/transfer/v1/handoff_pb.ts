@@ -12,10 +12,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file stator/transfer/v1/handoff.proto.
  */
 export const file_stator_transfer_v1_handoff: GenFile = /*@__PURE__*/
-  fileDesc("CiBzdGF0b3IvdHJhbnNmZXIvdjEvaGFuZG9mZi5wcm90bxISc3RhdG9yLnRyYW5zZmVyLnYxIvwBCglLdkhhbmRvZmYSEgoKaGFuZG9mZl9pZBgBIAEoCRIYChBkZWFkbGluZV91bml4X21zGAIgASgDEg8KB2JhY2tlbmQYAyABKAkSFgoOYWdlbnRfbWV0YWRhdGEYBCABKAwSEwoLZGVzY3JpcHRvcnMYBSABKAwSDgoGdG9rZW5zGAYgASgNEhsKDmZpcnN0X3Rva2VuX2lkGAcgASgNSACIAQESFQoNc2FtcGxlcl9zdGF0ZRgIIAEoDBIWCg5ob2xkZXJfYWRkcmVzcxgJIAEoCRIUCgxlbmdpbmVfc3RhdGUYCiABKAxCEQoPX2ZpcnN0X3Rva2VuX2lkYgZwcm90bzM");
+  fileDesc("CiBzdGF0b3IvdHJhbnNmZXIvdjEvaGFuZG9mZi5wcm90bxISc3RhdG9yLnRyYW5zZmVyLnYxIo8DCglLdkhhbmRvZmYSEgoKaGFuZG9mZl9pZBgBIAEoCRIYChBkZWFkbGluZV91bml4X21zGAIgASgDEg4KBnRva2VucxgGIAEoDRIbCg5maXJzdF90b2tlbl9pZBgHIAEoDUgAiAEBEhUKDXNhbXBsZXJfc3RhdGUYCCABKAwSFgoOaG9sZGVyX2FkZHJlc3MYCSABKAkSFAoMZW5naW5lX3N0YXRlGAogASgMEjMKBm9mZmVycxgLIAMoCzIjLnN0YXRvci50cmFuc2Zlci52MS5LdlRyYW5zZmVyT2ZmZXISEwoLYmxvY2tfYnl0ZXMYDCADKA0SFwoPYmxvY2tfY2hlY2tzdW1zGA0gASgMEhUKDWZvcm1hdF9kaWdlc3QYDiABKAwSFQoNcHJlZml4X2RpZ2VzdBgPIAEoDBISCgpob2xkZXJfdGxzGBAgASgIQhEKD19maXJzdF90b2tlbl9pZEoECAMQBlIHYmFja2VuZFIOYWdlbnRfbWV0YWRhdGFSC2Rlc2NyaXB0b3JzIk8KD0t2VHJhbnNmZXJPZmZlchIPCgdiYWNrZW5kGAEgASgJEhYKDmFnZW50X21ldGFkYXRhGAIgASgMEhMKC2Rlc2NyaXB0b3JzGAMgASgMYgZwcm90bzM");
 
 /**
- * Where KV staged by a prefill worker can be fetched, until when, and what else decode needs to continue.
+ * Where KV staged by a prefill worker can be fetched, until when, and what else decode needs to continue. Only full blocks are
+ * staged, from the start of the prompt: decode computes the rest of it, less than a block, together with the first token.
  *
  * @generated from message stator.transfer.v1.KvHandoff
  */
@@ -35,28 +36,7 @@ export type KvHandoff = Message<"stator.transfer.v1.KvHandoff"> & {
   deadlineUnixMs: bigint;
 
   /**
-   * Transfer back end: "nixl", "shm" or "tcp".
-   *
-   * @generated from field: string backend = 3;
-   */
-  backend: string;
-
-  /**
-   * The serving agent's metadata, in the back end's own form.
-   *
-   * @generated from field: bytes agent_metadata = 4;
-   */
-  agentMetadata: Uint8Array;
-
-  /**
-   * Descriptors of the memory to read, in the back end's own form.
-   *
-   * @generated from field: bytes descriptors = 5;
-   */
-  descriptors: Uint8Array;
-
-  /**
-   * Prompt tokens whose KV is staged.
+   * Tokens of the prompt whose KV is staged: whole blocks.
    *
    * @generated from field: uint32 tokens = 6;
    */
@@ -70,7 +50,7 @@ export type KvHandoff = Message<"stator.transfer.v1.KvHandoff"> & {
   firstTokenId?: number | undefined;
 
   /**
-   * Sampler state after that token, in the engine's own form.
+   * Sampler state after that token, in the engine's own form. Empty: the seed, the prompt and the output so far say it all.
    *
    * @generated from field: bytes sampler_state = 8;
    */
@@ -89,6 +69,48 @@ export type KvHandoff = Message<"stator.transfer.v1.KvHandoff"> & {
    * @generated from field: bytes engine_state = 10;
    */
   engineState: Uint8Array;
+
+  /**
+   * Ways to read the KV; all lead to the same bytes, and the reader takes the best that it has itself.
+   *
+   * @generated from field: repeated stator.transfer.v1.KvTransferOffer offers = 11;
+   */
+  offers: KvTransferOffer[];
+
+  /**
+   * Bytes of each block.
+   *
+   * @generated from field: repeated uint32 block_bytes = 12;
+   */
+  blockBytes: number[];
+
+  /**
+   * XXH3-64 of each block's bytes. Packed: 8 bytes each, little-endian, first block first.
+   *
+   * @generated from field: bytes block_checksums = 13;
+   */
+  blockChecksums: Uint8Array;
+
+  /**
+   * SHA-256 of everything beside the tokens that decides the bytes: model, engine, layout, element type, rank.
+   *
+   * @generated from field: bytes format_digest = 14;
+   */
+  formatDigest: Uint8Array;
+
+  /**
+   * SHA-256 of the staged tokens, adapter and cache salt.
+   *
+   * @generated from field: bytes prefix_digest = 15;
+   */
+  prefixDigest: Uint8Array;
+
+  /**
+   * Whether the holder speaks TLS.
+   *
+   * @generated from field: bool holder_tls = 16;
+   */
+  holderTls: boolean;
 };
 
 /**
@@ -97,4 +119,39 @@ export type KvHandoff = Message<"stator.transfer.v1.KvHandoff"> & {
  */
 export const KvHandoffSchema: GenMessage<KvHandoff> = /*@__PURE__*/
   messageDesc(file_stator_transfer_v1_handoff, 0);
+
+/**
+ * One way to read staged KV.
+ *
+ * @generated from message stator.transfer.v1.KvTransferOffer
+ */
+export type KvTransferOffer = Message<"stator.transfer.v1.KvTransferOffer"> & {
+  /**
+   * Transfer back end: "nixl", "shm" or "tcp".
+   *
+   * @generated from field: string backend = 1;
+   */
+  backend: string;
+
+  /**
+   * The serving agent's metadata, in the back end's own form.
+   *
+   * @generated from field: bytes agent_metadata = 2;
+   */
+  agentMetadata: Uint8Array;
+
+  /**
+   * Descriptors of the memory to read, one for each block, in the back end's own form.
+   *
+   * @generated from field: bytes descriptors = 3;
+   */
+  descriptors: Uint8Array;
+};
+
+/**
+ * Describes the message stator.transfer.v1.KvTransferOffer.
+ * Use `create(KvTransferOfferSchema)` to create a new message.
+ */
+export const KvTransferOfferSchema: GenMessage<KvTransferOffer> = /*@__PURE__*/
+  messageDesc(file_stator_transfer_v1_handoff, 1);
 
