@@ -1,45 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { StatorError } from '#lib/errors/errors.ts';
-import { listBusyThresholds, setBusyThresholds } from '../api/routes/busy-threshold.ts';
-import { chatCompletions } from '../api/routes/chat-completions.ts';
-import { completions } from '../api/routes/completions.ts';
-import { docsPage, openApi } from '../api/routes/docs.ts';
-import { embeddings } from '../api/routes/embeddings.ts';
-import { health, live, metrics } from '../api/routes/health.ts';
-import { getModel, listModels } from '../api/routes/models.ts';
+import { routes } from '../api/routes.ts';
 import { inClientTerms } from '../api/translate/client-terms.ts';
 import type { GatewayContext } from '../context.ts';
-import type { Endpoint } from '../metrics/metrics.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
 import { requireAdmin } from './admin.ts';
 import { readJsonBody } from './body.ts';
 import { type Exchange, sendError } from './exchange.ts';
 import { requestIdOf } from './request-id.ts';
+import { type InferenceRoute, type PathRoutes, type Route, type RouteMatch, RouteTable } from './route-table.ts';
 
-type InferenceRoute = (ctx: GatewayContext, exchange: Exchange, record: RequestRecord, body: unknown) => Promise<void>;
-type PlainRoute = (ctx: GatewayContext, exchange: Exchange) => void | Promise<void>;
-
-const inferenceRoutes: ReadonlyMap<string, { endpoint: Endpoint; run: InferenceRoute }> = new Map([
-  ['/v1/chat/completions', { endpoint: 'chat_completions', run: chatCompletions }],
-  ['/v1/completions', { endpoint: 'completions', run: completions }],
-  ['/v1/embeddings', { endpoint: 'embeddings', run: embeddings }],
-]);
-
-const plainRoutes: ReadonlyMap<string, PlainRoute> = new Map<string, PlainRoute>([
-  ['/v1/models', listModels],
-  ['/health', health],
-  ['/live', live],
-  ['/metrics', metrics],
-  ['/openapi.json', openApi],
-]);
-
-/** Routes that change how the service works, by method. */
-const adminRoutes: ReadonlyMap<string, Readonly<Record<string, PlainRoute>>> = new Map([
-  ['/busy_threshold', { GET: listBusyThresholds, POST: setBusyThresholds }],
-]);
-
-const modelPrefix = '/v1/models/';
-const docsPrefix = '/docs';
+const table = new RouteTable(routes);
 
 /** The REST edge: finds the route of a request and turns whatever it throws into an answer. Never throws. */
 export class HttpEdge {
@@ -68,39 +39,22 @@ export class HttpEdge {
 
   async #dispatch(exchange: Exchange): Promise<void> {
     const { method, path } = exchange;
-    const inference = inferenceRoutes.get(path);
-    if (inference !== undefined) {
-      requireMethod(exchange, ['POST']);
-      await this.#infer(exchange, inference.endpoint, inference.run);
-      return;
-    }
-    const plain = plainRoutes.get(path);
-    if (plain !== undefined) {
-      requireMethod(exchange, ['GET', 'HEAD']);
-      await plain(this.#ctx, exchange);
-      return;
-    }
-    const admin = this.#ctx.config.adminApi ? adminRoutes.get(path) : undefined;
-    if (admin !== undefined) {
-      requireMethod(exchange, Object.keys(admin));
-      requireAdmin(this.#ctx.config, exchange.request);
-      await admin[method]?.(this.#ctx, exchange);
-      return;
-    }
-    if (path.startsWith(modelPrefix) && path.length > modelPrefix.length) {
-      requireMethod(exchange, ['GET', 'HEAD']);
-      getModel(this.#ctx, exchange, path.slice(modelPrefix.length));
-      return;
-    }
-    if (path === docsPrefix || path.startsWith(`${docsPrefix}/`)) {
-      requireMethod(exchange, ['GET', 'HEAD']);
-      await docsPage(exchange, path.slice(docsPrefix.length));
-      return;
-    }
-    throw StatorError.notFound(`Route not found: ${method} ${path.slice(0, 200)}`);
+    const found = this.#find(path);
+    if (found === null) throw StatorError.notFound(`Route not found: ${method} ${path.slice(0, 200)}`);
+    const route = routeOf(exchange, found);
+    if (route.kind === 'inference') return this.#infer(exchange, route);
+    if (route.kind === 'admin') requireAdmin(this.#ctx.config, exchange.request);
+    await route.run(this.#ctx, exchange, found.params);
   }
 
-  async #infer(exchange: Exchange, endpoint: Endpoint, run: InferenceRoute): Promise<void> {
+  /** Administration is not there at all where it is switched off. */
+  #find(path: string): RouteMatch | null {
+    const found = table.find(path);
+    const isAdmin = found !== null && Object.values(found.routes).some(({ kind }) => kind === 'admin');
+    return isAdmin && !this.#ctx.config.adminApi ? null : found;
+  }
+
+  async #infer(exchange: Exchange, { endpoint, run }: InferenceRoute): Promise<void> {
     const ctx = this.#ctx;
     const { method, path, requestId } = exchange;
     const { traceparent } = exchange.request.headers;
@@ -139,11 +93,14 @@ export class HttpEdge {
   }
 }
 
-function requireMethod(exchange: Exchange, allowed: readonly string[]): void {
-  if (allowed.includes(exchange.method)) return;
-  exchange.response.setHeader('allow', allowed.join(', '));
-  const message = `${exchange.path} takes ${allowed.join(' or ')}, not ${exchange.method}`;
-  throw new StatorError('method_not_allowed', message);
+/** What the path does with the method; HEAD is a GET whose body is not sent. */
+function routeOf({ method, path, response }: Exchange, { routes: offered }: RouteMatch): Route {
+  const name = method === 'HEAD' ? 'GET' : method;
+  const route = Object.hasOwn(offered, name) ? offered[name as keyof PathRoutes] : undefined;
+  if (route !== undefined) return route;
+  const allowed = Object.keys(offered).flatMap((one) => (one === 'GET' ? ['GET', 'HEAD'] : [one]));
+  response.setHeader('allow', allowed.join(', '));
+  throw new StatorError('method_not_allowed', `${path} takes ${allowed.join(' or ')}, not ${method}`);
 }
 
 function openExchange(request: IncomingMessage, response: ServerResponse, overloadStatus: number): Exchange {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, send, sendJson } from '../../http/exchange.ts';
+import type { RouteParams } from '../../http/route-table.ts';
 import { buildOpenApi } from '../../openapi/document.ts';
 
 let rendered: string | null = null;
@@ -44,12 +45,12 @@ const assets: Readonly<Record<string, string>> = {
 };
 
 /** GET /docs and what its page loads: Swagger UI from the package, nothing from elsewhere. */
-export async function docsPage(exchange: Exchange, path: string): Promise<void> {
+export async function docsPage(_ctx: GatewayContext, exchange: Exchange, params: RouteParams): Promise<void> {
   const { response } = exchange;
   response.setHeader('content-security-policy', policy);
   response.setHeader('x-content-type-options', 'nosniff');
   response.setHeader('referrer-policy', 'no-referrer');
-  const name = path.slice(1);
+  const { asset: name = '' } = params;
   if (name === '') return send(exchange, 200, 'text/html; charset=utf-8', page);
   if (name === 'start.js') return send(exchange, 200, 'text/javascript; charset=utf-8', startScript);
   const contentType = assets[name];

@@ -2,6 +2,7 @@ import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, sendJson } from '../../http/exchange.ts';
+import type { RouteParams } from '../../http/route-table.ts';
 import type { ModelEntry } from '../../models/catalog.ts';
 
 /** A model as /v1/models shows it. */
@@ -30,7 +31,7 @@ export function listModels(ctx: GatewayContext, exchange: Exchange): void {
 }
 
 /** GET /v1/models/{id}; the id may hold slashes, and one that really ends in /ready wins over the question for readiness. */
-export function getModel(ctx: GatewayContext, exchange: Exchange, id: string): void {
+export function getModel(ctx: GatewayContext, exchange: Exchange, { id = '' }: RouteParams): void {
   if (id.endsWith('/ready') && ctx.catalog.find(id) === null) {
     getReadiness(ctx, exchange, id.slice(0, -'/ready'.length));
     return;
