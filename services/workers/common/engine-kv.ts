@@ -35,7 +35,10 @@ export interface KvSpan {
   readonly bytes: number;
 }
 
-/** Keeps blocks in the engine's cache until it is released; idempotent. */
+/**
+ * Keeps blocks in the engine's cache until it is released; idempotent. Where nothing runs and what waits does not fit beside
+ * held blocks, the engine lets go of them by itself: holds never stop it.
+ */
 export interface KvHold {
   /** Blocks from the start of the prompt that are kept. */
   readonly blocks: number;

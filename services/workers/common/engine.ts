@@ -86,7 +86,7 @@ export interface Engine {
   /** What it serves. Valid after `start`; artefact digests included. */
   readonly card: ModelCard;
   /** Valid after `start`. Absent: the worker neither reads nor writes text. */
-  readonly text?: EngineText;
+  readonly text?: EngineText | undefined;
   /** Loads the model and starts computing. Progress is a fraction from 0 to 1. */
   start(listener: EngineListener, options: { signal: AbortSignal; onProgress?(fraction: number): void }): Promise<void>;
   /**
