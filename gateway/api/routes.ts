@@ -1,28 +1,60 @@
-import type { PathRoutes } from '../http/route-table.ts';
+import type { InferenceRoute, PathRoutes, PlainRoute } from '../http/route-table.ts';
+import type { Endpoint } from '../metrics/metrics.ts';
 import { listBusyThresholds, setBusyThresholds } from './routes/busy-threshold.ts';
 import { chatCompletions } from './routes/chat-completions.ts';
+import { classify } from './routes/classify.ts';
 import { completions } from './routes/completions.ts';
 import { docsPage, openApi } from './routes/docs.ts';
 import { embeddings } from './routes/embeddings.ts';
 import { health, live, metrics } from './routes/health.ts';
+import { notOffered } from './routes/media.ts';
 import { getModel, listModels } from './routes/models.ts';
+import { rerank, scoreTexts } from './routes/scoring.ts';
+import { detokenize, tokenize } from './routes/tokenize.ts';
+
+function infer(endpoint: Endpoint, run: InferenceRoute['run']): PathRoutes {
+  return { POST: { kind: 'inference', endpoint, run } };
+}
+
+function get(run: PlainRoute['run']): PathRoutes {
+  return { GET: { kind: 'plain', run } };
+}
 
 /** Every path of the REST API. docs/api.md describes them. */
 export const routes: Readonly<Record<string, PathRoutes>> = {
-  '/v1/chat/completions': { POST: { kind: 'inference', endpoint: 'chat_completions', run: chatCompletions } },
-  '/v1/completions': { POST: { kind: 'inference', endpoint: 'completions', run: completions } },
-  '/v1/embeddings': { POST: { kind: 'inference', endpoint: 'embeddings', run: embeddings } },
-  '/v1/models': { GET: { kind: 'plain', run: listModels } },
-  '/v1/models/{id...}': { GET: { kind: 'plain', run: getModel } },
+  '/v1/chat/completions': infer('chat_completions', chatCompletions),
+  '/v1/completions': infer('completions', completions),
+  '/v1/embeddings': infer('embeddings', embeddings),
+  '/v1/score': infer('score', scoreTexts),
+  '/score': infer('score', scoreTexts),
+  '/v1/rerank': infer('rerank', rerank),
+  '/v2/rerank': infer('rerank', rerank),
+  '/rerank': infer('rerank', rerank),
+  '/v1/classify': infer('classify', classify),
+  '/classify': infer('classify', classify),
+  '/tokenize': infer('tokenize', tokenize),
+  '/v1/tokenize': infer('tokenize', tokenize),
+  '/detokenize': infer('detokenize', detokenize),
+  '/v1/detokenize': infer('detokenize', detokenize),
+  '/v1/images/generations': { POST: notOffered('makes images') },
+  '/v1/images/edits': { POST: notOffered('edits images') },
+  '/v1/images/variations': { POST: notOffered('makes images') },
+  '/v1/videos': { POST: notOffered('makes videos') },
+  '/v1/videos/stream': { POST: notOffered('makes videos') },
+  '/v1/audio/speech': { POST: notOffered('speaks') },
+  '/v1/audio/transcriptions': { POST: notOffered('transcribes speech') },
+  '/v1/audio/translations': { POST: notOffered('translates speech') },
+  '/v1/models': get(listModels),
+  '/v1/models/{id...}': get(getModel),
   '/busy_threshold': {
     GET: { kind: 'admin', run: listBusyThresholds },
     POST: { kind: 'admin', run: setBusyThresholds },
   },
-  '/health': { GET: { kind: 'plain', run: health } },
-  '/live': { GET: { kind: 'plain', run: live } },
-  '/metrics': { GET: { kind: 'plain', run: metrics } },
-  '/openapi.json': { GET: { kind: 'plain', run: openApi } },
-  '/docs': { GET: { kind: 'plain', run: docsPage } },
-  '/docs/': { GET: { kind: 'plain', run: docsPage } },
-  '/docs/{asset...}': { GET: { kind: 'plain', run: docsPage } },
+  '/health': get(health),
+  '/live': get(live),
+  '/metrics': get(metrics),
+  '/openapi.json': get(openApi),
+  '/docs': get(docsPage),
+  '/docs/': get(docsPage),
+  '/docs/{asset...}': get(docsPage),
 };

@@ -9,7 +9,15 @@ import { FastHistogram, logBuckets } from './fast-histogram.ts';
 /** Label of model names that no worker serves: clients must not be able to create series. */
 const unknownModel = 'unknown';
 
-export type Endpoint = 'chat_completions' | 'completions' | 'embeddings' | 'score';
+export type Endpoint =
+  | 'chat_completions'
+  | 'completions'
+  | 'embeddings'
+  | 'score'
+  | 'rerank'
+  | 'classify'
+  | 'tokenize'
+  | 'detokenize';
 export type RequestType = 'stream' | 'unary';
 
 /** Dynamo's classes of errors, from ours. */

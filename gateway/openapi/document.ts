@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { routingHeaders } from './headers.ts';
+import type { RouteDoc } from './route-doc.ts';
 import { routeDocs, streamSchemas } from './routes.ts';
 
 /** The OpenAPI 3.1 description of the REST API, from the same schemas that requests are checked against. */
@@ -7,7 +8,12 @@ export function buildOpenApi(): object {
   const schemas: Record<string, unknown> = {};
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routeDocs) {
-    paths[route.path] = { ...paths[route.path], [route.method]: operationOf(route, schemas) };
+    const operation = operationOf(route, schemas);
+    paths[route.path] = { ...paths[route.path], [route.method]: operation };
+    for (const [number, alias] of (route.aliases ?? []).entries()) {
+      const operationId = `${route.operationId}Alias${number + 1}`;
+      paths[alias] = { ...paths[alias], [route.method]: { ...operation, operationId } };
+    }
   }
   for (const schema of streamSchemas) reference(schema, schemas);
   return {
@@ -23,9 +29,7 @@ export function buildOpenApi(): object {
   };
 }
 
-type Route = (typeof routeDocs)[number];
-
-function operationOf(route: Route, schemas: Record<string, unknown>): object {
+function operationOf(route: RouteDoc, schemas: Record<string, unknown>): object {
   const parameters: object[] = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',

@@ -8,42 +8,22 @@ import {
   chatCompletion,
   completion,
   embeddingList,
-  errorBody,
   healthBody,
   model,
   modelList,
   readiness,
 } from '../api/schemas/responses.ts';
-
-interface Answer {
-  readonly status: string;
-  readonly description: string;
-  readonly schema: z.ZodType | null;
-  /** Default application/json. */
-  readonly media?: string;
-}
-
-export interface RouteDoc {
-  readonly path: string;
-  readonly method: 'get' | 'post';
-  readonly operationId: string;
-  readonly summary: string;
-  readonly body: z.ZodType | null;
-  /** Whether it takes routing headers. */
-  readonly routed?: boolean;
-  readonly answers: readonly Answer[];
-}
-
-const refused: Answer = {
-  status: '4XX',
-  description: 'The request is at fault; `param` names the field.',
-  schema: errorBody,
-};
-const failed: Answer = { status: '5XX', description: 'The service is at fault or not ready.', schema: errorBody };
-
-function answered(description: string, schema: z.ZodType | null, media?: string): Answer {
-  return media === undefined ? { status: '200', description, schema } : { status: '200', description, schema, media };
-}
+import {
+  classification,
+  classifyRequest,
+  rerankList,
+  rerankRequest,
+  scoreList,
+  scoreRequest,
+} from '../api/schemas/scoring.ts';
+import { detokenizeAnswer, detokenizeRequest, tokenizeAnswer, tokenizeRequest } from '../api/schemas/tokenize.ts';
+import { mediaDocs } from './media-routes.ts';
+import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
 
 /** Every route of the REST API. Streams of completions have the chunks' schemas in their events. */
 export const routeDocs: readonly RouteDoc[] = [
@@ -74,6 +54,55 @@ export const routeDocs: readonly RouteDoc[] = [
     routed: true,
     answers: [answered('One vector for each input.', embeddingList), refused, failed],
   },
+  {
+    path: '/v1/score',
+    aliases: ['/score'],
+    method: 'post',
+    operationId: 'createScore',
+    summary: 'Scores texts against one text, or pairs of texts.',
+    body: scoreRequest,
+    routed: true,
+    answers: [answered('One score for each pair.', scoreList), refused, failed],
+  },
+  {
+    path: '/v1/rerank',
+    aliases: ['/rerank', '/v2/rerank'],
+    method: 'post',
+    operationId: 'createRerank',
+    summary: 'Orders documents by how well they fit a query.',
+    body: rerankRequest,
+    routed: true,
+    answers: [answered('The documents, best first.', rerankList), refused, failed],
+  },
+  {
+    path: '/v1/classify',
+    aliases: ['/classify'],
+    method: 'post',
+    operationId: 'createClassification',
+    summary: 'Classifies texts or token ids.',
+    body: classifyRequest,
+    routed: true,
+    answers: [answered('One classification for each input.', classification), refused, failed],
+  },
+  {
+    path: '/tokenize',
+    aliases: ['/v1/tokenize'],
+    method: 'post',
+    operationId: 'tokenize',
+    summary: 'Turns text or a conversation into token ids.',
+    body: tokenizeRequest,
+    answers: [answered('The token ids.', tokenizeAnswer), refused, failed],
+  },
+  {
+    path: '/detokenize',
+    aliases: ['/v1/detokenize'],
+    method: 'post',
+    operationId: 'detokenize',
+    summary: 'Turns token ids into text.',
+    body: detokenizeRequest,
+    answers: [answered('The text.', detokenizeAnswer), refused, failed],
+  },
+  ...mediaDocs,
   {
     path: '/v1/models',
     method: 'get',

@@ -14,18 +14,23 @@ import { wishesOf } from './route-request.ts';
 
 export type EmbedPrompt = { readonly text: string } | { readonly tokenIds: readonly number[] };
 
-export interface EmbedOptions {
+/** Inputs that are computed as they are, without generation. */
+export interface InputOptions {
   readonly prompts: readonly EmbedPrompt[];
   readonly addSpecialTokens: boolean;
   /** Tokens of each input that are kept; 0: refuse over the context length, -1: what the model takes. */
   readonly truncateTokens: number;
-  /** Components that are kept; 0: all. */
-  readonly dimensions: number;
-  /** What the caller calls the inputs and the dimensions. */
-  readonly fields: { readonly input: string; readonly dimensions: string };
+  /** What the caller calls the inputs. */
+  readonly fields: { readonly input: string };
   readonly routing: RoutingWishes;
   readonly trace: TraceContext;
   readonly signal: AbortSignal;
+}
+
+export interface EmbedOptions extends InputOptions {
+  /** Components that are kept; 0: all. */
+  readonly dimensions: number;
+  readonly fields: { readonly input: string; readonly dimensions: string };
 }
 
 export interface Embedded {
@@ -47,7 +52,7 @@ export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedO
       `\`${o.fields.dimensions}\`: the model's vectors have ${most} components`,
     );
   }
-  const inputs = await Promise.all(o.prompts.map((prompt, index) => tokenize(ctx, model, o, prompt, index)));
+  const inputs = await tokenizeInputs(ctx, model, o);
   const promptTokens = inputs.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   const requestId = randomUUID();
   const { routing, trace, signal } = o;
@@ -67,10 +72,15 @@ export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedO
   return { vectors: ordered.map((one) => shorten(one.values, o.dimensions)), promptTokens };
 }
 
+/** The token ids of every input, cut or checked against the context length. */
+export function tokenizeInputs(ctx: GatewayContext, model: ResolvedModel, o: InputOptions): Promise<number[][]> {
+  return Promise.all(o.prompts.map((prompt, index) => tokenize(ctx, model, o, prompt, index)));
+}
+
 async function tokenize(
   ctx: GatewayContext,
   model: ResolvedModel,
-  o: EmbedOptions,
+  o: InputOptions,
   prompt: EmbedPrompt,
   index: number,
 ): Promise<number[]> {
@@ -89,7 +99,7 @@ async function tokenize(
   return tokenIds;
 }
 
-async function encode(ctx: GatewayContext, model: string, text: string, o: EmbedOptions): Promise<number[]> {
+async function encode(ctx: GatewayContext, model: string, text: string, o: InputOptions): Promise<number[]> {
   const request = { model, texts: [text], addSpecialTokens: o.addSpecialTokens };
   const { encodings } = await ctx.tokenizer.encode(request, { signal: o.signal });
   return encodings[0]?.tokenIds ?? [];

@@ -1,6 +1,8 @@
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import {
+  CountTokensResponseSchema,
+  DecodeResponseSchema,
   EncodeResponseSchema,
   GetTokenizerResponseSchema,
   type PreprocessRequest,
@@ -38,7 +40,10 @@ export function byteTokenizer(): Client<typeof TokenizerService> {
     specialTokenIds: [0, 1, 2],
     eosTokenIds: [2],
   });
-  const client: Pick<Client<typeof TokenizerService>, 'preprocess' | 'encode' | 'getTokenizer'> = {
+  const client: Pick<
+    Client<typeof TokenizerService>,
+    'preprocess' | 'encode' | 'decode' | 'countTokens' | 'getTokenizer'
+  > = {
     async preprocess(request) {
       const prompt = request.prompt as PreprocessRequest['prompt'];
       const text = textOf(prompt);
@@ -49,6 +54,13 @@ export function byteTokenizer(): Client<typeof TokenizerService> {
       return create(EncodeResponseSchema, {
         encodings: (request.texts ?? []).map((text) => ({ tokenIds: encodeBytes(text) })),
       });
+    },
+    async decode(request) {
+      return create(DecodeResponseSchema, { text: decodeBytes(request.tokenIds ?? []) });
+    },
+    async countTokens(request) {
+      const text = textOf(request.prompt as PreprocessRequest['prompt']);
+      return create(CountTokensResponseSchema, { tokens: encodeBytes(text).length });
     },
     async getTokenizer() {
       return create(GetTokenizerResponseSchema, { table, vocabSize: 259 });

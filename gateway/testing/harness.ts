@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { create } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
 import { type Instance, InstanceSchema, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import type { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import {
   CapabilitiesSchema,
   LimitsSchema,
@@ -14,7 +16,6 @@ import {
   WorkerRole,
 } from '#gen/stator/model/v1/model_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
-import { StatorError } from '#lib/errors/errors.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { buildContext } from '../build-context.ts';
 import { type GatewayConfig, gatewaySettings } from '../config.ts';
@@ -88,8 +89,10 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
         if (worker === undefined) throw new Error('no such worker');
         return worker;
       },
-      openClient: () => {
-        throw new StatorError('unimplemented', 'scripted workers have no calls');
+      openClient: (instance: Instance) => {
+        const worker = workers.get(instance.instanceId);
+        if (worker === undefined) throw new Error('no such worker');
+        return { client: worker.calls as Client<typeof EngineService>, close: () => {} };
       },
     },
     tokenizer: byteTokenizer(),

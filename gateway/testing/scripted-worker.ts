@@ -1,4 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import type { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { FinishReason, type GenerateRequest, PositionLogprobsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { SlotFinishedSchema, SlotPrefilledSchema } from '#gen/stator/engine/v1/session_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -69,6 +71,8 @@ export class ScriptedWorker implements WorkerSession {
   readonly sequences: ScriptedSequence[] = [];
   readonly running = new Set<ScriptedSequence>();
   refuse: StatorError | null = null;
+  /** Calls outside of its session. */
+  calls: Partial<Client<typeof EngineService>> = {};
   script: ((sequence: ScriptedSequence) => void) | null;
   #onSubmit: (() => void)[] = [];
 

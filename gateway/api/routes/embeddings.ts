@@ -1,23 +1,14 @@
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, sendJson } from '../../http/exchange.ts';
-import { type EmbedPrompt, embed } from '../../pipeline/embed.ts';
+import { embed } from '../../pipeline/embed.ts';
 import { escapeJson } from '../../sse/json-escape.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
-import { type EmbeddingRequestBody, embeddingRequest } from '../schemas/embedding.ts';
-import { checkTokenIds } from '../translate/common.ts';
+import { embeddingRequest } from '../schemas/embedding.ts';
 import { headerWishes } from '../translate/header-wishes.ts';
+import { inputsOf } from '../translate/inputs.ts';
 import { routingOf } from '../translate/routing.ts';
 import { validateBody } from '../validate.ts';
 import { noteModel } from './note-model.ts';
-
-function promptsOf(input: EmbeddingRequestBody['input']): EmbedPrompt[] {
-  if (typeof input === 'string') return [{ text: input }];
-  if (typeof input[0] === 'number') return [{ tokenIds: input.filter((item) => typeof item === 'number') }];
-  return input.flatMap((item): EmbedPrompt[] => {
-    if (typeof item === 'number') return [];
-    return [typeof item === 'string' ? { text: item } : { tokenIds: item }];
-  });
-}
 
 function renderVector(vector: Float32Array, base64: boolean): string {
   if (!base64) return `[${vector.join(',')}]`;
@@ -34,10 +25,7 @@ export async function embeddings(
   noteModel(record, body);
   const valid = validateBody(embeddingRequest, body);
   const model = ctx.catalog.resolve(valid.model);
-  const prompts = promptsOf(valid.input);
-  for (const [index, prompt] of prompts.entries()) {
-    if ('tokenIds' in prompt) checkTokenIds(prompt.tokenIds, prompts.length === 1 ? 'input' : `input[${index}]`, model);
-  }
+  const prompts = inputsOf(valid.input, model);
   const headers = headerWishes(exchange.request.rawHeaders);
   const { vectors, promptTokens } = await embed(ctx, model, {
     prompts,
