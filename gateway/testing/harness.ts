@@ -16,6 +16,7 @@ import {
   WorkerRole,
 } from '#gen/stator/model/v1/model_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { buildContext } from '../build-context.ts';
 import { type GatewayConfig, gatewaySettings } from '../config.ts';
@@ -92,6 +93,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
       openClient: (instance: Instance) => {
         const worker = workers.get(instance.instanceId);
         if (worker === undefined) throw new Error('no such worker');
+        if (Object.keys(worker.calls).length === 0) throw new StatorError('unimplemented', 'this worker has no calls');
         return { client: worker.calls as Client<typeof EngineService>, close: () => {} };
       },
     },
