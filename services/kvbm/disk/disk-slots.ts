@@ -1,0 +1,128 @@
+import type { BlockHeader, ExpectedHeader, Hash64 } from '#core/blocks/record/block-header.ts';
+import { Limiter } from '#lib/objectstore/limiter.ts';
+import { decodePage, encodePage, pageBytes, type StoredPage } from '../stored/page.ts';
+import type { Sealing, StoredRejection } from '../stored/sealing.ts';
+import type { Segments } from './segments.ts';
+
+export interface DiskSlotsParts {
+  readonly segments: Segments;
+  readonly slots: number;
+  /** Page and padded block; a multiple of a page. */
+  readonly slotBytes: number;
+  readonly sealing: Sealing;
+  readonly hash: Hash64;
+  /** Reads and writes at once. */
+  readonly concurrency: number;
+  /** Memory that starts at a page. */
+  readonly allocate: (bytes: number) => Uint8Array;
+  /** Whether memory starts at a page. */
+  readonly isAligned: (memory: Uint8Array) => boolean;
+}
+
+/** What a read gave; the block's bytes are in the room that was given for it. */
+export type DiskRead =
+  | { readonly header: BlockHeader; readonly checksum: bigint; readonly rejection?: never }
+  | { readonly rejection: StoredRejection };
+
+/**
+ * Blocks in the slots of a disk: a page with the record, then the bytes. Nothing is flushed and no order of writes is
+ * relied on: whatever a crash leaves contradicts its own checksums and is never believed. Rejects with the system's codes.
+ */
+export class DiskSlots {
+  readonly #parts: DiskSlotsParts;
+  readonly #limiter: Limiter;
+  /** Of a slot's size each, for pages, and for blocks that cannot be transferred from where they are. */
+  readonly #idle: Uint8Array[] = [];
+  readonly #none = new AbortController().signal;
+
+  constructor(parts: DiskSlotsParts) {
+    this.#parts = parts;
+    this.#limiter = new Limiter(parts.concurrency, Number.POSITIVE_INFINITY);
+  }
+
+  /** Reads and writes under way or waiting. */
+  get pending(): number {
+    return this.#limiter.inside + this.#limiter.waiting;
+  }
+
+  /**
+   * Writes a block from host memory. `room` is where it stands, with all that is up to the end of its last page. False when
+   * its bytes are not those of the header: nothing was written.
+   */
+  write(slot: number, header: BlockHeader, room: Uint8Array): Promise<boolean> {
+    return this.#inTurn(async (staging) => {
+      const sealed = await this.#parts.sealing.seal(header, room.subarray(0, header.payloadBytes));
+      if (sealed === undefined) return false;
+      const padded = roundUp(header.payloadBytes);
+      const isInPlace = sealed.bytes.buffer === room.buffer && this.#isDirect(room, padded);
+      encodePage(sealed.page, staging, this.#parts.hash);
+      if (!isInPlace) staging.set(sealed.bytes, pageBytes);
+      const buffers = isInPlace
+        ? [staging.subarray(0, pageBytes), room.subarray(0, padded)]
+        : [staging.subarray(0, pageBytes + padded)];
+      await this.#parts.segments.write(slot, buffers);
+      return true;
+    });
+  }
+
+  /** Reads a block into host memory, if it is the one that is expected. After a rejection the room holds anything. */
+  read(
+    slot: number,
+    expected: ExpectedHeader & { readonly payloadBytes: number },
+    room: Uint8Array,
+  ): Promise<DiskRead> {
+    return this.#inTurn(async (staging) => {
+      const { segments, sealing, hash } = this.#parts;
+      const bytes = expected.payloadBytes;
+      const padded = roundUp(bytes);
+      const isInPlace = !sealing.isEncrypting && this.#isDirect(room, padded);
+      const page = staging.subarray(0, pageBytes);
+      const block = isInPlace ? room.subarray(0, padded) : staging.subarray(pageBytes, pageBytes + padded);
+      await segments.read(slot, [page, block]);
+      const decoded = decodePage(page, expected, hash);
+      if (decoded.page === undefined) return { rejection: decoded.rejection };
+      const unsealed = await sealing.unseal(decoded.page, block.subarray(0, bytes));
+      if (unsealed.rejection !== undefined) return { rejection: unsealed.rejection };
+      if (!isInPlace) room.set(unsealed.plain);
+      return { header: decoded.page.header, checksum: unsealed.checksum };
+    });
+  }
+
+  /** The record in a slot, its bytes unread. */
+  readPage(slot: number): Promise<{ readonly page?: StoredPage; readonly rejection?: StoredRejection }> {
+    return this.#inTurn(async (staging) => {
+      const page = staging.subarray(0, pageBytes);
+      await this.#parts.segments.read(slot, [page]);
+      return decodePage(page, {}, this.#parts.hash);
+    });
+  }
+
+  /** Overwrites a slot's record, and its bytes where they must not stay. */
+  erase(slot: number, withBytes: boolean): Promise<void> {
+    return this.#inTurn(async (staging) => {
+      const bytes = withBytes ? this.#parts.slotBytes : pageBytes;
+      staging.fill(0, 0, bytes);
+      await this.#parts.segments.write(slot, [staging.subarray(0, bytes)]);
+    });
+  }
+
+  /** In place only between whole pages: what lies behind the block belongs to it. */
+  #isDirect(room: Uint8Array, padded: number): boolean {
+    return room.length >= padded && this.#parts.isAligned(room);
+  }
+
+  async #inTurn<T>(work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+    await this.#limiter.enter(this.#none);
+    const staging = this.#idle.pop() ?? this.#parts.allocate(this.#parts.slotBytes);
+    try {
+      return await work(staging);
+    } finally {
+      this.#idle.push(staging);
+      this.#limiter.leave();
+    }
+  }
+}
+
+function roundUp(bytes: number): number {
+  return Math.ceil(bytes / pageBytes) * pageBytes;
+}

@@ -1,0 +1,68 @@
+import type { BlockHeader, Hash64, Rejection } from '#core/blocks/record/block-header.ts';
+import type { BlockCipher } from './cipher.ts';
+import type { StoredPage } from './page.ts';
+
+/** Why a block at rest is not used; a label of a counter. */
+export type StoredRejection =
+  | Rejection
+  /** Its key is not in the key file. */
+  | 'wrong_key'
+  /** The seal does not fit the record and the bytes. */
+  | 'broken_seal'
+  /** Everything must be encrypted, and it is not. */
+  | 'not_encrypted';
+
+export type Unsealed =
+  | { readonly plain: Uint8Array; readonly checksum: bigint; readonly rejection?: never }
+  | { readonly rejection: StoredRejection };
+
+export interface SealingParts {
+  readonly hash: Hash64;
+  /** Unset: bytes are stored as they are. */
+  readonly cipher?: BlockCipher | undefined;
+  /** Milliseconds since 1970. */
+  readonly wallMs: () => number;
+}
+
+/** Turns blocks into what is stored, and back, never believing either side: both are held to their checksums. */
+export class Sealing {
+  readonly #parts: SealingParts;
+
+  constructor(parts: SealingParts) {
+    this.#parts = parts;
+  }
+
+  get isEncrypting(): boolean {
+    return this.#parts.cipher !== undefined;
+  }
+
+  /**
+   * What to store of a block whose header says how it is in memory; undefined when its bytes are not those that the
+   * header was made for. The bytes are the given ones unless they are encrypted.
+   */
+  async seal(
+    header: BlockHeader,
+    plain: Uint8Array,
+  ): Promise<{ readonly page: StoredPage; readonly bytes: Uint8Array } | undefined> {
+    const { hash, cipher, wallMs } = this.#parts;
+    if (plain.length !== header.payloadBytes || hash(plain) !== header.payloadChecksum) return undefined;
+    if (cipher === undefined) return { page: { header, writtenMs: wallMs(), seal: null }, bytes: plain };
+    const { bytes, seal } = await cipher.encrypt(header, plain);
+    const sealed = { ...header, isEncrypted: true, payloadChecksum: hash(bytes) };
+    return { page: { header: sealed, writtenMs: wallMs(), seal }, bytes };
+  }
+
+  /** The block's bytes and their checksum. They are the given ones unless they were encrypted. */
+  async unseal({ header, seal }: StoredPage, bytes: Uint8Array): Promise<Unsealed> {
+    const { hash, cipher } = this.#parts;
+    if (bytes.length !== header.payloadBytes) return { rejection: 'wrong_payloadBytes' };
+    if (cipher === undefined && seal !== null) return { rejection: 'wrong_key' };
+    // Whoever can write to the store could otherwise plant bytes of their own.
+    if (cipher !== undefined && seal === null) return { rejection: 'not_encrypted' };
+    if (hash(bytes) !== header.payloadChecksum) return { rejection: 'payload_checksum' };
+    if (cipher === undefined || seal === null) return { plain: bytes, checksum: header.payloadChecksum };
+    if (!cipher.knows(seal)) return { rejection: 'wrong_key' };
+    const plain = await cipher.decrypt(header, bytes, seal);
+    return plain === undefined ? { rejection: 'broken_seal' } : { plain, checksum: hash(plain) };
+  }
+}
