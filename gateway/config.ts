@@ -40,7 +40,31 @@ export const gatewaySettings = defineSettings({
     min: 0,
     help: 'Seconds between comments on a silent stream; 0: none.',
   }),
+  reasoningField: setting.choice(['both', 'reasoning_content', 'reasoning'], {
+    default: 'both',
+    help: 'Name under which chat answers show reasoning: reasoning_content (DeepSeek, Dynamo), reasoning (vLLM), or both.',
+  }),
   maxTokenTables: setting.integer({ default: 32, min: 1, help: 'Vocabularies kept for turning tokens into text.' }),
+  apiKeysFile: setting.optionalString({
+    group: 'Tenants',
+    help: 'File of API keys (docs/tenants.md); read again when it changes. Unset: whoever reaches the port may call.',
+  }),
+  apiKeysReloadSeconds: setting.number({
+    default: 2,
+    min: 0.05,
+    max: 3600,
+    group: 'Tenants',
+    help: 'Seconds between looks at that file.',
+  }),
+  auditLog: setting.optionalString({
+    group: 'Tenants',
+    help: 'File that gets one JSON line for each request: who, what, when, how many tokens. No content, no keys.',
+  }),
+  corsOrigins: setting.list({
+    default: [],
+    group: 'Tenants',
+    help: 'Origins whose pages may call, for example https://chat.example.org; *: any. Empty: none.',
+  }),
   routeTimeoutSeconds: setting.integer({ default: 30, min: 1, help: 'Seconds that a request may wait for a worker.' }),
 });
 

@@ -6,17 +6,16 @@ import { ChatPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
+import { formatsOf } from '../parsing/formats.ts';
 import { checkCard } from '../pipeline/check-card.ts';
 import type { GenerationRequest } from '../pipeline/request.ts';
+import { type ChatShape, chatShapeOf } from './chat-tools.ts';
 import { streamDeltas } from './delta-stream.ts';
 import { generationOf } from './request.ts';
 
-function promptOf(request: ChatRequest, model: ResolvedModel): GenerationRequest['prompt'] {
-  const { messages, tools } = request;
+function promptOf(request: ChatRequest, model: ResolvedModel, { tools }: ChatShape): GenerationRequest['prompt'] {
+  const { messages } = request;
   if (messages.length === 0) throw StatorError.invalid('messages', '`messages` must not be empty');
-  if (tools.length > 0 && model.entry.card.toolCallParser === '') {
-    throw StatorError.unsupported('tools', `\`tools\` is not supported by the model \`${model.entry.name}\``);
-  }
   const modalities = model.entry.card.capabilities?.modalities ?? [];
   for (const [index, message] of messages.entries()) {
     for (const [place, { part }] of message.content.entries()) {
@@ -40,9 +39,16 @@ export function chat(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceServ
     async *chat(request, context) {
       const model = ctx.catalog.resolve(request.model);
       const timeoutMs = ctx.config.requestTimeoutSeconds * 1000;
-      const generation = generationOf(request.options, model, promptOf(request, model), { context, timeoutMs });
+      const shape = chatShapeOf(request, formatsOf(model.entry.card), model.entry.name);
+      const { parsing, forced } = shape;
+      const prompt = promptOf(request, model, shape);
+      const generation = generationOf(request.options, model, prompt, { context, timeoutMs, parsing, forced });
       const seedGiven = request.options?.sampling?.seed !== undefined;
-      checkCard(generation, Task.CHAT, { guided: 'options.guided', logprobs: 'options.top_logprobs', seedGiven });
+      checkCard(generation, Task.CHAT, {
+        guided: forced === null ? 'options.guided' : 'tool_choice',
+        logprobs: 'options.top_logprobs',
+        seedGiven,
+      });
       const head = {
         id: `chatcmpl-${generation.requestId}`,
         model: model.entry.name,

@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import {
   FinishReason,
@@ -17,10 +17,12 @@ import {
   TextLogprobSchema,
   type Timing,
   TimingSchema,
+  type ToolCallDeltaSchema,
 } from '#gen/stator/inference/v1/inference_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import { usageOf } from '../output/usage.ts';
+import { foldParts, type AnswerPart as ParsedPart } from '../parsing/parts.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import { type DryRun, dryRun } from '../pipeline/dry-run.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
@@ -171,13 +173,17 @@ function timingMessage(generation: Generation): Timing {
 
 function deltaOf(choice: Choice, { request, prompt }: Generation, returnTokenIds: boolean): ChoiceDelta | null {
   const tokenIds = returnTokenIds ? choice.tokenIds.slice(choice.takenTokens) : [];
-  const text = choice.takeText();
+  const produced = choice.hasOutput;
+  const parts = choice.takeParts();
   const { finish, worker } = choice;
   const positions = request.topLogprobs === null ? [] : choice.takeLogprobs();
-  if (text === '' && finish === null && tokenIds.length === 0 && positions.length === 0) return null;
+  if (!produced && finish === null && tokenIds.length === 0) return null;
+  const { content, reasoning } = foldParts(parts);
   return create(ChoiceDeltaSchema, {
     index: choice.index,
-    text,
+    text: content,
+    reasoning,
+    toolCalls: parts.flatMap(toolCallDelta),
     tokenIds,
     logprobs: positions.flatMap((position) => textLogprob(position, prompt.tokens)),
     ...(finish === null ? {} : { finishReason: finish.reason === 'length' ? FinishReason.LENGTH : FinishReason.STOP }),
@@ -187,6 +193,20 @@ function deltaOf(choice: Choice, { request, prompt }: Generation, returnTokenIds
       ? {}
       : { instanceId: worker.instanceId, dataParallelRank: worker.dataParallelRank }),
   });
+}
+
+/** What a part tells of a call. */
+function toolCallDelta(part: ParsedPart): MessageInitShape<typeof ToolCallDeltaSchema>[] {
+  switch (part.kind) {
+    case 'call':
+      return [{ index: part.index, id: part.id, name: part.name, arguments: part.arguments }];
+    case 'arguments':
+      return [{ index: part.index, arguments: part.arguments }];
+    case 'callEnd':
+      return [{ index: part.index, complete: part.complete }];
+    default:
+      return [];
+  }
 }
 
 function textLogprob(position: PositionLogprobs, tokens: ModelTokens): TextLogprob[] {

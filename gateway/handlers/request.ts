@@ -8,6 +8,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { type HeaderWishes, headerWishes } from '../api/translate/header-wishes.ts';
 import { routingOf, timeoutOf } from '../api/translate/routing.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
+import type { ParsingWishes } from '../parsing/wishes.ts';
 import type { GenerationRequest, Guided, RoutingWishes, Sampling, StopOptions } from '../pipeline/request.ts';
 import type { TraceContext } from '../telemetry/request-record.ts';
 
@@ -59,7 +60,7 @@ export function generationOf(
   options: GenerationOptions | undefined,
   model: ResolvedModel,
   prompt: GenerationRequest['prompt'],
-  o: { context: HandlerContext; timeoutMs: number },
+  o: { context: HandlerContext; timeoutMs: number; parsing?: ParsingWishes | null; forced?: Guided | null },
 ): GenerationRequest {
   const choices = options?.choices || 1;
   inRange('options.choices', choices, 1, mostChoices);
@@ -70,7 +71,11 @@ export function generationOf(
   const stop = stopOf(options);
   const wished = routingOf({}, headers, stop, { nowMs: Date.now() });
   const adapter = options?.adapter || model.adapter;
-  const guided: Guided | null = options?.guided?.constraint.case === undefined ? null : options.guided.constraint;
+  const asked: Guided | null = options?.guided?.constraint.case === undefined ? null : options.guided.constraint;
+  const forced = o.forced ?? null;
+  if (asked !== null && forced !== null) {
+    throw StatorError.invalid('options.guided', '`options.guided` cannot be combined with forced tool calls');
+  }
   return {
     requestId: randomUUID(),
     model: { entry: model.entry, adapter },
@@ -81,7 +86,8 @@ export function generationOf(
     topLogprobs: options?.topLogprobs ?? null,
     promptLogprobs: null,
     specialTokens: options?.specialTokens ?? false,
-    guided,
+    guided: forced ?? asked,
+    parsing: o.parsing ?? null,
     cacheSalt: headers.tenantId || options?.cacheSalt || '',
     priority: headers.priority ?? options?.priority ?? 0,
     routing: {

@@ -1,6 +1,7 @@
 import type { AnswerPlan } from '../api/translate/job.ts';
-import type { Choice, ChoiceFinish } from '../pipeline/choice.ts';
+import type { Choice } from '../pipeline/choice.ts';
 import { escapeJson } from '../sse/json-escape.ts';
+import { renderDelta } from './chat-parts.ts';
 import { renderChatLogprobs, renderCompletionLogprobs, type TokenStyle } from './logprobs.ts';
 
 export const doneEvent = 'data: [DONE]\n\n';
@@ -8,6 +9,7 @@ export const doneEvent = 'data: [DONE]\n\n';
 /** The prebuilt text of a choice's chunks: only the escaped delta stands between head and tail. */
 interface ChoiceFrame {
   readonly role: string;
+  readonly start: string;
   readonly head: string;
   /** Characters of completion text so far, for `text_offset`. */
   textOffset: number;
@@ -69,11 +71,35 @@ export class ChunkFormat {
     return `${frame.head}${escaped}"${chat},"logprobs":${logprobs},"finish_reason":null}${close}`;
   }
 
+  /**
+   * The chunks of a parsed chat answer, one for each part that chunks tell of. `style`: the log-probabilities of all their
+   * tokens go with the first, or with a chunk of their own while the text is withheld. `always`: there is a chunk even if
+   * there is nothing to tell.
+   */
+  parts(choice: Choice, o: { style: TokenStyle | null; usage: string | null; always: boolean }): string {
+    const { style, usage } = o;
+    const { start } = this.#frame(choice.index);
+    const close = usage === null ? this.#close : `],"usage":${usage}}\n\n`;
+    const positions = style === null ? [] : choice.takeLogprobs();
+    let logprobs = style === null || positions.length === 0 ? 'null' : renderChatLogprobs(positions, style);
+    let out = '';
+    const chunk = (delta: string): void => {
+      out += `${start}"delta":${delta},"logprobs":${logprobs},"finish_reason":null}${close}`;
+      logprobs = 'null';
+    };
+    for (const part of choice.takeParts()) {
+      const delta = renderDelta(part, this.#plan.reasoningField);
+      if (delta !== '') chunk(delta);
+    }
+    if (logprobs !== 'null' || (o.always && out === '')) chunk('{}');
+    return out;
+  }
+
   /** The last chunk of a choice. */
-  finish(index: number, finish: ChoiceFinish, usage: string | null): string {
+  finish({ index, finishReason }: Choice, usage: string | null): string {
     const content = this.#plan.kind === 'chat' ? '"delta":{}' : '"text":""';
     const close = usage === null ? this.#close : `],"usage":${usage}}\n\n`;
-    return `${this.#open}{"index":${index},${content},"logprobs":null,"finish_reason":"${finish.reason}"}${close}`;
+    return `${this.#open}{"index":${index},${content},"logprobs":null,"finish_reason":"${finishReason}"}${close}`;
   }
 
   /** The chunk after all choices that `include_usage` asks for. */
@@ -100,6 +126,7 @@ export class ChunkFormat {
       role: chat
         ? `${start}"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}${this.#close}`
         : '',
+      start,
       head: chat ? `${start}"delta":{"content":"` : `${start}"text":"`,
       textOffset: 0,
     };

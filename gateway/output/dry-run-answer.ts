@@ -43,5 +43,5 @@ function fieldsOf({ dryRun, phase }: DryRunAnswer): NvextFields {
 }
 
 function usageOf({ prompt }: DryRun): string {
-  return renderUsage({ promptTokens: prompt.tokenIds.length, outputTokens: 0, cachedTokens: 0 });
+  return renderUsage({ promptTokens: prompt.tokenIds.length, outputTokens: 0, cachedTokens: 0, reasoningTokens: 0 });
 }

@@ -1,10 +1,10 @@
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { AnswerPlan } from '../api/translate/job.ts';
 import { renderStreamError } from '../http/error-body.ts';
-import type { Choice, ChoiceFinish } from '../pipeline/choice.ts';
+import type { Choice } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import type { Flushable, FlushQueue } from '../sse/flush-queue.ts';
-import { escapeJson, isPlainAscii } from '../sse/json-escape.ts';
+import { escapeJson, isAscii, isPlainAscii } from '../sse/json-escape.ts';
 import type { SseSocket } from '../sse/sse-socket.ts';
 import { renderAnnotations } from './annotations.ts';
 import { ChunkFormat, doneEvent } from './chunk-format.ts';
@@ -94,13 +94,15 @@ export class SseAnswer implements GenerationObserver, Flushable {
       done &&= generation.done;
       for (const choice of generation.choices) {
         const { text, finish } = choice;
-        if (text === '' && finish === null && choice.logprobs.length === 0) continue;
+        if (finish === null && !choice.hasOutput) continue;
         if (finish?.error) {
           this.#fail(finish.error);
           return;
         }
         ascii &&= isPlainAscii(text);
-        out += this.#render(generation, choice);
+        const chunks = this.#render(generation, choice);
+        if (choice.parser !== null) ascii &&= isAscii(chunks);
+        out += chunks;
       }
     }
     if (done) this.#finish(out);
@@ -112,20 +114,31 @@ export class SseAnswer implements GenerationObserver, Flushable {
     let out = '';
     if (!this.#opened.has(choice)) out = this.#open(generation, choice);
     let from = choice.takenTokens;
-    const text = choice.takeText();
-    if (text !== '' || choice.logprobs.length > 0) {
-      const delta = this.#delta(generation, choice, escapeJson(text));
+    const delta = choice.parser === null ? this.#text(generation, choice) : this.#parts(generation, choice);
+    if (delta !== '') {
       out += this.#extended ? withFields(delta, tokenFields(this.#plan, choice, from)) : delta;
       from = choice.takenTokens;
     }
-    return choice.finish === null ? out : out + this.#finishChoice(generation, choice, choice.finish, from);
+    return choice.finish === null ? out : out + this.#finishChoice(generation, choice, from);
+  }
+
+  #text(generation: Generation, choice: Choice): string {
+    if (!choice.hasOutput) return '';
+    return this.#delta(generation, choice, escapeJson(choice.takeText()));
+  }
+
+  #parts(generation: Generation, choice: Choice): string {
+    if (!choice.hasOutput) return '';
+    const usage = this.#plan.stream.continuousUsage ? this.#usage() : null;
+    const style = this.#plan.logprobs ? { tokens: generation.prompt.tokens, asIds: this.#plan.tokensAsIds } : null;
+    return this.#format.parts(choice, { style, usage, always: this.#extended });
   }
 
   /** The last chunk of a choice; `from`: the first output token that no chunk has told of. */
-  #finishChoice(generation: Generation, choice: Choice, finish: ChoiceFinish, from: number): string {
+  #finishChoice(generation: Generation, choice: Choice, from: number): string {
     this.#closed.add(choice);
     const usage = this.#plan.stream.continuousUsage ? this.#usage() : null;
-    const chunk = this.#format.finish(choice.index, finish, usage);
+    const chunk = this.#format.finish(choice, usage);
     if (!this.#extended) return chunk;
     const isClosed = (one: Choice): boolean => this.#closed.has(one);
     const endsPrompt = generation.choices.every(isClosed);

@@ -1,8 +1,10 @@
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { AnswerPlan } from '../api/translate/job.ts';
+import { foldParts } from '../parsing/parts.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import { escapeJson } from '../sse/json-escape.ts';
+import { renderMessage } from './chat-parts.ts';
 import { renderChatLogprobs, renderCompletionLogprobs, renderPromptLogprobs } from './logprobs.ts';
 import { renderFields, wholeFields } from './nvext.ts';
 import { renderUsage, usageOf } from './usage.ts';
@@ -62,14 +64,14 @@ export function renderAnswer(plan: AnswerPlan, generations: readonly Generation[
 function renderChoice(plan: AnswerPlan, generation: Generation, choice: Choice): string {
   const { tokens } = generation.prompt;
   const style = { tokens, asIds: plan.tokensAsIds };
-  const echoed = plan.echo ? generation.prompt.text : '';
-  const text = escapeJson(echoed + choice.takeText());
-  const reason = choice.finish?.reason ?? 'stop';
+  const reason = choice.finishReason;
   if (plan.kind === 'chat') {
     const logprobs = plan.logprobs ? renderChatLogprobs(choice.takeLogprobs(), style) : 'null';
-    const message = `{"role":"assistant","content":"${text}","refusal":null}`;
+    const message = renderMessage(foldParts(choice.takeParts()), plan.reasoningField);
     return `{"index":${choice.index},"message":${message},"logprobs":${logprobs},"finish_reason":"${reason}"}`;
   }
+  const echoed = plan.echo ? generation.prompt.text : '';
+  const text = escapeJson(echoed + choice.takeText());
   const logprobs = plan.logprobs ? renderCompletionLogprobs(choice.takeLogprobs(), style, echoed.length).json : 'null';
   const prompt = plan.promptLogprobs ? `,"prompt_logprobs":${promptLogprobs(generation)}` : '';
   return `{"index":${choice.index},"text":"${text}","logprobs":${logprobs},"finish_reason":"${reason}"${prompt}}`;

@@ -10,12 +10,17 @@ import {
 import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { PreprocessRequestSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { markupOf } from '../parsing/formats.ts';
+import { createAnswerParser } from '../parsing/wishes.ts';
 import type { ModelTokens } from '../tokenizer/token-tables.ts';
 import { Choice } from './choice.ts';
 import type { Generation } from './generation.ts';
 import type { PipelineParts } from './parts.ts';
 import type { Placement } from './placement.ts';
 import type { GenerationRequest } from './request.ts';
+
+/** More than any format's marker and the white space around it. */
+const tailTokens = 48;
 
 /** A prompt as engines take it. */
 export interface PreparedPrompt {
@@ -111,13 +116,25 @@ function outputBudget(card: ModelCard, request: GenerationRequest, promptTokens:
 
 /** The choices of a prompt, the first with number `firstIndex`. */
 export function createChoices(request: GenerationRequest, prompt: PreparedPrompt, firstIndex: number): Choice[] {
-  const { stop } = request;
+  const { stop, parsing } = request;
+  const { tokens } = prompt;
+  const table = parsing === null ? tokens.table : tokens.tableWith(markupOf(parsing.formats));
+  const tail = parsing === null ? '' : promptTail(prompt);
   return Array.from({ length: request.choices }, (_, number) => {
-    const detokenizer = new Detokenizer(prompt.tokens.table, { specialTokens: request.specialTokens });
+    const detokenizer = new Detokenizer(table, { specialTokens: request.specialTokens });
     const stops =
       stop.stopStrings.length === 0 ? null : new StopMatcher(stop.stopStrings, { include: stop.includeStopString });
-    return new Choice(firstIndex + number, { detokenizer, stops, minTokens: stop.minTokens });
+    const parser = parsing === null ? null : createAnswerParser(parsing, tail);
+    return new Choice(firstIndex + number, { detokenizer, stops, minTokens: stop.minTokens, parser });
   });
+}
+
+/** The end of a prompt as text, long enough to show whether it leaves reasoning open. */
+function promptTail({ tokenIds, tokens }: PreparedPrompt): string {
+  const detokenizer = new Detokenizer(tokens.table, { specialTokens: true });
+  let text = '';
+  for (const tokenId of tokenIds.slice(-tailTokens)) text += detokenizer.push(tokenId);
+  return text;
 }
 
 /** What a worker is asked for: the prompt, and after a migration the output that the client has already. */

@@ -3,6 +3,7 @@ import type { GuidedDecodingSchema, SamplingParams } from '#gen/stator/engine/v1
 import type { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
 import type { PreprocessRequest } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
+import type { ParsingWishes } from '../parsing/wishes.ts';
 
 /** When a choice ends. */
 export interface StopOptions {
@@ -67,6 +68,8 @@ export interface GenerationRequest {
   readonly promptLogprobs: number | null;
   readonly specialTokens: boolean;
   readonly guided: Guided | null;
+  /** How answers are split into content, reasoning and calls; null: they are content. */
+  readonly parsing: ParsingWishes | null;
   readonly cacheSalt: string;
   readonly priority: number;
   readonly routing: RoutingWishes;

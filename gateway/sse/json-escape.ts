@@ -6,6 +6,13 @@ export function isPlainAscii(text: string): boolean {
   return plainAscii.test(text);
 }
 
+const ascii = /^[\0-\x7f]*$/;
+
+/** Whether `text` has one byte for each character, whatever it is. */
+export function isAscii(text: string): boolean {
+  return ascii.test(text);
+}
+
 const shortEscapes: Readonly<Record<number, string>> = {
   8: '\\b',
   9: '\\t',

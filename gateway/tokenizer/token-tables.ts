@@ -3,6 +3,7 @@ import { createTokenTable, type TokenTable } from '#core/tokens/token-table.ts';
 import type { TokenizerService, TokenTable as TokenTableMessage } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelEntry } from '../models/catalog.ts';
+import type { Markup } from '../parsing/formats.ts';
 
 /** Everything to turn a model's token ids into text. */
 export class ModelTokens {
@@ -10,11 +11,31 @@ export class ModelTokens {
   readonly #data: Uint8Array;
   readonly #offsets: readonly number[];
   readonly #decoder = new TextDecoder();
+  readonly #withMarkup = new WeakMap<Markup, TokenTable>();
 
   constructor(message: TokenTableMessage) {
     this.table = createTokenTable(message);
     this.#data = message.data;
     this.#offsets = message.offsets;
+  }
+
+  /** The table for text that is parsed: special tokens that markup is made of are left in it. */
+  tableWith(markup: Markup): TokenTable {
+    let table = this.#withMarkup.get(markup);
+    if (table === undefined) {
+      const special = this.table.special.map((flag, tokenId) =>
+        flag === 1 && this.#isMarkup(tokenId, markup) ? 0 : flag,
+      );
+      table = { ...this.table, special };
+      this.#withMarkup.set(markup, table);
+    }
+    return table;
+  }
+
+  #isMarkup(tokenId: number, { markers, specialTokens }: Markup): boolean {
+    if (specialTokens && !this.table.eosTokenIds.has(tokenId)) return true;
+    const text = this.text(tokenId);
+    return text !== '' && markers.some((marker) => marker.includes(text));
   }
 
   /** Bytes of one token; empty for ids beyond the vocabulary. */

@@ -18,9 +18,20 @@ export const responseFormat = z.discriminatedUnion('type', [
   }),
 ]);
 
+const namedTool = z.strictObject({
+  type: z.literal('function'),
+  function: z.strictObject({ name: z.string().min(1) }),
+});
+
 const toolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
-  z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: z.string().min(1) }) }),
+  z.discriminatedUnion('type', [
+    namedTool,
+    z.strictObject({
+      type: z.literal('allowed_tools'),
+      allowed_tools: z.strictObject({ mode: z.enum(['auto', 'required']), tools: z.array(namedTool).min(1) }),
+    }),
+  ]),
 ]);
 
 const thinking = z.union([z.boolean(), z.strictObject({ type: z.enum(['enabled', 'disabled', 'adaptive']) })]);
@@ -34,9 +45,20 @@ export const chatRequest = z
     logprobs: z.boolean().nullish().describe('Log-probabilities of the output tokens.'),
     top_logprobs: z.int().min(0).max(20).nullish().describe('Alternatives at each place; needs logprobs = true.'),
     response_format: responseFormat.nullish().describe('Kinds other than text only if the model promises them.'),
-    tools: z.array(tool).max(1536).nullish().describe('Only for models with a parser for tool calls.'),
-    tool_choice: toolChoice.nullish(),
-    parallel_tool_calls: z.boolean().nullish(),
+    tools: z.array(tool).max(1536).nullish().describe('Functions that the model may call.'),
+    tool_choice: toolChoice
+      .nullish()
+      .describe(
+        'auto (default with tools): the model decides; none: no calls; required or a function: calls are forced, if the model promises JSON Schemas.',
+      ),
+    parallel_tool_calls: z.boolean().nullish().describe('Whether an answer may hold several calls. Default true.'),
+    include_reasoning: z.boolean().nullish().describe('Whether answers show reasoning. Default true.'),
+    separate_reasoning: z
+      .boolean()
+      .nullish()
+      .describe(
+        'Whether reasoning is split from the content. false: it stays there as the model writes it. Default true.',
+      ),
     reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']).nullish(),
     thinking: thinking.nullish(),
     chat_template_args: templateArgs.describe('Further variables of the chat template.'),

@@ -39,6 +39,7 @@ const assistantMessage = z.strictObject({
   name,
   tool_calls: z.array(toolCall).nullish(),
   reasoning_content: z.string().nullish(),
+  reasoning: z.string().nullish().describe('Another name of reasoning_content.'),
   refusal: z.string().nullish(),
   annotations: z.array(z.unknown()).max(0).nullish(),
   audio: z.null().optional(),

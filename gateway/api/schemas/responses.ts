@@ -23,7 +23,20 @@ const usage = z
   })
   .meta({ id: 'Usage' });
 
-const finishReason = z.enum(['stop', 'length']).nullable();
+const finishReason = z.enum(['stop', 'length', 'tool_calls']).nullable();
+
+const reasoningFields = {
+  reasoning_content: z.string().optional().describe('Reasoning; the settings decide its name.'),
+  reasoning: z.string().optional().describe('The same.'),
+};
+const calledFunction = z.object({ name: z.string(), arguments: z.string().describe('JSON text.') });
+const answeredCall = z.object({ id: z.string(), type: z.literal('function'), function: calledFunction });
+const callDelta = z.object({
+  index: z.int(),
+  id: z.string().optional(),
+  type: z.literal('function').optional(),
+  function: z.object({ name: z.string().optional(), arguments: z.string() }),
+});
 
 const chatToken = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()) });
 const chatLogprobs = z
@@ -50,7 +63,13 @@ export const chatCompletion = z
     choices: z.array(
       z.object({
         index: z.int(),
-        message: z.object({ role: z.literal('assistant'), content: z.string(), refusal: z.null() }),
+        message: z.object({
+          role: z.literal('assistant'),
+          content: z.string().nullable().describe('null: there are only calls.'),
+          ...reasoningFields,
+          tool_calls: z.array(answeredCall).optional(),
+          refusal: z.null(),
+        }),
         logprobs: chatLogprobs,
         finish_reason: finishReason,
       }),
@@ -68,7 +87,12 @@ export const chatChunk = z
     choices: z.array(
       z.object({
         index: z.int(),
-        delta: z.object({ role: z.literal('assistant').optional(), content: z.string().optional() }),
+        delta: z.object({
+          role: z.literal('assistant').optional(),
+          content: z.string().optional(),
+          ...reasoningFields,
+          tool_calls: z.array(callDelta).optional(),
+        }),
         logprobs: chatLogprobs,
         finish_reason: finishReason,
       }),

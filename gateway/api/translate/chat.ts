@@ -3,6 +3,9 @@ import { Task } from '#gen/stator/model/v1/model_pb.ts';
 import { ChatPromptSchema, TextPromptSchema, TokenPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
+import { forcedSchema } from '../../parsing/forced-calls.ts';
+import { formatsOf, type ModelFormats, withoutReasoning } from '../../parsing/formats.ts';
+import { needsParsing, type ParsingWishes } from '../../parsing/wishes.ts';
 import { checkCard } from '../../pipeline/check-card.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
@@ -12,12 +15,20 @@ import type { Job, NamedGuided, TranslateInput } from './job.ts';
 import { jsonText } from './json-text.ts';
 import { chatMessagesOf, rawPromptOf, toolsOf } from './messages.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
-import { templateArgsOf } from './reasoning.ts';
+import { fillsContentOf, templateArgsOf, thinkingOf } from './reasoning.ts';
 import { cacheSaltOf, priorityOf, routingOf, timeoutOf } from './routing.ts';
+import { type OfferedTools, offeredToolsOf, toolSchemasOf } from './tools.ts';
 
-/** The constraint of `response_format` or of a `guided_*` field. */
-function constraintOf(body: ChatRequestBody): NamedGuided | null {
+/** The constraint of forced calls, of `response_format` or of a `guided_*` field. */
+function constraintOf(body: ChatRequestBody, offered: OfferedTools): NamedGuided | null {
   const guided = guidedOf(body);
+  const forced = forcedCalls(offered);
+  if (forced !== null && guided !== null) {
+    const message = `Validation: \`${guided.field}\` cannot be combined with a \`tool_choice\` that forces calls`;
+    throw StatorError.invalid(guided.field, message);
+  }
+  // An answer that must be calls has no content for `response_format` to be about.
+  if (forced !== null) return forced;
   const format = body.response_format;
   if (!format || format.type === 'text') return guided;
   if (guided !== null) {
@@ -34,45 +45,40 @@ function constraintOf(body: ChatRequestBody): NamedGuided | null {
   };
 }
 
-/** Tools that the template gets. Refused where nobody would recognise the model's calls. */
-function offeredTools(body: ChatRequestBody, model: ResolvedModel): NonNullable<ChatRequestBody['tools']> {
-  const tools = body.tools ?? [];
-  const choice = body.tool_choice;
-  if (
-    typeof choice === 'object' &&
-    choice !== null &&
-    !tools.some((tool) => tool.function.name === choice.function.name)
-  ) {
-    const name = choice.function.name;
-    throw StatorError.invalid(
-      'tool_choice',
-      `Validation: \`tool_choice\`: the tool \`${name}\` is not among \`tools\``,
-    );
-  }
-  if (choice === 'required' && tools.length === 0) {
-    throw StatorError.invalid('tool_choice', 'Validation: `tool_choice`: `required` needs `tools`');
-  }
-  if (tools.length === 0 || choice === 'none') return [];
-  if (model.entry.card.toolCallParser === '') {
-    throw StatorError.unsupported(
-      'tools',
-      `\`tools\` is not supported by the model \`${model.entry.name}\`: it has no parser for tool calls`,
-    );
-  }
-  if (choice === 'required' || typeof choice === 'object') {
-    if (choice !== null)
-      throw StatorError.unsupported('tool_choice', '`tool_choice` can be `none` or `auto`: calls cannot be forced');
-  }
-  if (body.parallel_tool_calls === false) {
-    throw StatorError.unsupported(
-      'parallel_tool_calls',
-      '`parallel_tool_calls` cannot be false: the number of calls is not limited',
-    );
-  }
-  return tools;
+/** The calls that `tool_choice` forces. */
+function forcedCalls({ tools, choice, parallel }: OfferedTools): NamedGuided | null {
+  const schema = forcedSchema(toolSchemasOf(tools), choice, parallel);
+  if (schema === null) return null;
+  return { guided: { case: 'jsonSchema', value: jsonText(schema, 'tools') }, field: 'tool_choice' };
 }
 
-function promptOf(body: ChatRequestBody, model: ResolvedModel): GenerationRequest['prompt'] {
+/** How the answer is split; null: all of it is content. */
+function parsingOf(body: ChatRequestBody, offered: OfferedTools, formats: ModelFormats, structured: boolean) {
+  const separate = body.separate_reasoning ?? true;
+  const wishes: ParsingWishes = {
+    formats: separate ? formats : withoutReasoning(formats),
+    tools: toolSchemasOf(offered.tools),
+    toolChoice: offered.choice,
+    parallelToolCalls: offered.parallel,
+    structured,
+    thinking: thinkingOf(body),
+    continuesReasoning: body.continue_final_message === true ? leavesReasoningOpen(body, formats) : null,
+    showReasoning: body.include_reasoning ?? true,
+    fillsContent: fillsContentOf(body),
+  };
+  return needsParsing(wishes) ? wishes : null;
+}
+
+/** Whether the last message, which the model continues, ends inside of reasoning. */
+function leavesReasoningOpen(body: ChatRequestBody, { reasoning }: ModelFormats): boolean {
+  const last = body.messages.at(-1);
+  if (last === undefined || reasoning === null) return false;
+  const text = rawPromptOf([last]);
+  const lastOf = (markers: readonly string[]): number => Math.max(-1, ...markers.map((one) => text.lastIndexOf(one)));
+  return lastOf(reasoning.opens) > lastOf(reasoning.closes);
+}
+
+function promptOf(body: ChatRequestBody, model: ResolvedModel, { tools }: OfferedTools): GenerationRequest['prompt'] {
   const { nvext } = body;
   if (nvext?.token_data) {
     checkTokenIds(nvext.token_data, 'nvext.token_data', model);
@@ -92,12 +98,17 @@ function promptOf(body: ChatRequestBody, model: ResolvedModel): GenerationReques
   const args = templateArgsOf(body);
   const value = create(ChatPromptSchema, {
     messages,
-    tools: toolsOf(offeredTools(body, model)),
+    tools: toolsOf(tools),
     addGenerationPrompt: opened,
     continueFinalMessage: continued,
     templateArgsJson: Object.keys(args).length === 0 ? '' : jsonText(args, 'chat_template_args'),
   });
   return { case: 'chat', value };
+}
+
+function forcesJson(constraint: NamedGuided | null): boolean {
+  const kind = constraint?.guided.case;
+  return kind === 'jsonSchema' || kind === 'jsonObject';
 }
 
 function logprobsOf(body: ChatRequestBody): number | null {
@@ -116,14 +127,16 @@ export function translateChat(
   input: TranslateInput,
 ): Job {
   const stream = streamOptionsOf(body);
-  const constraint = constraintOf(body);
+  const formats = formatsOf(model.entry.card);
+  const offered = offeredToolsOf(body, formats, model.entry.name);
+  const constraint = constraintOf(body, offered);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
   const annotations = stream.stream ? (body.nvext?.annotations ?? []) : [];
   const stop = stopOf(body, maxTokens, model);
   const request: GenerationRequest = {
     requestId: input.requestId,
     model,
-    prompt: promptOf(body, model),
+    prompt: promptOf(body, model, offered),
     choices: body.n ?? 1,
     sampling: samplingOf(body, model),
     stop,
@@ -131,6 +144,7 @@ export function translateChat(
     promptLogprobs: promptLogprobsOf(body),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: constraint?.guided ?? null,
+    parsing: parsingOf(body, offered, formats, forcesJson(constraint)),
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, input),

@@ -80,6 +80,7 @@ export function translateCompletion(
     promptLogprobs: promptLogprobsOf(body),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: guided?.guided ?? null,
+    parsing: null,
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, input),

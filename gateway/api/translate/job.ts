@@ -1,3 +1,4 @@
+import type { ReasoningField } from '../../output/chat-parts.ts';
 import type { GenerationRequest, Guided } from '../../pipeline/request.ts';
 import type { dryRunPrefix, Nvext } from '../schemas/nvext.ts';
 import type { StreamOptions } from './common.ts';
@@ -18,6 +19,7 @@ export interface AnswerPlan {
   readonly stream: StreamOptions;
   readonly logprobs: boolean;
   readonly tokensAsIds: boolean;
+  readonly reasoningField: ReasoningField;
   readonly promptLogprobs: boolean;
   readonly echo: boolean;
   /** Events in front of a stream; empty for a whole answer. */
@@ -47,4 +49,6 @@ export interface TranslateInput {
   readonly requestId: string;
   readonly nowMs: number;
   readonly timeoutMs: number;
+  /** Default: both. */
+  readonly reasoningField?: ReasoningField;
 }

@@ -68,7 +68,7 @@ function assistantParts(message: Message & { role: 'assistant' }, field: string)
   }
   return {
     toolCalls: calls.map((call) => ({ id: call.id, name: call.function.name, arguments: call.function.arguments })),
-    reasoningContent: message.reasoning_content ?? '',
+    reasoningContent: message.reasoning_content ?? message.reasoning ?? '',
   };
 }
 

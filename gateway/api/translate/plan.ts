@@ -28,6 +28,7 @@ export function answerPlan(
     stream,
     logprobs,
     tokensAsIds: body.return_tokens_as_token_ids ?? false,
+    reasoningField: input.reasoningField ?? 'both',
     promptLogprobs: typeof body.prompt_logprobs === 'number',
     echo: 'echo' in body && body.echo === true,
     ...annotationsOf(body.nvext, stream),

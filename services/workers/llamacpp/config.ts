@@ -88,12 +88,12 @@ export const llamacppSettings = defineSettings({
   toolCallParser: setting.string({
     default: '',
     group,
-    help: 'Parser of tool calls that the card names; empty: none.',
+    help: "Parser of tool calls (docs/parsing.md); empty: by the chat template's markup; none: none.",
   }),
   reasoningParser: setting.string({
     default: '',
     group,
-    help: 'Parser of reasoning that the card names; empty: none.',
+    help: "Parser of reasoning (docs/parsing.md); empty: by the chat template's markup; none: none.",
   }),
 });
 

@@ -4,21 +4,21 @@
 // @generated from file stator/inference/v1/inference.proto (package stator.inference.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ChatMessage, Tool } from "../../chat/v1/chat_pb.ts";
 import { file_stator_chat_v1_chat } from "../../chat/v1/chat_pb.ts";
 import type { Embedding, FinishReason, GuidedDecoding, SamplingParams, StopConditions, Usage } from "../../engine/v1/generate_pb.ts";
 import { file_stator_engine_v1_generate } from "../../engine/v1/generate_pb.ts";
 import type { RouteDecision } from "../../router/v1/router_pb.ts";
 import { file_stator_router_v1_router } from "../../router/v1/router_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file stator/inference/v1/inference.proto.
  */
 export const file_stator_inference_v1_inference: GenFile = /*@__PURE__*/
-  fileDesc("CiNzdGF0b3IvaW5mZXJlbmNlL3YxL2luZmVyZW5jZS5wcm90bxITc3RhdG9yLmluZmVyZW5jZS52MSK6AwoRR2VuZXJhdGlvbk9wdGlvbnMSMgoIc2FtcGxpbmcYASABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlNhbXBsaW5nUGFyYW1zEi4KBHN0b3AYAiABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlN0b3BDb25kaXRpb25zEg8KB2Nob2ljZXMYAyABKA0SGQoMdG9wX2xvZ3Byb2JzGAQgASgNSACIAQESMAoGZ3VpZGVkGAUgASgLMiAuc3RhdG9yLmVuZ2luZS52MS5HdWlkZWREZWNvZGluZxIPCgdhZGFwdGVyGAYgASgJEhIKCmNhY2hlX3NhbHQYByABKAkSEAoIcHJpb3JpdHkYCCABKAUSGAoLaW5zdGFuY2VfaWQYCSABKAZIAYgBARIYChByZXR1cm5fdG9rZW5faWRzGAogASgIEhYKDnNwZWNpYWxfdG9rZW5zGAsgASgIEhcKD2V4cGxhaW5fcm91dGluZxgMIAEoCBIPCgdkcnlfcnVuGA0gASgIEhUKDXJldHVybl90aW1pbmcYDiABKAhCDwoNX3RvcF9sb2dwcm9ic0IOCgxfaW5zdGFuY2VfaWQiVgoHUm91dGluZxIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIYChBwcm9tcHRfdG9rZW5faWRzGAIgAygNIpICCgZUaW1pbmcSGAoQcmVjZWl2ZWRfdW5peF9tcxgBIAEoARIcCg9wcmVmaWxsX3dhaXRfbXMYAiABKAFIAIgBARIXCgpwcmVmaWxsX21zGAMgASgBSAGIAQESFAoHdHRmdF9tcxgEIAEoAUgCiAEBEhAKCHRvdGFsX21zGAUgASgBEhgKC2t2X2hpdF9yYXRlGAYgASgBSAOIAQESHwoScm91dGVyX3F1ZXVlX2RlcHRoGAcgASgNSASIAQFCEgoQX3ByZWZpbGxfd2FpdF9tc0INCgtfcHJlZmlsbF9tc0IKCghfdHRmdF9tc0IOCgxfa3ZfaGl0X3JhdGVCFQoTX3JvdXRlcl9xdWV1ZV9kZXB0aCLlAQoLQ2hhdFJlcXVlc3QSDQoFbW9kZWwYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zdGF0b3IuY2hhdC52MS5DaGF0TWVzc2FnZRIjCgV0b29scxgDIAMoCzIULnN0YXRvci5jaGF0LnYxLlRvb2wSNwoHb3B0aW9ucxgEIAEoCzImLnN0YXRvci5pbmZlcmVuY2UudjEuR2VuZXJhdGlvbk9wdGlvbnMSGgoSdGVtcGxhdGVfYXJnc19qc29uGAUgASgJEh4KFmNvbnRpbnVlX2ZpbmFsX21lc3NhZ2UYBiABKAgigwEKC1RleHRMb2dwcm9iEg0KBXRva2VuGAEgASgJEhMKC3Rva2VuX2J5dGVzGAIgASgMEhAKCHRva2VuX2lkGAMgASgNEg8KB2xvZ3Byb2IYBCABKAISLQoDdG9wGAUgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5UZXh0TG9ncHJvYiKtAwoLQ2hvaWNlRGVsdGESDQoFaW5kZXgYASABKA0SDAoEdGV4dBgCIAEoCRIRCglyZWFzb25pbmcYAyABKAkSNgoKdG9vbF9jYWxscxgEIAMoCzIiLnN0YXRvci5pbmZlcmVuY2UudjEuVG9vbENhbGxEZWx0YRIRCgl0b2tlbl9pZHMYBSADKA0SMgoIbG9ncHJvYnMYBiADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLlRleHRMb2dwcm9iEjUKDWZpbmlzaF9yZWFzb24YByABKA4yHi5zdGF0b3IuZW5naW5lLnYxLkZpbmlzaFJlYXNvbhIYCgtzdG9wX3N0cmluZxgIIAEoCUgAiAEBEhoKDXN0b3BfdG9rZW5faWQYCSABKA1IAYgBARIYCgtpbnN0YW5jZV9pZBgKIAEoBkgCiAEBEh8KEmRhdGFfcGFyYWxsZWxfcmFuaxgLIAEoDUgDiAEBQg4KDF9zdG9wX3N0cmluZ0IQCg5fc3RvcF90b2tlbl9pZEIOCgxfaW5zdGFuY2VfaWRCFQoTX2RhdGFfcGFyYWxsZWxfcmFuayJLCg1Ub29sQ2FsbERlbHRhEg0KBWluZGV4GAEgASgNEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJIvUBCgxDaGF0UmVzcG9uc2USCgoCaWQYASABKAkSDQoFbW9kZWwYAiABKAkSMAoGZGVsdGFzGAMgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5DaG9pY2VEZWx0YRImCgV1c2FnZRgEIAEoCzIXLnN0YXRvci5lbmdpbmUudjEuVXNhZ2USFAoMY3JlYXRlZF91bml4GAUgASgDEi0KB3JvdXRpbmcYBiABKAsyHC5zdGF0b3IuaW5mZXJlbmNlLnYxLlJvdXRpbmcSKwoGdGltaW5nGAcgASgLMhsuc3RhdG9yLmluZmVyZW5jZS52MS5UaW1pbmcisAEKD0NvbXBsZXRlUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIOCgR0ZXh0GAIgASgJSAASLQoGdG9rZW5zGAMgASgLMhsuc3RhdG9yLmluZmVyZW5jZS52MS5Ub2tlbnNIABI3CgdvcHRpb25zGAQgASgLMiYuc3RhdG9yLmluZmVyZW5jZS52MS5HZW5lcmF0aW9uT3B0aW9ucxIMCgRlY2hvGAUgASgIQggKBnByb21wdCIbCgZUb2tlbnMSEQoJdG9rZW5faWRzGAEgAygNIvkBChBDb21wbGV0ZVJlc3BvbnNlEgoKAmlkGAEgASgJEg0KBW1vZGVsGAIgASgJEjAKBmRlbHRhcxgDIAMoCzIgLnN0YXRvci5pbmZlcmVuY2UudjEuQ2hvaWNlRGVsdGESJgoFdXNhZ2UYBCABKAsyFy5zdGF0b3IuZW5naW5lLnYxLlVzYWdlEhQKDGNyZWF0ZWRfdW5peBgFIAEoAxItCgdyb3V0aW5nGAYgASgLMhwuc3RhdG9yLmluZmVyZW5jZS52MS5Sb3V0aW5nEisKBnRpbWluZxgHIAEoCzIbLnN0YXRvci5pbmZlcmVuY2UudjEuVGltaW5nImIKDEVtYmVkUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIvCgZpbnB1dHMYAiADKAsyHy5zdGF0b3IuaW5mZXJlbmNlLnYxLkVtYmVkSW5wdXQSEgoKZGltZW5zaW9ucxgDIAEoDSJUCgpFbWJlZElucHV0Eg4KBHRleHQYASABKAlIABItCgZ0b2tlbnMYAiABKAsyGy5zdGF0b3IuaW5mZXJlbmNlLnYxLlRva2Vuc0gAQgcKBWlucHV0ImYKDUVtYmVkUmVzcG9uc2USDQoFbW9kZWwYASABKAkSLwoKZW1iZWRkaW5ncxgCIAMoCzIbLnN0YXRvci5lbmdpbmUudjEuRW1iZWRkaW5nEhUKDXByb21wdF90b2tlbnMYAyABKA0iPwoMU2NvcmVSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXF1ZXJ5GAIgASgJEhEKCWRvY3VtZW50cxgDIAMoCSJFCg1TY29yZVJlc3BvbnNlEg0KBW1vZGVsGAEgASgJEg4KBnNjb3JlcxgCIAMoAhIVCg1wcm9tcHRfdG9rZW5zGAMgASgNIhMKEUxpc3RNb2RlbHNSZXF1ZXN0ImsKC0xpc3RlZE1vZGVsEgwKBG5hbWUYASABKAkSDwoHYWxpYXNlcxgCIAMoCRIWCg5jb250ZXh0X2xlbmd0aBgDIAEoDRIUCgxjcmVhdGVkX3VuaXgYBCABKAMSDwoHd29ya2VycxgFIAEoDSJGChJMaXN0TW9kZWxzUmVzcG9uc2USMAoGbW9kZWxzGAEgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5MaXN0ZWRNb2RlbDK7AwoQSW5mZXJlbmNlU2VydmljZRJNCgRDaGF0EiAuc3RhdG9yLmluZmVyZW5jZS52MS5DaGF0UmVxdWVzdBohLnN0YXRvci5pbmZlcmVuY2UudjEuQ2hhdFJlc3BvbnNlMAESWQoIQ29tcGxldGUSJC5zdGF0b3IuaW5mZXJlbmNlLnYxLkNvbXBsZXRlUmVxdWVzdBolLnN0YXRvci5pbmZlcmVuY2UudjEuQ29tcGxldGVSZXNwb25zZTABEk4KBUVtYmVkEiEuc3RhdG9yLmluZmVyZW5jZS52MS5FbWJlZFJlcXVlc3QaIi5zdGF0b3IuaW5mZXJlbmNlLnYxLkVtYmVkUmVzcG9uc2USTgoFU2NvcmUSIS5zdGF0b3IuaW5mZXJlbmNlLnYxLlNjb3JlUmVxdWVzdBoiLnN0YXRvci5pbmZlcmVuY2UudjEuU2NvcmVSZXNwb25zZRJdCgpMaXN0TW9kZWxzEiYuc3RhdG9yLmluZmVyZW5jZS52MS5MaXN0TW9kZWxzUmVxdWVzdBonLnN0YXRvci5pbmZlcmVuY2UudjEuTGlzdE1vZGVsc1Jlc3BvbnNlYgZwcm90bzM", [file_stator_chat_v1_chat, file_stator_engine_v1_generate, file_stator_router_v1_router]);
+  fileDesc("CiNzdGF0b3IvaW5mZXJlbmNlL3YxL2luZmVyZW5jZS5wcm90bxITc3RhdG9yLmluZmVyZW5jZS52MSK6AwoRR2VuZXJhdGlvbk9wdGlvbnMSMgoIc2FtcGxpbmcYASABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlNhbXBsaW5nUGFyYW1zEi4KBHN0b3AYAiABKAsyIC5zdGF0b3IuZW5naW5lLnYxLlN0b3BDb25kaXRpb25zEg8KB2Nob2ljZXMYAyABKA0SGQoMdG9wX2xvZ3Byb2JzGAQgASgNSACIAQESMAoGZ3VpZGVkGAUgASgLMiAuc3RhdG9yLmVuZ2luZS52MS5HdWlkZWREZWNvZGluZxIPCgdhZGFwdGVyGAYgASgJEhIKCmNhY2hlX3NhbHQYByABKAkSEAoIcHJpb3JpdHkYCCABKAUSGAoLaW5zdGFuY2VfaWQYCSABKAZIAYgBARIYChByZXR1cm5fdG9rZW5faWRzGAogASgIEhYKDnNwZWNpYWxfdG9rZW5zGAsgASgIEhcKD2V4cGxhaW5fcm91dGluZxgMIAEoCBIPCgdkcnlfcnVuGA0gASgIEhUKDXJldHVybl90aW1pbmcYDiABKAhCDwoNX3RvcF9sb2dwcm9ic0IOCgxfaW5zdGFuY2VfaWQiVgoHUm91dGluZxIxCghkZWNpc2lvbhgBIAEoCzIfLnN0YXRvci5yb3V0ZXIudjEuUm91dGVEZWNpc2lvbhIYChBwcm9tcHRfdG9rZW5faWRzGAIgAygNIpICCgZUaW1pbmcSGAoQcmVjZWl2ZWRfdW5peF9tcxgBIAEoARIcCg9wcmVmaWxsX3dhaXRfbXMYAiABKAFIAIgBARIXCgpwcmVmaWxsX21zGAMgASgBSAGIAQESFAoHdHRmdF9tcxgEIAEoAUgCiAEBEhAKCHRvdGFsX21zGAUgASgBEhgKC2t2X2hpdF9yYXRlGAYgASgBSAOIAQESHwoScm91dGVyX3F1ZXVlX2RlcHRoGAcgASgNSASIAQFCEgoQX3ByZWZpbGxfd2FpdF9tc0INCgtfcHJlZmlsbF9tc0IKCghfdHRmdF9tc0IOCgxfa3ZfaGl0X3JhdGVCFQoTX3JvdXRlcl9xdWV1ZV9kZXB0aCLtAgoLQ2hhdFJlcXVlc3QSDQoFbW9kZWwYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5zdGF0b3IuY2hhdC52MS5DaGF0TWVzc2FnZRIjCgV0b29scxgDIAMoCzIULnN0YXRvci5jaGF0LnYxLlRvb2wSNwoHb3B0aW9ucxgEIAEoCzImLnN0YXRvci5pbmZlcmVuY2UudjEuR2VuZXJhdGlvbk9wdGlvbnMSGgoSdGVtcGxhdGVfYXJnc19qc29uGAUgASgJEh4KFmNvbnRpbnVlX2ZpbmFsX21lc3NhZ2UYBiABKAgSNAoLdG9vbF9jaG9pY2UYByABKAsyHy5zdGF0b3IuaW5mZXJlbmNlLnYxLlRvb2xDaG9pY2USIAoTcGFyYWxsZWxfdG9vbF9jYWxscxgIIAEoCEgAiAEBEhYKDmhpZGVfcmVhc29uaW5nGAkgASgIQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzIq8BCgpUb29sQ2hvaWNlEjQKBG1vZGUYASABKA4yJC5zdGF0b3IuaW5mZXJlbmNlLnYxLlRvb2xDaG9pY2UuTW9kZUgAEhIKCGZ1bmN0aW9uGAIgASgJSAAiTQoETW9kZRIUChBNT0RFX1VOU1BFQ0lGSUVEEAASDQoJTU9ERV9BVVRPEAESDQoJTU9ERV9OT05FEAISEQoNTU9ERV9SRVFVSVJFRBADQggKBmNob2ljZSKDAQoLVGV4dExvZ3Byb2ISDQoFdG9rZW4YASABKAkSEwoLdG9rZW5fYnl0ZXMYAiABKAwSEAoIdG9rZW5faWQYAyABKA0SDwoHbG9ncHJvYhgEIAEoAhItCgN0b3AYBSADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLlRleHRMb2dwcm9iIq0DCgtDaG9pY2VEZWx0YRINCgVpbmRleBgBIAEoDRIMCgR0ZXh0GAIgASgJEhEKCXJlYXNvbmluZxgDIAEoCRI2Cgp0b29sX2NhbGxzGAQgAygLMiIuc3RhdG9yLmluZmVyZW5jZS52MS5Ub29sQ2FsbERlbHRhEhEKCXRva2VuX2lkcxgFIAMoDRIyCghsb2dwcm9icxgGIAMoCzIgLnN0YXRvci5pbmZlcmVuY2UudjEuVGV4dExvZ3Byb2ISNQoNZmluaXNoX3JlYXNvbhgHIAEoDjIeLnN0YXRvci5lbmdpbmUudjEuRmluaXNoUmVhc29uEhgKC3N0b3Bfc3RyaW5nGAggASgJSACIAQESGgoNc3RvcF90b2tlbl9pZBgJIAEoDUgBiAEBEhgKC2luc3RhbmNlX2lkGAogASgGSAKIAQESHwoSZGF0YV9wYXJhbGxlbF9yYW5rGAsgASgNSAOIAQFCDgoMX3N0b3Bfc3RyaW5nQhAKDl9zdG9wX3Rva2VuX2lkQg4KDF9pbnN0YW5jZV9pZEIVChNfZGF0YV9wYXJhbGxlbF9yYW5rIm8KDVRvb2xDYWxsRGVsdGESDQoFaW5kZXgYASABKA0SCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIRCglhcmd1bWVudHMYBCABKAkSFQoIY29tcGxldGUYBSABKAhIAIgBAUILCglfY29tcGxldGUi9QEKDENoYXRSZXNwb25zZRIKCgJpZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIwCgZkZWx0YXMYAyADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLkNob2ljZURlbHRhEiYKBXVzYWdlGAQgASgLMhcuc3RhdG9yLmVuZ2luZS52MS5Vc2FnZRIUCgxjcmVhdGVkX3VuaXgYBSABKAMSLQoHcm91dGluZxgGIAEoCzIcLnN0YXRvci5pbmZlcmVuY2UudjEuUm91dGluZxIrCgZ0aW1pbmcYByABKAsyGy5zdGF0b3IuaW5mZXJlbmNlLnYxLlRpbWluZyKwAQoPQ29tcGxldGVSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg4KBHRleHQYAiABKAlIABItCgZ0b2tlbnMYAyABKAsyGy5zdGF0b3IuaW5mZXJlbmNlLnYxLlRva2Vuc0gAEjcKB29wdGlvbnMYBCABKAsyJi5zdGF0b3IuaW5mZXJlbmNlLnYxLkdlbmVyYXRpb25PcHRpb25zEgwKBGVjaG8YBSABKAhCCAoGcHJvbXB0IhsKBlRva2VucxIRCgl0b2tlbl9pZHMYASADKA0i+QEKEENvbXBsZXRlUmVzcG9uc2USCgoCaWQYASABKAkSDQoFbW9kZWwYAiABKAkSMAoGZGVsdGFzGAMgAygLMiAuc3RhdG9yLmluZmVyZW5jZS52MS5DaG9pY2VEZWx0YRImCgV1c2FnZRgEIAEoCzIXLnN0YXRvci5lbmdpbmUudjEuVXNhZ2USFAoMY3JlYXRlZF91bml4GAUgASgDEi0KB3JvdXRpbmcYBiABKAsyHC5zdGF0b3IuaW5mZXJlbmNlLnYxLlJvdXRpbmcSKwoGdGltaW5nGAcgASgLMhsuc3RhdG9yLmluZmVyZW5jZS52MS5UaW1pbmciYgoMRW1iZWRSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEi8KBmlucHV0cxgCIAMoCzIfLnN0YXRvci5pbmZlcmVuY2UudjEuRW1iZWRJbnB1dBISCgpkaW1lbnNpb25zGAMgASgNIlQKCkVtYmVkSW5wdXQSDgoEdGV4dBgBIAEoCUgAEi0KBnRva2VucxgCIAEoCzIbLnN0YXRvci5pbmZlcmVuY2UudjEuVG9rZW5zSABCBwoFaW5wdXQiZgoNRW1iZWRSZXNwb25zZRINCgVtb2RlbBgBIAEoCRIvCgplbWJlZGRpbmdzGAIgAygLMhsuc3RhdG9yLmVuZ2luZS52MS5FbWJlZGRpbmcSFQoNcHJvbXB0X3Rva2VucxgDIAEoDSI/CgxTY29yZVJlcXVlc3QSDQoFbW9kZWwYASABKAkSDQoFcXVlcnkYAiABKAkSEQoJZG9jdW1lbnRzGAMgAygJIkUKDVNjb3JlUmVzcG9uc2USDQoFbW9kZWwYASABKAkSDgoGc2NvcmVzGAIgAygCEhUKDXByb21wdF90b2tlbnMYAyABKA0iEwoRTGlzdE1vZGVsc1JlcXVlc3QiawoLTGlzdGVkTW9kZWwSDAoEbmFtZRgBIAEoCRIPCgdhbGlhc2VzGAIgAygJEhYKDmNvbnRleHRfbGVuZ3RoGAMgASgNEhQKDGNyZWF0ZWRfdW5peBgEIAEoAxIPCgd3b3JrZXJzGAUgASgNIkYKEkxpc3RNb2RlbHNSZXNwb25zZRIwCgZtb2RlbHMYASADKAsyIC5zdGF0b3IuaW5mZXJlbmNlLnYxLkxpc3RlZE1vZGVsMrsDChBJbmZlcmVuY2VTZXJ2aWNlEk0KBENoYXQSIC5zdGF0b3IuaW5mZXJlbmNlLnYxLkNoYXRSZXF1ZXN0GiEuc3RhdG9yLmluZmVyZW5jZS52MS5DaGF0UmVzcG9uc2UwARJZCghDb21wbGV0ZRIkLnN0YXRvci5pbmZlcmVuY2UudjEuQ29tcGxldGVSZXF1ZXN0GiUuc3RhdG9yLmluZmVyZW5jZS52MS5Db21wbGV0ZVJlc3BvbnNlMAESTgoFRW1iZWQSIS5zdGF0b3IuaW5mZXJlbmNlLnYxLkVtYmVkUmVxdWVzdBoiLnN0YXRvci5pbmZlcmVuY2UudjEuRW1iZWRSZXNwb25zZRJOCgVTY29yZRIhLnN0YXRvci5pbmZlcmVuY2UudjEuU2NvcmVSZXF1ZXN0GiIuc3RhdG9yLmluZmVyZW5jZS52MS5TY29yZVJlc3BvbnNlEl0KCkxpc3RNb2RlbHMSJi5zdGF0b3IuaW5mZXJlbmNlLnYxLkxpc3RNb2RlbHNSZXF1ZXN0Gicuc3RhdG9yLmluZmVyZW5jZS52MS5MaXN0TW9kZWxzUmVzcG9uc2ViBnByb3RvMw", [file_stator_chat_v1_chat, file_stator_engine_v1_generate, file_stator_router_v1_router]);
 
 /**
  * How choices are generated.
@@ -270,6 +270,27 @@ export type ChatRequest = Message<"stator.inference.v1.ChatRequest"> & {
    * @generated from field: bool continue_final_message = 6;
    */
   continueFinalMessage: boolean;
+
+  /**
+   * Which tools are called. Unset: the model decides.
+   *
+   * @generated from field: stator.inference.v1.ToolChoice tool_choice = 7;
+   */
+  toolChoice?: ToolChoice | undefined;
+
+  /**
+   * Whether an answer may hold several calls. Unset: true.
+   *
+   * @generated from field: optional bool parallel_tool_calls = 8;
+   */
+  parallelToolCalls?: boolean | undefined;
+
+  /**
+   * Whether reasoning is left out of the answer.
+   *
+   * @generated from field: bool hide_reasoning = 9;
+   */
+  hideReasoning: boolean;
 };
 
 /**
@@ -278,6 +299,91 @@ export type ChatRequest = Message<"stator.inference.v1.ChatRequest"> & {
  */
 export const ChatRequestSchema: GenMessage<ChatRequest> = /*@__PURE__*/
   messageDesc(file_stator_inference_v1_inference, 3);
+
+/**
+ * Which tools are called.
+ *
+ * @generated from message stator.inference.v1.ToolChoice
+ */
+export type ToolChoice = Message<"stator.inference.v1.ToolChoice"> & {
+  /**
+   * The choice.
+   *
+   * @generated from oneof stator.inference.v1.ToolChoice.choice
+   */
+  choice: {
+    /**
+     * How the model chooses.
+     *
+     * @generated from field: stator.inference.v1.ToolChoice.Mode mode = 1;
+     */
+    value: ToolChoice_Mode;
+    case: "mode";
+  } | {
+    /**
+     * Name of the one function that is called; needs a model that promises JSON Schemas.
+     *
+     * @generated from field: string function = 2;
+     */
+    value: string;
+    case: "function";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message stator.inference.v1.ToolChoice.
+ * Use `create(ToolChoiceSchema)` to create a new message.
+ */
+export const ToolChoiceSchema: GenMessage<ToolChoice> = /*@__PURE__*/
+  messageDesc(file_stator_inference_v1_inference, 4);
+
+/**
+ * How the model chooses.
+ *
+ * @generated from enum stator.inference.v1.ToolChoice.Mode
+ */
+export const ToolChoice_Mode = {
+  /**
+   * Not stated: the model decides.
+   *
+   * @generated from enum value: MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The model decides.
+   *
+   * @generated from enum value: MODE_AUTO = 1;
+   */
+  AUTO: 1,
+
+  /**
+   * No calls.
+   *
+   * @generated from enum value: MODE_NONE = 2;
+   */
+  NONE: 2,
+
+  /**
+   * At least one call; needs a model that promises JSON Schemas.
+   *
+   * @generated from enum value: MODE_REQUIRED = 3;
+   */
+  REQUIRED: 3,
+} as const;
+
+/**
+ * How the model chooses.
+ *
+ * @generated from enum stator.inference.v1.ToolChoice.Mode
+ */
+export type ToolChoice_Mode = (typeof ToolChoice_Mode)[keyof typeof ToolChoice_Mode] | UnknownEnum;
+
+/**
+ * Describes the enum stator.inference.v1.ToolChoice.Mode.
+ */
+export const ToolChoice_ModeSchema: GenEnum<ToolChoice_Mode> = /*@__PURE__*/
+  enumDesc(file_stator_inference_v1_inference, 4, 0);
 
 /**
  * Log-probability of one output token, with text.
@@ -326,7 +432,7 @@ export type TextLogprob = Message<"stator.inference.v1.TextLogprob"> & {
  * Use `create(TextLogprobSchema)` to create a new message.
  */
 export const TextLogprobSchema: GenMessage<TextLogprob> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 4);
+  messageDesc(file_stator_inference_v1_inference, 5);
 
 /**
  * Part of a choice.
@@ -417,7 +523,7 @@ export type ChoiceDelta = Message<"stator.inference.v1.ChoiceDelta"> & {
  * Use `create(ChoiceDeltaSchema)` to create a new message.
  */
 export const ChoiceDeltaSchema: GenMessage<ChoiceDelta> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 5);
+  messageDesc(file_stator_inference_v1_inference, 6);
 
 /**
  * Part of a tool call.
@@ -452,6 +558,13 @@ export type ToolCallDelta = Message<"stator.inference.v1.ToolCallDelta"> & {
    * @generated from field: string arguments = 4;
    */
   arguments: string;
+
+  /**
+   * Whether the arguments are one whole JSON text; in the last part only.
+   *
+   * @generated from field: optional bool complete = 5;
+   */
+  complete?: boolean | undefined;
 };
 
 /**
@@ -459,7 +572,7 @@ export type ToolCallDelta = Message<"stator.inference.v1.ToolCallDelta"> & {
  * Use `create(ToolCallDeltaSchema)` to create a new message.
  */
 export const ToolCallDeltaSchema: GenMessage<ToolCallDelta> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 6);
+  messageDesc(file_stator_inference_v1_inference, 7);
 
 /**
  * Part of an answer.
@@ -522,7 +635,7 @@ export type ChatResponse = Message<"stator.inference.v1.ChatResponse"> & {
  * Use `create(ChatResponseSchema)` to create a new message.
  */
 export const ChatResponseSchema: GenMessage<ChatResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 7);
+  messageDesc(file_stator_inference_v1_inference, 8);
 
 /**
  * Text or token ids to complete.
@@ -580,7 +693,7 @@ export type CompleteRequest = Message<"stator.inference.v1.CompleteRequest"> & {
  * Use `create(CompleteRequestSchema)` to create a new message.
  */
 export const CompleteRequestSchema: GenMessage<CompleteRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 8);
+  messageDesc(file_stator_inference_v1_inference, 9);
 
 /**
  * Token ids.
@@ -601,7 +714,7 @@ export type Tokens = Message<"stator.inference.v1.Tokens"> & {
  * Use `create(TokensSchema)` to create a new message.
  */
 export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 9);
+  messageDesc(file_stator_inference_v1_inference, 10);
 
 /**
  * Part of a completion.
@@ -664,7 +777,7 @@ export type CompleteResponse = Message<"stator.inference.v1.CompleteResponse"> &
  * Use `create(CompleteResponseSchema)` to create a new message.
  */
 export const CompleteResponseSchema: GenMessage<CompleteResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 10);
+  messageDesc(file_stator_inference_v1_inference, 11);
 
 /**
  * Inputs to embed.
@@ -699,7 +812,7 @@ export type EmbedRequest = Message<"stator.inference.v1.EmbedRequest"> & {
  * Use `create(EmbedRequestSchema)` to create a new message.
  */
 export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 11);
+  messageDesc(file_stator_inference_v1_inference, 12);
 
 /**
  * One input.
@@ -736,7 +849,7 @@ export type EmbedInput = Message<"stator.inference.v1.EmbedInput"> & {
  * Use `create(EmbedInputSchema)` to create a new message.
  */
 export const EmbedInputSchema: GenMessage<EmbedInput> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 12);
+  messageDesc(file_stator_inference_v1_inference, 13);
 
 /**
  * Embeddings.
@@ -771,7 +884,7 @@ export type EmbedResponse = Message<"stator.inference.v1.EmbedResponse"> & {
  * Use `create(EmbedResponseSchema)` to create a new message.
  */
 export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 13);
+  messageDesc(file_stator_inference_v1_inference, 14);
 
 /**
  * Documents to score.
@@ -806,7 +919,7 @@ export type ScoreRequest = Message<"stator.inference.v1.ScoreRequest"> & {
  * Use `create(ScoreRequestSchema)` to create a new message.
  */
 export const ScoreRequestSchema: GenMessage<ScoreRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 14);
+  messageDesc(file_stator_inference_v1_inference, 15);
 
 /**
  * Scores.
@@ -841,7 +954,7 @@ export type ScoreResponse = Message<"stator.inference.v1.ScoreResponse"> & {
  * Use `create(ScoreResponseSchema)` to create a new message.
  */
 export const ScoreResponseSchema: GenMessage<ScoreResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 15);
+  messageDesc(file_stator_inference_v1_inference, 16);
 
 /**
  * Asks for models.
@@ -856,7 +969,7 @@ export type ListModelsRequest = Message<"stator.inference.v1.ListModelsRequest">
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 16);
+  messageDesc(file_stator_inference_v1_inference, 17);
 
 /**
  * A model that can be asked for.
@@ -905,7 +1018,7 @@ export type ListedModel = Message<"stator.inference.v1.ListedModel"> & {
  * Use `create(ListedModelSchema)` to create a new message.
  */
 export const ListedModelSchema: GenMessage<ListedModel> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 17);
+  messageDesc(file_stator_inference_v1_inference, 18);
 
 /**
  * Models.
@@ -926,7 +1039,7 @@ export type ListModelsResponse = Message<"stator.inference.v1.ListModelsResponse
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_stator_inference_v1_inference, 18);
+  messageDesc(file_stator_inference_v1_inference, 19);
 
 /**
  * Inference through the gateway.

@@ -684,14 +684,14 @@ export type ModelCard = Message<"stator.model.v1.ModelCard"> & {
   parallelism?: Parallelism | undefined;
 
   /**
-   * Name of the parser for tool calls; empty: none.
+   * Name of the parser for tool calls (docs/parsing.md); "none": none. Empty: the one whose markup the chat template shows.
    *
    * @generated from field: string tool_call_parser = 12;
    */
   toolCallParser: string;
 
   /**
-   * Name of the parser for reasoning; empty: none.
+   * Name of the parser for reasoning; "none": none. Empty: the one whose markup the chat template shows.
    *
    * @generated from field: string reasoning_parser = 13;
    */

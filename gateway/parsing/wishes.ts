@@ -1,0 +1,52 @@
+import type { ToolSchema } from '#core/parsing/context.ts';
+import type { ReasoningStart, ToolChoice } from '#core/parsing/document.ts';
+import { AnswerParser } from './answer-parser.ts';
+import type { ModelFormats } from './formats.ts';
+
+/** How the text of an answer is to be understood. */
+export interface ParsingWishes {
+  readonly formats: ModelFormats;
+  readonly tools: readonly ToolSchema[];
+  readonly toolChoice: ToolChoice;
+  readonly parallelToolCalls: boolean;
+  /** A grammar forces the answer to be JSON. */
+  readonly structured: boolean;
+  /** Whether the request decided that the model thinks; null: it left that to the template. */
+  readonly thinking: boolean | null;
+  /** A last message that the model continues: whether it left reasoning open; null: the answer begins a message of its own. */
+  readonly continuesReasoning: boolean | null;
+  readonly showReasoning: boolean;
+  readonly fillsContent: boolean;
+}
+
+/** Whether the answer can hold anything but content. */
+export function needsParsing(wishes: ParsingWishes): boolean {
+  return wishes.formats.reasoning !== null || wishes.toolChoice.mode !== 'none';
+}
+
+/** A parser for one choice. `promptTail`: the end of the prompt as text, special tokens included. */
+export function createAnswerParser(wishes: ParsingWishes, promptTail: string): AnswerParser {
+  return new AnswerParser({
+    toolFormat: wishes.formats.tool,
+    reasoningFormat: wishes.formats.reasoning,
+    tools: wishes.tools,
+    toolChoice: wishes.toolChoice,
+    parallelToolCalls: wishes.parallelToolCalls,
+    reasoningStart: reasoningStart(wishes, promptTail),
+    structured: wishes.structured,
+    showReasoning: wishes.showReasoning,
+    fillsContent: wishes.fillsContent,
+  });
+}
+
+/** Where an answer begins: as the prompt leaves it, then as the request decided, then as the format does. */
+export function reasoningStart(wishes: ParsingWishes, promptTail: string): ReasoningStart {
+  const { reasoning } = wishes.formats;
+  if (reasoning === null) return 'content';
+  if (wishes.continuesReasoning !== null) return wishes.continuesReasoning ? 'inside' : 'content';
+  const end = promptTail.trimEnd();
+  const endsWith = (marker: string): boolean => end.endsWith(marker.trimEnd());
+  if (reasoning.opens.some(endsWith)) return 'inside';
+  if (reasoning.closes.some(endsWith) || wishes.thinking === false) return 'content';
+  return 'format';
+}
