@@ -27,7 +27,7 @@ export interface ArenaSpec {
 }
 
 /**
- * The slots of one layout in one tier, in columns: 42 bytes a slot beside the eviction policy. A slot's generation is
+ * The slots of one layout in one tier, in columns: 46 bytes a slot beside the eviction policy. A slot's generation is
  * one incarnation: it changes each time the slot becomes free, so whoever names an old one is told apart.
  */
 export class Arena {
@@ -44,6 +44,8 @@ export class Arena {
   readonly tenants: Uint32Array;
   /** Checksum of the bytes, as low and high word. */
   readonly checksums: Uint32Array;
+  /** Bytes of the block in the slot: at most `blockBytes`. */
+  readonly sizes: Uint32Array;
   /** Registered slots by tenant (list 2t, longest unused first) and slots that are being written by writer (list 2w + 1). */
   readonly lists: SlotLists;
   readonly #states: Uint8Array;
@@ -68,6 +70,7 @@ export class Arena {
     this.priorities = new Uint8Array(blocks);
     this.tenants = new Uint32Array(blocks);
     this.checksums = new Uint32Array(2 * blocks);
+    this.sizes = new Uint32Array(blocks);
     this.lists = new SlotLists(blocks);
     this.#states = new Uint8Array(blocks);
     this.#ring = new Uint32Array(blocks);
@@ -91,7 +94,7 @@ export class Arena {
   }
 
   get bytes(): number {
-    const columns = [this.generations, this.rows, this.pins, this.priorities, this.tenants, this.checksums];
+    const columns = [this.generations, this.rows, this.pins, this.priorities, this.tenants, this.checksums, this.sizes];
     const fixed = columns.reduce((sum, column) => sum + column.byteLength, 0);
     return fixed + this.#states.byteLength + this.#ring.byteLength + this.lists.bytes + this.policy.bytes;
   }

@@ -1,9 +1,10 @@
 import { slotStates } from './arena.ts';
 import { BlockError } from './block-error.ts';
-import { type BlockCounters, BlockStore, type BlockStoreSpec } from './block-store.ts';
+import { type BlockCounters, BlockStore, type BlockStoreSpec, type LayoutArenas } from './block-store.ts';
 import { type BlockChain, checkChain } from './chain.ts';
 import type { TierChange } from './event-log.ts';
 import { type Holder, Holders } from './holders.ts';
+import { type BlockInfo, blockIn } from './listing.ts';
 import type { Namespace } from './namespaces.ts';
 import { drop, type Lease, leaseOf, matchPrefix, pin, scanBlocks, unpin } from './reading.ts';
 import { none } from './slot-lists.ts';
@@ -21,6 +22,8 @@ import {
   revokeTenant,
   revokeWrites,
   type Tickets,
+  withhold,
+  writingCount,
 } from './writing.ts';
 
 /** How full an arena is, in slots. */
@@ -49,6 +52,8 @@ export interface AdoptedBlock {
   readonly priority: number;
   readonly checksumLow: number;
   readonly checksumHigh: number;
+  /** Bytes; unset: all that the layout has. */
+  readonly size?: number;
   /** The one block. */
   readonly chain: BlockChain;
 }
@@ -65,6 +70,11 @@ export class BlockManager {
 
   constructor(spec: BlockStoreSpec) {
     this.#store = new BlockStore(spec);
+  }
+
+  /** Index by which a new layout is known in every tier. */
+  addLayout(arenas: LayoutArenas): number {
+    return this.#store.addLayout(arenas);
   }
 
   /** Number by which calls name a namespace. Throws BlockError `unknown_namespace`. */
@@ -120,10 +130,12 @@ export class BlockManager {
     return register(this.#store, this.#holders.acting(holder), request);
   }
 
-  /** Completes and registers in one go. */
-  commit(holder: number, request: Commit): Uint8Array {
+  /** Completes and registers in one go; `beforeFound` is told the slots whose blocks are whole before others find them. */
+  commit(holder: number, request: Commit, beforeFound?: (slots: Uint32Array) => void): Uint8Array {
     const completed = this.complete(holder, request);
-    const registered = this.register(holder, pickTickets(request, completed));
+    const tickets = pickTickets(request, completed);
+    beforeFound?.(tickets.slots);
+    const registered = this.register(holder, tickets);
     let next = 0;
     return completed.map((outcome) => (outcome === commitOutcomes.completed ? (registered[next++] ?? 0) : outcome));
   }
@@ -210,6 +222,7 @@ export class BlockManager {
     if (before !== none) store.table.release(before);
     arena.generations[slot] = block.generation;
     arena.checksums.set([block.checksumLow, block.checksumHigh], 2 * slot);
+    arena.sizes[slot] = block.size ?? arena.blockBytes;
     arena.priorities[slot] = block.priority;
     arena.tenants[slot] = store.namespaces.tenantOf(namespace);
     store.charge(tier, index, arena.tenants[slot] ?? 0, 1);
@@ -218,10 +231,28 @@ export class BlockManager {
     return true;
   }
 
-  /** Ends the recovery of a tier: what nothing was adopted into is free. Whoever follows the events needs a snapshot. */
-  open(tier: TierIndex): void {
-    for (const { tier: of, arena } of this.#store.arenas()) if (of === tier) arena.open();
+  /**
+   * Ends the recovery of a tier, or of one arena of it: what nothing was adopted into is free. Whoever follows the events
+   * needs a snapshot.
+   */
+  open(tier: TierIndex, only?: number): void {
+    for (const { tier: of, index, arena } of this.#store.arenas())
+      if (of === tier && (only === undefined || only === index)) arena.open();
     this.#store.events.lose();
+  }
+
+  /**
+   * Keeps slots of an arena that is not open yet from being used, as if the holder were writing into them: its process may
+   * still do so from an earlier life of the manager. `detach` with proof of its end frees them.
+   */
+  withhold(holder: number, tier: TierIndex, arena: number, slots: Iterable<number>): void {
+    withhold(this.#store, this.#holders.acting(holder), tier, arena, slots);
+  }
+
+  /** Slots that a holder may be writing into. */
+  writing(holder: number): number {
+    const found = this.#holders.find(holder);
+    return found === undefined ? 0 : writingCount(this.#store, found);
   }
 
   /** Changes of presence since the last call, in order; null when they were too many and a snapshot must be sent. */
@@ -232,6 +263,27 @@ export class BlockManager {
   /** What is in every tier now; drops the changes that it covers. */
   snapshot(): Generator<TierChange[]> {
     return snapshot(this.#store);
+  }
+
+  /** What a slot holds or is reserved for; undefined when it is nobody's. */
+  block(tier: TierIndex, arena: number, slot: number): BlockInfo | undefined {
+    return blockIn(this.#store, tier, this.#store.arena(tier, arena), slot);
+  }
+
+  /** The slot that holds the block in a tier; -1 when the tier lacks it. */
+  slotOf(tier: TierIndex, namespace: number, digests: Uint32Array, block: number): number {
+    const row = this.#store.table.find(namespace, digests, block);
+    return row === none ? none : this.#store.table.slotOf(row, tier);
+  }
+
+  /** What a number stands for. Throws BlockError `unknown_namespace`. */
+  namespaceAt(number: number): Namespace {
+    return this.#store.namespaces.get(number);
+  }
+
+  /** Number of the namespace with that digest; -1 when none has it. */
+  findNamespace(digest: string): number {
+    return this.#store.namespaces.find(digest);
   }
 
   get counters(): Readonly<BlockCounters> {

@@ -9,9 +9,16 @@ import { type TierIndex, warmestFirst } from './tiers.ts';
 /** Blocks of a tenant in an arena at most. */
 export type Quota = (tenant: string, tier: TierIndex, arena: number) => number;
 
+/** Arenas of one layout; a tier without one keeps no blocks of it. */
+export type LayoutArenas = readonly [
+  host?: ArenaSpec | undefined,
+  disk?: ArenaSpec | undefined,
+  object?: ArenaSpec | undefined,
+];
+
 export interface BlockStoreSpec {
-  /** Arenas of each tier (host, disk, object); the same index means the same layout in every tier. */
-  readonly tiers: readonly [host: readonly ArenaSpec[], disk: readonly ArenaSpec[], object: readonly ArenaSpec[]];
+  /** Arenas of each tier (host, disk, object); the same index means the same layout in every tier. More come by `addLayout`. */
+  readonly tiers?: readonly [host: readonly ArenaSpec[], disk: readonly ArenaSpec[], object: readonly ArenaSpec[]];
   /** Unset: no tenant is limited. */
   readonly quota?: Quota;
   /** Changes kept for who reads the events. Default 65,536. */
@@ -54,17 +61,32 @@ export class BlockStore {
     matchedBlocks: 0,
     missedBlocks: 0,
   };
-  readonly #arenas: readonly (readonly Arena[])[];
+  /** By tier and layout. */
+  readonly #arenas: readonly (Arena | undefined)[][];
   readonly #quota: Quota;
   /** Slots that each tenant has, by tier and arena. */
-  readonly #shares: readonly (readonly number[][])[];
+  readonly #shares: readonly number[][][];
+  #layouts = 0;
 
   constructor(spec: BlockStoreSpec) {
-    this.#arenas = spec.tiers.map((arenas) => arenas.map((arena) => new Arena(arena)));
-    this.#shares = this.#arenas.map((arenas) => arenas.map(() => []));
+    const tiers = spec.tiers ?? [[], [], []];
+    this.#arenas = warmestFirst.map(() => []);
+    this.#shares = warmestFirst.map(() => []);
     this.#quota = spec.quota ?? (() => Number.POSITIVE_INFINITY);
-    this.table = new BlockTable(this.#arenas.flat().reduce((sum, arena) => sum + arena.blocks, 0));
+    this.table = new BlockTable(tiers.flat().reduce((sum, arena) => sum + arena.blocks, 0));
     this.events = new EventLog(spec.eventLimit ?? 65_536);
+    const layouts = Math.max(...tiers.map((arenas) => arenas.length));
+    for (let at = 0; at < layouts; at++) this.addLayout([tiers[0][at], tiers[1][at], tiers[2][at]]);
+  }
+
+  /** Index of a new layout with these arenas. */
+  addLayout(arenas: LayoutArenas): number {
+    for (const tier of warmestFirst) {
+      const spec = arenas[tier];
+      this.#arenas[tier]?.push(spec && new Arena(spec));
+      this.#shares[tier]?.push([]);
+    }
+    return this.#layouts++;
   }
 
   /** Throws BlockError `unknown_arena` when the tier has no such arena. */
@@ -81,7 +103,8 @@ export class BlockStore {
 
   *arenas(): Generator<{ readonly tier: TierIndex; readonly index: number; readonly arena: Arena }> {
     for (const tier of warmestFirst)
-      for (const [index, arena] of (this.#arenas[tier] ?? []).entries()) yield { tier, index, arena };
+      for (const [index, arena] of (this.#arenas[tier] ?? []).entries())
+        if (arena !== undefined) yield { tier, index, arena };
   }
 
   /** Memory of all columns. */

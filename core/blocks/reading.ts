@@ -21,6 +21,8 @@ export interface Lease {
   readonly generations: Uint32Array;
   /** Of the bytes, as low and high word. */
   readonly checksums: Uint32Array;
+  /** Bytes of each block. */
+  readonly sizes: Uint32Array;
 }
 
 /** Warmest tier of each block from the first on, to the first that no tier has. */
@@ -78,6 +80,7 @@ export function pin(
     slots: Uint32Array.from(slots),
     generations: Uint32Array.from(slots, (slot) => arena.generationOf(slot)),
     checksums: Uint32Array.from({ length: 2 * slots.length }, (_, at) => arena.checksums[checksumAt(slots, at)] ?? 0),
+    sizes: Uint32Array.from(slots, (slot) => arena.sizes[slot] ?? 0),
   };
 }
 

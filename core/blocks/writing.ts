@@ -27,6 +27,8 @@ export interface Commit {
   readonly generations: Uint32Array;
   /** Checksum of each block's bytes, as low and high word. */
   readonly checksums: Uint32Array;
+  /** Bytes of each block; unset: all that the layout has. */
+  readonly sizes?: Uint32Array;
 }
 
 /** What became of one slot of a commit. */
@@ -76,7 +78,7 @@ export function reserve(
 }
 
 /** Slots as their reservation named them. */
-export type Tickets = Omit<Commit, 'checksums'>;
+export type Tickets = Omit<Commit, 'checksums' | 'sizes'>;
 
 /** What was written is whole: its checksums are known. Throws BlockError `stale_epoch` for an earlier life of the memory. */
 export function complete(store: BlockStore, holder: Holder, request: Commit): Uint8Array {
@@ -84,6 +86,7 @@ export function complete(store: BlockStore, holder: Holder, request: Commit): Ui
     if (arena.stateOf(slot) !== slotStates.partial) return commitOutcomes.refused;
     arena.checksums[2 * slot] = request.checksums[2 * at] ?? 0;
     arena.checksums[2 * slot + 1] = request.checksums[2 * at + 1] ?? 0;
+    arena.sizes[slot] = request.sizes?.[at] ?? arena.blockBytes;
     arena.setState(slot, slotStates.complete);
     return commitOutcomes.completed;
   });
@@ -168,6 +171,29 @@ export function revokeTenant(store: BlockStore, arena: Arena, holder: Holder, te
 function revoke(store: BlockStore, arena: Arena, slot: number): void {
   store.forget(arena, slot);
   arena.setState(slot, slotStates.revoked);
+}
+
+/** Slots that a holder may be writing into. */
+export function writingCount(store: BlockStore, holder: Holder): number {
+  return [...store.arenas()].reduce((sum, { arena }) => sum + arena.lists.sizeOf(2 * holder.index + 1), 0);
+}
+
+/** Makes free slots of an arena that is not open a holder's, without a right to commit. Throws BlockError `not_recovering`. */
+export function withhold(
+  store: BlockStore,
+  holder: Holder,
+  tier: TierIndex,
+  index: number,
+  slots: Iterable<number>,
+): void {
+  const arena = store.arena(tier, index);
+  if (arena.isOpen) throw new BlockError('not_recovering', `arena ${index} of tier ${tier} is open already`);
+  for (const slot of slots) {
+    if (slot >= arena.blocks || arena.stateOf(slot) !== slotStates.reset) continue;
+    arena.setState(slot, slotStates.revoked);
+    arena.lists.append(2 * holder.index + 1, slot);
+    store.charge(tier, index, arena.tenants[slot] ?? 0, 1);
+  }
 }
 
 function writingFirst(arena: Arena, holder: Holder): number {
