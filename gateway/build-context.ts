@@ -13,6 +13,7 @@ import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
 import { TokenTables } from './tokenizer/token-tables.ts';
 import { type WorkerConnector, WorkerPool } from './workers/worker-pool.ts';
+import { HandoffReleases } from './workers/handoff-releases.ts';
 
 /** What the outside gives a gateway: how it reaches the other services. */
 export interface GatewayLinks {
@@ -77,6 +78,7 @@ export function buildContext(
 }
 
 /** Gauges that are read when Prometheus asks. */
+    access,
 function exposeState(
   telemetry: Telemetry,
   parts: { workers: WorkerPool; degradations: Degradations; tables: TokenTables },

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
+import { servesApart } from '#core/models/serving.ts';
 import { SamplingParamsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { GenerationOptions } from '#gen/stator/inference/v1/inference_pb.ts';
 import { SamplingField } from '#gen/stator/model/v1/model_pb.ts';
@@ -69,7 +70,7 @@ export function generationOf(
   }
   const headers = headersOf(o.context);
   const stop = stopOf(options);
-  const wished = routingOf({}, headers, stop, { nowMs: Date.now() });
+  const wished = routingOf({}, headers, stop, { nowMs: Date.now(), apart: servesApart(model.entry) });
   const adapter = options?.adapter || model.adapter;
   const asked: Guided | null = options?.guided?.constraint.case === undefined ? null : options.guided.constraint;
   const forced = o.forced ?? null;

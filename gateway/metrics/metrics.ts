@@ -1,9 +1,11 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import type { ErrorCode } from '#lib/errors/codes.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
 import type { Generation } from '../pipeline/generation.ts';
 import type { GenerationMetrics } from '../pipeline/parts.ts';
+import type { Stage } from '../pipeline/stage.ts';
 import { FastHistogram, logBuckets } from './fast-histogram.ts';
 
 /** Label of model names that no worker serves: clients must not be able to create series. */
@@ -17,7 +19,9 @@ export type Endpoint =
   | 'rerank'
   | 'classify'
   | 'tokenize'
-  | 'detokenize';
+  | 'detokenize'
+  | 'messages'
+  | 'count_tokens';
 export type RequestType = 'stream' | 'unary';
 
 /** Dynamo's classes of errors, from ours. */
@@ -63,6 +67,7 @@ export class GatewayMetrics implements GenerationMetrics {
   readonly #hitRate: Histogram;
   readonly #routerQueue: Histogram;
   readonly #stages: Histogram;
+  readonly #placedPrompts: Counter;
   readonly #migrations: Counter;
   readonly #cancellations: Counter;
   readonly #embedding: Histogram;
@@ -112,11 +117,16 @@ export class GatewayMetrics implements GenerationMetrics {
     );
     this.#stages = new Histogram({
       name: 'stator_gateway_stage_duration_seconds',
-      help: 'Stages up to the first token: preprocess, route (with the queue of the router), wait (in the worker), prefill.',
+      help: 'Stages up to the first token: preprocess, route (with the queue of the router), wait (in the worker), prefill. After it, where another worker decodes: decode_route, handoff (until that worker has the KV and a token).',
       labelNames: ['model', 'stage'],
       buckets: logBuckets(0.0005, 60, 12),
       registers,
     });
+    this.#placedPrompts = counter(
+      'placed_prompts_total',
+      'Prompts placed, by who computes them: prefill (a prefill worker), decode (the decode worker itself) or whole (an aggregated worker).',
+      ['model', 'by'],
+    );
     this.#migrations = counter('migrations_total', 'Sequences moved to another worker.', ['model', 'type']);
     this.#cancellations = counter('cancellations_total', 'Requests whose client cancelled.', [
       'model',
@@ -186,6 +196,8 @@ export class GatewayMetrics implements GenerationMetrics {
     this.#hitRate.observe({ model }, cachedTokens / prompt.tokenIds.length);
     stage('wait', times.routedMs, times.prefillBeganMs);
     if (times.firstTokenMs > 0) stage('prefill', times.prefillBeganMs, times.firstTokenMs);
+    if (times.decodeRoutedMs > 0) stage('decode_route', times.firstTokenMs, times.decodeRoutedMs);
+    if (times.decodeBeganMs > 0) stage('handoff', times.decodeRoutedMs, times.decodeBeganMs);
   }
 
   tokens(generation: Generation, added: number): void {
@@ -200,6 +212,11 @@ export class GatewayMetrics implements GenerationMetrics {
       series.interToken.observe((now - times.lastTokenMs) / 1000 / added, added);
     }
     times.lastTokenMs = now;
+  }
+
+  placedPrompt({ request }: Generation, { kind, role }: Stage): void {
+    const by = kind === 'prefill' ? 'prefill' : role === WorkerRole.DECODE ? 'decode' : 'whole';
+    this.#placedPrompts.inc({ model: request.model.entry.name, by });
   }
 
   migrated(generation: Generation, type: 'new_request' | 'ongoing_request'): void {

@@ -3,7 +3,7 @@ import type { DryRun, RoutingPhase } from '../pipeline/dry-run.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 import { renderAnnotations } from './annotations.ts';
 import { ChunkFormat, doneEvent } from './chunk-format.ts';
-import { type NvextFields, renderFields, renderWorkerId, withFields } from './nvext.ts';
+import { type NvextFields, renderFields, renderWorkerIds, withFields } from './nvext.ts';
 import { renderRouting } from './routing.ts';
 import { renderUsage } from './usage.ts';
 
@@ -37,7 +37,10 @@ export function renderDryRun(plan: AnswerPlan, answer: DryRunAnswer): string {
 
 function fieldsOf({ dryRun, phase }: DryRunAnswer): NvextFields {
   return new Map([
-    ['worker_id', renderWorkerId(dryRun.decision, phase)],
+    [
+      'worker_id',
+      renderWorkerIds(phase === 'decode' ? null : dryRun.decision, phase === 'prefill' ? null : dryRun.decision),
+    ],
     ['token_ids', `[${dryRun.prompt.tokenIds.join(',')}]`],
   ]);
 }

@@ -27,7 +27,8 @@ export function endFields(plan: AnswerPlan, generation: Generation, choice: Choi
   const asked: ReadonlySet<string> = plan.extraFields;
   if (asked.size === 0) return fields;
   const { prompt } = generation;
-  if (asked.has('worker_id') && choice.worker !== null) fields.set('worker_id', renderWorkerId(choice.worker));
+  if (asked.has('worker_id') && choice.worker !== null)
+    fields.set('worker_id', renderWorkerIds(generation.prefillWorkerOf(choice) ?? choice.worker, choice.worker));
   if (asked.has('stop_reason')) fields.set('stop_reason', stopReason(choice));
   if (asked.has('detailed_finish_reason')) fields.set('detailed_finish_reason', detailedReason(generation, choice));
   if (place.endsPrompt && asked.has('prompt_token_ids'))
@@ -75,13 +76,13 @@ export function withFields(chunk: string, fields: NvextFields): string {
   return fields.size === 0 ? chunk : `${chunk.slice(0, -'}\n\n'.length)},"nvext":${renderFields(fields)}}\n\n`;
 }
 
-/** Ids are decimal strings: JSON numbers above 2^53 are not exact. `phase`: only that of a pair; null: one worker does both. */
-export function renderWorkerId(
-  { instanceId, dataParallelRank }: ChoiceWorker,
-  phase: 'prefill' | 'decode' | null = null,
-): string {
-  const phases = phase === null ? ['prefill', 'decode'] : [phase];
-  const fields = phases.map((one) => `"${one}_worker_id":"${instanceId}","${one}_dp_rank":${dataParallelRank}`);
+/** The workers of a request; `null`: not asked for. Ids are decimal strings: JSON numbers above 2^53 are not exact. */
+export function renderWorkerIds(prefill: ChoiceWorker | null, decode: ChoiceWorker | null): string {
+  const fields = Object.entries({ prefill, decode }).flatMap(([phase, worker]) =>
+    worker === null
+      ? []
+      : [`"${phase}_worker_id":"${worker.instanceId}","${phase}_dp_rank":${worker.dataParallelRank}`],
+  );
   return `{${fields.join(',')}}`;
 }
 
@@ -105,6 +106,7 @@ function renderTiming(timing: Timing): string {
     prefill_wait_time_ms: rounded(timing.prefillWaitMs),
     prefill_time_ms: rounded(timing.prefillMs),
     ttft_ms: rounded(timing.firstTokenMs),
+    handoff_time_ms: rounded(timing.handoffMs),
     total_time_ms: rounded(timing.totalMs),
     kv_hit_rate: timing.kvHitRate,
     router_queue_depth: timing.routerQueueDepth,

@@ -1,4 +1,4 @@
-import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import { servingOf } from '#core/models/serving.ts';
 import type { RouteDecision, WorkerCost } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelEntry } from '../models/catalog.ts';
@@ -6,6 +6,7 @@ import type { PipelineParts } from './parts.ts';
 import { type PreparedPrompt, preparePrompt } from './prepare.ts';
 import type { GenerationRequest } from './request.ts';
 import { buildRouteRequest } from './route-request.ts';
+import { promptStages, type Stage, stages } from './stage.ts';
 
 /** Which worker of a disaggregated pair is asked for; null: whoever serves the request first. */
 export type RoutingPhase = 'prefill' | 'decode' | null;
@@ -17,7 +18,7 @@ export interface DryRun {
   readonly costs: readonly WorkerCost[];
 }
 
-const roles = { prefill: WorkerRole.PREFILL, decode: WorkerRole.DECODE } as const;
+const phases: Readonly<Record<NonNullable<RoutingPhase>, Stage>> = { prefill: stages.prefill, decode: stages.decode };
 
 /** The phase that a dry run names; throws `invalid_argument` for an unknown one. */
 export function routingPhase(name: string): RoutingPhase {
@@ -39,19 +40,19 @@ export async function dryRun(
 ): Promise<DryRun> {
   const prompt = await preparePrompt(parts, request, o.signal);
   const options = { routeId: request.requestId, sequences: request.choices, excluded: [], explain: true };
-  const route = buildRouteRequest(request, prompt, { ...options, queueTimeoutMs: parts.routeTimeoutMs });
-  const role = roleOf(o.phase, request.model.entry);
-  if (role !== null && route.constraints !== undefined) route.constraints.role = role;
+  const stage = stageOf(o.phase, request.model.entry);
+  const route = buildRouteRequest(request, prompt, { ...options, queueTimeoutMs: parts.routeTimeoutMs, stage });
   const { decision, costs } = await parts.router.explain(route, o.signal);
   if (decision === undefined) throw noWorker(request, costs);
   return { prompt, decision, costs };
 }
 
 /** Workers that do both serve a phase for which a model has no workers of its own. */
-function roleOf(phase: RoutingPhase, model: ModelEntry): WorkerRole | null {
-  if (phase === null) return null;
-  const role = roles[phase];
-  return [...model.workers.values()].some(({ card }) => card.role === role) ? role : null;
+function stageOf(phase: RoutingPhase, model: ModelEntry): Stage {
+  const [first = stages.whole] = promptStages(servingOf(model));
+  if (phase === null) return first;
+  const { role } = phases[phase];
+  return [...model.workers.values()].some(({ card }) => card.role === role) ? phases[phase] : stages.whole;
 }
 
 function noWorker(request: GenerationRequest, costs: readonly WorkerCost[]): StatorError {

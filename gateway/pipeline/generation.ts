@@ -1,19 +1,23 @@
 import { decideMigration } from '#core/migration/migration.ts';
+import { roleOf } from '#core/models/model-sets.ts';
+import { servingOf } from '#core/models/serving.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { SlotFinished, SlotPrefilled } from '#gen/stator/engine/v1/session_pb.ts';
+import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import type { RouteDecision } from '#gen/stator/router/v1/router_pb.ts';
-import { errorClasses, isErrorCode } from '#lib/errors/codes.ts';
+import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
-import type { Choice } from './choice.ts';
+import type { Choice, ChoiceWorker } from './choice.ts';
+import { Handoffs, type ReleaseCause } from './handoffs.ts';
+import { engineError, isRetryable } from './outcome.ts';
 import type { PipelineParts } from './parts.ts';
 import { Placement } from './placement.ts';
 import { buildGenerateRequest, type PreparedPrompt } from './prepare.ts';
+import { awaitSession, routed } from './reach-worker.ts';
 import type { GenerationRequest } from './request.ts';
 import { buildRouteRequest } from './route-request.ts';
-
-/** Milliseconds that a request waits for a session that is being opened. */
-const sessionPatienceMs = 1000;
+import { decodeAfter, forStage, promptStages, type Stage, settledStage, stages } from './stage.ts';
 
 /** Who takes a generation's output. */
 export interface GenerationObserver {
@@ -31,6 +35,9 @@ export interface GenerationTimes {
   prefillBeganMs: number;
   firstTokenMs: number;
   lastTokenMs: number;
+  /** When a worker that decodes only was found, and when it had the KV and its first token; of several choices the first. */
+  decodeRoutedMs: number;
+  decodeBeganMs: number;
 }
 
 export interface GenerationOptions {
@@ -43,7 +50,10 @@ export interface GenerationOptions {
   readonly explain: boolean;
 }
 
-/** Runs one prepared prompt: routes it, submits its choices, follows them, and moves them when a worker is lost. */
+/**
+ * Runs one prepared prompt: routes it, submits its choices, follows them from prefill to decode, and moves them when a
+ * worker is lost.
+ */
 export class Generation implements AttemptOwner {
   readonly request: GenerationRequest;
   readonly prompt: PreparedPrompt;
@@ -51,13 +61,19 @@ export class Generation implements AttemptOwner {
   readonly times: GenerationTimes;
   /** Prompt tokens that the worker of the first token found cached; of several choices the first to report counts. */
   cachedTokens = 0;
-  /** The router's newest decision: choices that migrated later have other workers. null: not placed yet. */
+  /** The router's newest decision on the prompt: choices that migrated later have other workers. null: not placed yet. */
   decision: RouteDecision | null = null;
+  /** Its newest decision on a decode stage; null: none was asked for. */
+  decodeDecision: RouteDecision | null = null;
   migrations = 0;
   readonly #parts: PipelineParts;
   readonly #observer: GenerationObserver;
   readonly #attempts = new Map<Choice, Attempt>();
-  readonly #attemptCounts = new Map<Choice, number>();
+  /** Attempts that failed. */
+  readonly #failures = new Map<Choice, number>();
+  readonly #handoffs: Handoffs;
+  /** Who computed the prompts of choices that another worker decodes. */
+  readonly #prefillWorkers = new Map<Choice, ChoiceWorker>();
   readonly #excluded = new Set<bigint>();
   readonly #abort = new AbortController();
   readonly #explain: boolean;
@@ -65,6 +81,8 @@ export class Generation implements AttemptOwner {
   #measured: Placement | null = null;
   #timer: NodeJS.Timeout | null = null;
   #running: number;
+  /** Names reservations. */
+  #placements = 0;
   #lastError: StatorError | null = null;
 
   constructor(parts: PipelineParts, o: GenerationOptions) {
@@ -75,6 +93,7 @@ export class Generation implements AttemptOwner {
     this.#observer = o.observer;
     this.times = o.times;
     this.#explain = o.explain;
+    this.#handoffs = new Handoffs(parts.handoffs);
     this.#running = o.choices.length;
   }
 
@@ -89,11 +108,16 @@ export class Generation implements AttemptOwner {
     return tokens;
   }
 
+  /** Who computed the prompt of a choice; null: nobody yet. */
+  prefillWorkerOf(choice: Choice): ChoiceWorker | null {
+    return this.#prefillWorkers.get(choice) ?? choice.worker;
+  }
+
   /** Places and submits every choice; throws StatorError if no worker takes them. */
   async start(): Promise<void> {
     if (this.request.timeoutMs > 0) this.#timer = setTimeout(() => this.#expire(), this.request.timeoutMs);
     try {
-      await this.#place(this.choices, this.request.requestId);
+      await this.#begin(this.choices, this.request.requestId);
     } catch (thrown) {
       const error = StatorError.from(thrown);
       this.cancel(error);
@@ -108,7 +132,7 @@ export class Generation implements AttemptOwner {
       if (choice.finish !== null) continue;
       this.#endAttempt(choice, { cancel: true, workerFailed: false });
       choice.fail(error);
-      this.#close(choice);
+      this.#close(choice, 'cancelled');
     }
   }
 
@@ -121,12 +145,14 @@ export class Generation implements AttemptOwner {
       times.prefillBeganMs = times.routedMs + prefilled.queueUs / 1000;
     }
     if (prefilled.promptLogprobs.length > 0) this.prompt.logprobs = prefilled.promptLogprobs;
+    if (attempt.stage.kind !== 'decode') return;
+    this.#handoffs.taken(attempt.choice);
+    if (times.decodeBeganMs === 0) times.decodeBeganMs = performance.now();
   }
 
   stopped(attempt: Attempt): void {
     this.#endAttempt(attempt.choice, { cancel: true, workerFailed: false });
-    this.#running -= 1;
-    if (this.#running === 0) this.#settle();
+    this.#ended(attempt.choice, 'ended');
   }
 
   finished(attempt: Attempt, finished: SlotFinished): void {
@@ -138,13 +164,19 @@ export class Generation implements AttemptOwner {
       case FinishReason.LENGTH:
         choice.end('length', null);
         break;
+      case FinishReason.HANDOFF:
+        this.#handedOver(attempt, finished.handoff);
+        return;
       default:
         this.#recover(attempt, engineError(finished));
         return;
     }
     this.#endAttempt(choice, { cancel: false, workerFailed: false });
-    this.#running -= 1;
-    if (this.#running === 0) this.#settle();
+    this.#ended(choice, 'ended');
+  }
+
+  leftBehind({ placement }: Attempt, handoff: KvHandoff): void {
+    this.#handoffs.refuse(placement, handoff);
   }
 
   lost(attempt: Attempt, error: StatorError): void {
@@ -162,83 +194,100 @@ export class Generation implements AttemptOwner {
     this.#observer.choiceChanged(choice, this);
   }
 
-  async #place(choices: readonly Choice[], routeId: string): Promise<void> {
+  /** Lets whoever serves the model now compute the prompt; where nobody of a form is left, the next form does. */
+  #begin(choices: readonly Choice[], routeId: string): Promise<void> {
+    const { routing, model } = this.request;
+    const pinned = routing.instanceId === null ? undefined : model.entry.workers.get(routing.instanceId);
+    const isWhole = pinned !== undefined && roleOf(pinned.card) === WorkerRole.AGGREGATED;
+    return this.#placeFirst(choices, routeId, isWhole ? [stages.whole] : promptStages(servingOf(model.entry)));
+  }
+
+  /** Goes on after a prefill, with the KV that its worker holds if it still does. */
+  #continue(choice: Choice, routeId: string): Promise<void> {
+    const held = this.#handoffs.usable(choice, Date.now());
+    if (held === undefined) return this.#begin([choice], routeId);
+    const serving = servingOf(this.request.model.entry);
+    const others = serving.includes('whole') ? [stages.whole] : [];
+    return this.#placeFirst([choice], routeId, [decodeAfter(held.holder), ...others]);
+  }
+
+  /** Places choices at the first of several stages for which there is a worker. */
+  async #placeFirst(choices: readonly Choice[], routeId: string, alternatives: readonly Stage[]): Promise<void> {
+    let refused = new StatorError('worker_unavailable', 'No worker serves the model now.', { retryAfterMs: 1000 });
+    for (const stage of alternatives) {
+      try {
+        await this.#place(choices, routeId, stage);
+        return;
+      } catch (thrown) {
+        refused = StatorError.from(thrown);
+        if (refused.code !== 'worker_unavailable' || this.#abort.signal.aborted) break;
+      }
+    }
+    // With every candidate excluded, why the last worker failed says more than that none is left.
+    throw refused.code === 'worker_unavailable' && this.#lastError !== null ? this.#lastError : refused;
+  }
+
+  async #place(choices: readonly Choice[], routeId: string, asked: Stage): Promise<void> {
     for (;;) {
-      const placement = await this.#route(routeId, choices.length);
+      const { placement, stage } = await this.#route(routeId, choices.length, asked);
       if (this.#abort.signal.aborted) {
         for (const _ of choices) placement.release(false);
         throw StatorError.from(this.#abort.signal.reason);
       }
-      const error = (await this.#awaitSession(placement)) ?? this.#submit(choices, placement);
+      const isOnly = this.request.model.entry.workers.size <= 1;
+      const reached = { isOnly, signal: this.#abort.signal };
+      const error = (await awaitSession(placement.session, reached)) ?? this.#submit(choices, placement, stage);
       if (error === null) return;
       for (const _ of choices) placement.release(isRetryable(error));
       this.#excluded.add(placement.instanceId);
       this.#lastError = error;
-      const mayRetry = isRetryable(error) && this.request.routing.instanceId === null;
+      const mayRetry = isRetryable(error) && !this.#isPinned(asked);
       if (!mayRetry || this.#excluded.size > this.#parts.migration.limit) throw error;
     }
   }
 
-  async #route(routeId: string, sequences: number): Promise<Placement> {
-    const { request, prompt } = this;
-    const excluded = this.#excluded;
-    const queueTimeoutMs = this.#parts.routeTimeoutMs;
+  async #route(routeId: string, sequences: number, asked: Stage): Promise<{ placement: Placement; stage: Stage }> {
+    const { request, prompt, times } = this;
+    const { router, sessions, routeTimeoutMs } = this.#parts;
     const message = buildRouteRequest(request, prompt, {
       routeId,
       sequences,
-      excluded,
-      queueTimeoutMs,
+      excluded: this.#excluded,
+      queueTimeoutMs: routeTimeoutMs,
       explain: this.#explain,
+      stage: asked,
     });
-    const { router, sessions, routeTimeoutMs } = this.#parts;
-    // The router keeps the time by itself; this is for one that does not answer at all.
-    const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(routeTimeout(routeTimeoutMs)), routeTimeoutMs + 1000);
-    const signal = AbortSignal.any([this.#abort.signal, patience.signal]);
-    const decision = await router
-      .route(message, signal)
-      .catch((thrown: unknown) => {
-        const refused = StatorError.from(patience.signal.aborted ? patience.signal.reason : thrown);
-        // With every candidate excluded, why the last worker failed says more than that none is left.
-        throw refused.code === 'worker_unavailable' && this.#lastError !== null ? this.#lastError : refused;
-      })
-      .finally(() => clearTimeout(timer));
-    if (this.times.firstTokenMs === 0) this.times.routedMs = performance.now();
-    this.decision = decision;
-    return new Placement({
-      routeId,
-      instanceId: decision.instanceId,
-      dataParallelRank: decision.dataParallelRank,
-      session: sessions.session(decision.instanceId),
-      router,
-      sequences,
-      blockSize: prompt.kvBlockSize,
-    });
+    const decision = await routed(router, message, { timeoutMs: routeTimeoutMs, signal: this.#abort.signal });
+    const stage = settledStage(asked, decision);
+    if (stage.kind === 'decode') {
+      this.decodeDecision = decision;
+      if (times.decodeRoutedMs === 0) times.decodeRoutedMs = performance.now();
+    } else {
+      this.decision = decision;
+      if (times.firstTokenMs === 0) times.routedMs = performance.now();
+      this.#parts.metrics.placedPrompt(this, stage);
+    }
+    const { instanceId, dataParallelRank } = decision;
+    const session = sessions.session(instanceId);
+    const blockSize = prompt.kvBlockSize;
+    const placement = new Placement({ routeId, instanceId, dataParallelRank, session, router, sequences, blockSize });
+    return { placement, stage };
   }
 
-  /** A worker that was just found has no session yet, and the only worker is worth waiting for while it reconnects. */
-  async #awaitSession(placement: Placement): Promise<StatorError | null> {
-    const { session } = placement;
-    if (session.state === 'ready') return null;
-    if (session.state === 'reconnecting' && this.request.model.entry.workers.size > 1) return null;
-    const patience = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(sessionPatienceMs)]);
-    try {
-      await session.ready(patience);
-      return null;
-    } catch (thrown) {
-      if (this.#abort.signal.aborted) return StatorError.from(this.#abort.signal.reason);
-      const options = { cause: thrown, retryAfterMs: sessionPatienceMs };
-      return new StatorError('worker_unavailable', 'The worker cannot be reached.', options);
-    }
+  #isPinned(stage: Stage): boolean {
+    const { routing } = this.request;
+    return (stage.kind === 'prefill' ? routing.prefill : routing).instanceId !== null;
   }
 
   /** Submits all or none; what went wrong otherwise. */
-  #submit(choices: readonly Choice[], placement: Placement): StatorError | null {
+  #submit(choices: readonly Choice[], placement: Placement, stage: Stage): StatorError | null {
     const submitted: Attempt[] = [];
     try {
       for (const choice of choices) {
-        const attempt = new Attempt(choice, placement, this);
-        attempt.ref = placement.session.submit(buildGenerateRequest(this, choice, placement), attempt);
+        const attempt = new Attempt(choice, placement, stage, this);
+        const held = stage.kind === 'decode' ? this.#handoffs.usable(choice, Date.now()) : undefined;
+        const message = forStage(buildGenerateRequest(this, choice, placement), stage, held?.handoff);
+        attempt.ref = placement.session.submit(message, attempt);
         submitted.push(attempt);
       }
     } catch (thrown) {
@@ -252,49 +301,68 @@ export class Generation implements AttemptOwner {
     for (const attempt of submitted) {
       this.#attempts.set(attempt.choice, attempt);
       attempt.choice.worker = placement;
-      this.#attemptCounts.set(attempt.choice, (this.#attemptCounts.get(attempt.choice) ?? 0) + 1);
+      if (stage.prefill === null) {
+        this.#prefillWorkers.delete(attempt.choice);
+        this.#handoffs.release(attempt.choice, 'abandoned');
+      } else this.#prefillWorkers.set(attempt.choice, stage.prefill);
     }
     return null;
+  }
+
+  /** The prompt is computed and its first token delivered; the rest of the output comes from another worker. */
+  #handedOver(attempt: Attempt, handoff: KvHandoff | undefined): void {
+    const { choice, placement } = attempt;
+    this.#endAttempt(choice, { cancel: false, workerFailed: false });
+    if (handoff !== undefined) this.#handoffs.hold(choice, placement, handoff);
+    if (choice.tokenIds.length >= this.prompt.maxTokens) {
+      choice.end('length', null);
+      this.#ended(choice, 'ended');
+    } else this.#goOn(choice, 'decode');
+  }
+
+  /** Finds the next worker for a choice that has none; what goes wrong ends the choice. */
+  #goOn(choice: Choice, why: 'decode' | 'migrate'): void {
+    this.#placements += 1;
+    const routeId = `${this.request.requestId}/${choice.index}/${why}${this.#placements}`;
+    this.#continue(choice, routeId).catch((thrown: unknown) => {
+      if (choice.finish !== null) return;
+      choice.fail(StatorError.from(thrown));
+      this.#close(choice, 'abandoned');
+    });
   }
 
   #recover(attempt: Attempt, error: StatorError): void {
     const { choice, placement } = attempt;
     const retryable = isRetryable(error);
+    const failures = (this.#failures.get(choice) ?? 0) + 1;
+    this.#failures.set(choice, failures);
     this.#endAttempt(choice, { cancel: false, workerFailed: retryable });
     const decision = decideMigration(
       {
         code: error.code,
         retryable,
-        attempts: this.#attemptCounts.get(choice) ?? 1,
+        attempts: failures,
         promptTokens: this.prompt.tokenIds.length,
         deliveredTokens: choice.tokenIds.length,
         maxTokens: this.prompt.maxTokens,
-        guided: this.request.guided !== null,
-        pinned: this.request.routing.instanceId !== null,
+        // Engines that decode apart begin every constrained output in its middle.
+        guided: this.request.guided !== null && attempt.stage.kind !== 'decode',
+        pinned: this.#isPinned(attempt.stage),
         cancelled: this.#abort.signal.aborted,
       },
       this.#parts.migration,
     );
-    if (decision.action === 'complete') {
-      choice.end('length', null);
-      this.#close(choice);
-      return;
-    }
-    if (decision.action === 'fail') {
-      choice.fail(error);
-      this.#close(choice);
+    if (decision.action !== 'replay') {
+      if (decision.action === 'complete') choice.end('length', null);
+      else choice.fail(error);
+      this.#close(choice, 'abandoned');
       return;
     }
     this.#excluded.add(placement.instanceId);
     this.#lastError = error;
     this.migrations += 1;
     this.#parts.metrics.migrated(this, decision.type, error);
-    const routeId = `${this.request.requestId}/${choice.index}/${this.migrations}`;
-    this.#place([choice], routeId).catch((thrown: unknown) => {
-      if (choice.finish !== null) return;
-      choice.fail(StatorError.from(thrown));
-      this.#close(choice);
-    });
+    this.#goOn(choice, 'migrate');
   }
 
   #endAttempt(choice: Choice, o: { cancel: boolean; workerFailed: boolean }): void {
@@ -307,10 +375,15 @@ export class Generation implements AttemptOwner {
   }
 
   /** A choice ended outside a frame: nobody else will tell the observer. */
-  #close(choice: Choice): void {
+  #close(choice: Choice, because: ReleaseCause): void {
+    this.#ended(choice, because);
+    this.#observer.choiceChanged(choice, this);
+  }
+
+  #ended(choice: Choice, because: ReleaseCause): void {
+    this.#handoffs.release(choice, because);
     this.#running -= 1;
     if (this.#running === 0) this.#settle();
-    this.#observer.choiceChanged(choice, this);
   }
 
   #settle(): void {
@@ -322,29 +395,4 @@ export class Generation implements AttemptOwner {
     const seconds = this.request.timeoutMs / 1000;
     this.cancel(new StatorError('deadline_exceeded', `The request took longer than ${seconds} s.`));
   }
-}
-
-function routeTimeout(afterMs: number): StatorError {
-  return new StatorError('overloaded', `No worker was free within ${afterMs / 1000} s.`, { retryAfterMs: 1000 });
-}
-
-function isRetryable(error: StatorError): boolean {
-  return error.retryable ?? errorClasses[error.code].retryable;
-}
-
-/** The error of a sequence that ended neither by stop nor by length. */
-function engineError(finished: SlotFinished): StatorError {
-  const { error } = finished;
-  if (error === undefined) {
-    const cancelled = finished.reason === FinishReason.CANCELLED;
-    const message = cancelled
-      ? 'The worker cancelled the sequence.'
-      : 'The worker ended the sequence without a reason.';
-    return new StatorError(cancelled ? 'cancelled' : 'backend_protocol', message);
-  }
-  const code = isErrorCode(error.code) ? error.code : 'engine_failed';
-  return new StatorError(code, error.message, {
-    retryable: error.retryable,
-    ...(error.field === '' ? {} : { field: error.field }),
-  });
 }

@@ -7,11 +7,15 @@ import type { TokenTables } from '../tokenizer/token-tables.ts';
 import type { WorkerSession } from '../workers/worker-session.ts';
 import type { Generation } from './generation.ts';
 
+import type { HandoffHolders } from './handoffs.ts';
+import type { Stage } from './stage.ts';
 /** Counts what happens to generations. */
 export interface GenerationMetrics {
   /** `added` tokens of one choice arrived in one frame. */
   tokens(generation: Generation, added: number): void;
   migrated(generation: Generation, type: 'new_request' | 'ongoing_request', because: StatorError): void;
+  /** A prompt is about to be computed, by a worker apart or by one that does it all. */
+  placedPrompt(generation: Generation, stage: Stage): void;
 }
 
 /** Where sessions to workers are found. */

@@ -25,9 +25,11 @@ export interface RoutingOverrides {
 
 /** What the client wants of routing. */
 export interface RoutingWishes {
-  /** Worker that must serve it; null: any. */
+  /** Worker that must serve it, or where others compute prompts its output; null: any. */
   readonly instanceId: bigint | null;
   readonly dataParallelRank: number | null;
+  /** The same for the prefill worker, where that is another one. */
+  readonly prefill: { readonly instanceId: bigint | null; readonly dataParallelRank: number | null };
   /** Only these workers; empty: any. */
   readonly allowedInstanceIds: readonly bigint[];
   readonly requiredTaints: readonly string[];

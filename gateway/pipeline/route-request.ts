@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { type RouteRequest, RouteRequestSchema } from '#gen/stator/router/v1/router_pb.ts';
 import type { PreparedPrompt } from './prepare.ts';
 import type { GenerationRequest, RoutingWishes } from './request.ts';
+import { type Stage, stages } from './stage.ts';
 
 /** What one attempt to place a prompt adds to it. */
 export interface RouteOptions {
@@ -13,7 +14,10 @@ export interface RouteOptions {
   readonly queueTimeoutMs: number;
   /** Whether every worker's cost comes back. */
   readonly explain: boolean;
+  readonly stage: Stage;
 }
+
+type RouteInit = Exclude<MessageInitShape<typeof RouteRequestSchema>, RouteRequest>;
 
 /** What the router is asked for a prepared prompt. */
 export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPrompt, o: RouteOptions): RouteRequest {
@@ -24,6 +28,7 @@ export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPr
     sequenceHashes: prompt.sequenceHashes,
     kvBlockSize: prompt.kvBlockSize,
     ...wishesOf(request.routing, o.excluded),
+    ...stageOf(request.routing, o),
     adapter: request.model.adapter,
     queueTimeoutMs: o.queueTimeoutMs,
     sequences: o.sequences,
@@ -33,20 +38,41 @@ export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPr
   });
 }
 
-/** The part of it that the client decides; `excluded`: workers that failed the request already. */
-export function wishesOf(
-  routing: RoutingWishes,
-  excluded: Iterable<bigint>,
-): MessageInitShape<typeof RouteRequestSchema> {
+/** The part of it that says what of the request is to be placed. */
+function stageOf(routing: RoutingWishes, { stage, excluded }: RouteOptions) {
+  const { role } = stage;
+  const constraints = { ...constraintsOf(routing, routing, excluded), role };
+  if (stage.kind === 'whole') return { constraints };
+  if (stage.kind === 'decode') {
+    const prefillInstanceId = stage.prefill?.instanceId;
+    return { constraints, ...(prefillInstanceId === undefined ? {} : { prefillInstanceId }) };
+  }
+  const { prefill } = routing;
   return {
-    constraints: {
-      ...(routing.instanceId === null ? {} : { instanceId: routing.instanceId }),
-      ...(routing.dataParallelRank === null ? {} : { dataParallelRank: routing.dataParallelRank }),
-      allowedInstanceIds: [...routing.allowedInstanceIds],
-      excludedInstanceIds: [...excluded],
-      requiredTaints: [...routing.requiredTaints],
-      preferredTaints: { ...routing.preferredTaints },
-    },
+    constraints: { ...constraintsOf(routing, prefill, excluded), role },
+    expectedOutputTokens: 1,
+    // A client that names the prefill worker means it.
+    ...(prefill.instanceId === null ? { localPrefill: { ...constraints, role: stages.alone.role } } : {}),
+  };
+}
+
+type Pin = Pick<RoutingWishes, 'instanceId' | 'dataParallelRank'>;
+
+function constraintsOf(routing: RoutingWishes, pin: Pin, excluded: Iterable<bigint>) {
+  return {
+    ...(pin.instanceId === null ? {} : { instanceId: pin.instanceId }),
+    ...(pin.dataParallelRank === null ? {} : { dataParallelRank: pin.dataParallelRank }),
+    allowedInstanceIds: [...routing.allowedInstanceIds],
+    excludedInstanceIds: [...excluded],
+    requiredTaints: [...routing.requiredTaints],
+    preferredTaints: { ...routing.preferredTaints },
+  };
+}
+
+/** The part of it that the client decides; `excluded`: workers that failed the request already. */
+export function wishesOf(routing: RoutingWishes, excluded: Iterable<bigint>): RouteInit {
+  return {
+    constraints: constraintsOf(routing, routing, excluded),
     mode: routing.mode,
     overrides: routing.overrides,
     priority: routing.queuePriority,

@@ -31,7 +31,8 @@ export async function runRequests(
     const choices: Choice[] = createChoices(request, prompt, firstIndex);
     firstIndex += choices.length;
     const begun = { receivedMs: o.receivedMs, preprocessedMs };
-    const times = { ...begun, routedMs: 0, prefillBeganMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
+    const prefill = { routedMs: 0, prefillBeganMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
+    const times = { ...begun, ...prefill, decodeRoutedMs: 0, decodeBeganMs: 0 };
     return new Generation(parts, { request, prompt, choices, observer, times, explain: o.explain ?? false });
   });
   const cancel = (error?: StatorError): void => {

@@ -9,6 +9,8 @@ export interface Timing {
   /** From then until the first token: with the wait, the time to the first token. */
   readonly prefillMs: number | null;
   readonly firstTokenMs: number | null;
+  /** From the first token until the worker that decodes had the KV and a token of its own; null also where one worker does both. */
+  readonly handoffMs: number | null;
   /** Until now. */
   readonly totalMs: number;
   /** Share of the prompt that the worker of the first token found cached. */
@@ -18,7 +20,7 @@ export interface Timing {
 }
 
 export function timingOf({ times, prompt, cachedTokens, decision }: Generation): Timing {
-  const { receivedMs, prefillBeganMs, firstTokenMs } = times;
+  const { receivedMs, prefillBeganMs, firstTokenMs, decodeBeganMs } = times;
   const told = prefillBeganMs > 0;
   const since = (beginMs: number, endMs: number): number => Math.max(0, endMs - beginMs);
   return {
@@ -26,6 +28,7 @@ export function timingOf({ times, prompt, cachedTokens, decision }: Generation):
     prefillWaitMs: told ? since(receivedMs, prefillBeganMs) : null,
     prefillMs: told && firstTokenMs > 0 ? since(prefillBeganMs, firstTokenMs) : null,
     firstTokenMs: firstTokenMs > 0 ? since(receivedMs, firstTokenMs) : null,
+    handoffMs: decodeBeganMs > 0 ? since(firstTokenMs, decodeBeganMs) : null,
     totalMs: since(receivedMs, performance.now()),
     kvHitRate: told ? cachedTokens / prompt.tokenIds.length : null,
     routerQueueDepth: decision?.queueDepth ?? null,

@@ -42,6 +42,14 @@ export class ScriptedSequence {
     this.#events.onFrameEnd();
   }
 
+  /** Ends a prefill: its KV can be fetched. */
+  handOff(handoffId: string, deadlineUnixMs: number = Date.now() + 60_000): void {
+    this.#forget();
+    const handoff = { handoffId, deadlineUnixMs: BigInt(deadlineUnixMs) };
+    this.#events.onFinished(create(SlotFinishedSchema, { reason: FinishReason.HANDOFF, handoff }));
+    this.#events.onFrameEnd();
+  }
+
   fail(code: string, message: string, retryable: boolean): void {
     this.#forget();
     this.#events.onFinished(
@@ -96,7 +104,7 @@ export class ScriptedWorker implements WorkerSession {
   }
 
   cancel(ref: unknown): void {
-    if (!(ref instanceof ScriptedSequence)) return;
+    if (!(ref instanceof ScriptedSequence) || !this.running.has(ref)) return;
     ref.cancelled = true;
     this.running.delete(ref);
   }

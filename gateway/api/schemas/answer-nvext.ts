@@ -18,6 +18,9 @@ const timing = z
     prefill_wait_time_ms: ms.optional().describe('Until the worker of the first token began the prompt.'),
     prefill_time_ms: ms.optional().describe('From then until the first token.'),
     ttft_ms: ms.optional(),
+    handoff_time_ms: ms
+      .optional()
+      .describe('Where another worker decodes: from the first token until it had the KV and a token of its own.'),
     total_time_ms: ms,
     kv_hit_rate: z.number().min(0).max(1).optional().describe('Share of the prompt that the worker found cached.'),
     router_queue_depth: count.optional().describe('Requests that waited in the queue of the router at the arrival.'),

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { servesApart } from '#core/models/serving.ts';
 import { Task } from '#gen/stator/model/v1/model_pb.ts';
 import { TextPromptSchema, TokenPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -83,7 +84,7 @@ export function translateCompletion(
     parsing: null,
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
-    routing: routingOf(body, headers, stop, input),
+    routing: routingOf(body, headers, stop, { ...input, apart: servesApart(model.entry) }),
     returnPromptText:
       body.echo === true || (stream.stream && (body.nvext?.annotations ?? []).includes('formatted_prompt')),
     timeoutMs: timeoutOf(headers, input),

@@ -46,17 +46,17 @@ export function timeoutOf({ timeoutMs }: HeaderWishes, input: Pick<TranslateInpu
   return input.timeoutMs === 0 ? timeoutMs : Math.min(timeoutMs, input.timeoutMs);
 }
 
-/** What a request wants of routing; headers win over the body field by field. */
+/** What a request wants of routing; headers win over the body field by field. `apart`: other workers prefill than decode. */
 export function routingOf(
   body: RoutedBody,
   headers: HeaderWishes,
   ends: Ends,
-  { nowMs }: Pick<TranslateInput, 'nowMs'>,
+  { nowMs, apart = false }: Pick<TranslateInput, 'nowMs'> & { readonly apart?: boolean },
 ): RoutingWishes {
   const { nvext } = body;
   const hints = nvext?.agent_hints;
   const constraints = nvext?.routing_constraints;
-  const pin = pinOf(nvext, headers);
+  const pin = pinOf(nvext, headers, apart);
   const mode = nvext?.router?.mode;
   if (mode === 'direct' && pin.instanceId === null) {
     const message = 'Validation: `nvext.router.mode`: `direct` needs `nvext.backend_instance_id`';
@@ -86,10 +86,14 @@ interface Named<T> {
 }
 
 /**
- * The one worker and rank that must serve the request. Workers here prefill and decode themselves, so that pins of both halves
- * must agree; what headers name replaces what the body names.
+ * The workers and ranks that must serve the request. Where one worker prefills and decodes, pins of both halves must agree;
+ * what headers name replaces what the body names.
  */
-function pinOf(nvext: AnyNvext, headers: HeaderWishes): Pick<RoutingWishes, 'instanceId' | 'dataParallelRank'> {
+function pinOf(
+  nvext: AnyNvext,
+  headers: HeaderWishes,
+  apart: boolean,
+): Pick<RoutingWishes, 'instanceId' | 'dataParallelRank' | 'prefill'> {
   const id = (field: string, value: number | string | null | undefined): Named<bigint | null> => ({
     field,
     value: value === null || value === undefined ? null : BigInt(value),
@@ -117,7 +121,12 @@ function pinOf(nvext: AnyNvext, headers: HeaderWishes): Pick<RoutingWishes, 'ins
     headers.prefillDataParallelRank === null
       ? rank('nvext.prefill_dp_rank', nvext?.prefill_dp_rank)
       : { field: 'x-dynamo-prefill-dp-rank', value: headers.prefillDataParallelRank };
-  return { instanceId: agreed([...decodeIds, prefillId]), dataParallelRank: agreed([decodeRank, prefillRank]) };
+  if (apart) {
+    const prefill = { instanceId: prefillId.value, dataParallelRank: prefillRank.value };
+    return { instanceId: agreed(decodeIds), dataParallelRank: decodeRank.value, prefill };
+  }
+  const pin = { instanceId: agreed([...decodeIds, prefillId]), dataParallelRank: agreed([decodeRank, prefillRank]) };
+  return { ...pin, prefill: pin };
 }
 
 /** The one value that is named; throws StatorError where two differ. */
@@ -128,7 +137,7 @@ function agreed<T>(named: readonly Named<T | null>[]): T | null {
   if (other === undefined) return first.value;
   throw StatorError.unsupported(
     other.field,
-    `\`${other.field}\` (${other.value}) differs from \`${first.field}\` (${first.value}): prefill and decode are one worker here; name one of them`,
+    `\`${other.field}\` (${other.value}) differs from \`${first.field}\` (${first.value}), and both name one worker here; name one of them`,
   );
 }
 
