@@ -12,8 +12,8 @@ import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
 import { TokenTables } from './tokenizer/token-tables.ts';
-import { type WorkerConnector, WorkerPool } from './workers/worker-pool.ts';
 import { HandoffReleases } from './workers/handoff-releases.ts';
+import { type WorkerConnector, WorkerPool } from './workers/worker-pool.ts';
 
 /** What the outside gives a gateway: how it reaches the other services. */
 export interface GatewayLinks {
@@ -59,6 +59,7 @@ export function buildContext(
     router,
     sessions: workers,
     metrics,
+    handoffs: new HandoffReleases(workers, telemetry),
     migration,
     routeTimeoutMs,
   };
@@ -78,7 +79,6 @@ export function buildContext(
 }
 
 /** Gauges that are read when Prometheus asks. */
-    access,
 function exposeState(
   telemetry: Telemetry,
   parts: { workers: WorkerPool; degradations: Degradations; tables: TokenTables },

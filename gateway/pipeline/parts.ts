@@ -6,16 +6,16 @@ import type { RouterClient } from '../routing/router-client.ts';
 import type { TokenTables } from '../tokenizer/token-tables.ts';
 import type { WorkerSession } from '../workers/worker-session.ts';
 import type { Generation } from './generation.ts';
-
 import type { HandoffHolders } from './handoffs.ts';
 import type { Stage } from './stage.ts';
+
 /** Counts what happens to generations. */
 export interface GenerationMetrics {
   /** `added` tokens of one choice arrived in one frame. */
   tokens(generation: Generation, added: number): void;
-  migrated(generation: Generation, type: 'new_request' | 'ongoing_request', because: StatorError): void;
   /** A prompt is about to be computed, by a worker apart or by one that does it all. */
   placedPrompt(generation: Generation, stage: Stage): void;
+  migrated(generation: Generation, type: 'new_request' | 'ongoing_request', because: StatorError): void;
 }
 
 /** Where sessions to workers are found. */
@@ -31,6 +31,7 @@ export interface PipelineParts {
   readonly router: RouterClient;
   readonly sessions: SessionLookup;
   readonly metrics: GenerationMetrics;
+  readonly handoffs: HandoffHolders;
   readonly migration: MigrationPolicy;
   /** Milliseconds that a request may wait for a worker. */
   readonly routeTimeoutMs: number;
