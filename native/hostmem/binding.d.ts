@@ -6,6 +6,23 @@ export interface RunningCopy {
   readonly cancel: () => void;
 }
 
+/** Work on threads of the addon's own. */
+export interface Running<T> {
+  readonly done: Promise<T>;
+  /** Ends it between two pieces of at most 64 MiB. */
+  readonly cancel: () => void;
+  /** Bytes done. */
+  readonly progress: () => number;
+}
+
+export interface OpenedFile {
+  /** '' or why not: `missing`, `symlink`, `foreign`, `mode`, `kind`, `size BYTES`, `full`, `canceled`, `failed STEP ERRNO`. */
+  readonly problem: string;
+  readonly buffer: Buffer | null;
+  readonly created: boolean;
+  readonly pageBytes: number;
+}
+
 export interface Binding {
   allocate(bytes: number): Buffer;
   address(buffer: Uint8Array): bigint;
@@ -13,4 +30,14 @@ export interface Binding {
   alive(fd: number): boolean;
   unwritten(fd: number, slot: number): boolean;
   copy(controlFile: string, write: boolean, timeoutMs: number, words: BigUint64Array): RunningCopy;
+  openShared(path: string, bytes: number, create: boolean): Running<OpenedFile>;
+  release(buffer: Uint8Array): Promise<boolean>;
+  hold(buffer: Uint8Array): () => void;
+  populate(buffer: Uint8Array, threads: number): Running<number>;
+  bulk(
+    kind: number,
+    buffers: readonly Uint8Array[],
+    words: Float64Array,
+    threads: number,
+  ): Running<BigUint64Array | null>;
 }

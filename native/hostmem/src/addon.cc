@@ -1,32 +1,15 @@
 #include <fcntl.h>
 #include <napi.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <memory>
 
 #include "control.h"
 #include "copy.h"
+#include "memory_api.h"
 
 namespace stator::hostmem {
 namespace {
-
-constexpr size_t kHugePage = 2u << 20;
-
-// Memory of its own on a 2 MiB boundary, of huge pages where the system has them; faster to copy than the heap's.
-Napi::Value allocate(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  const double wanted = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
-  if (!(wanted >= 1 && wanted <= 1ull << 40)) throw Napi::RangeError::New(env, "bytes must be positive.");
-  const auto bytes = static_cast<size_t>(wanted);
-  const size_t mapped = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  void* raw = mmap(nullptr, mapped + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (raw == MAP_FAILED) throw Napi::Error::New(env, "There is no memory for that many bytes.");
-  const auto start = (reinterpret_cast<uintptr_t>(raw) + kHugePage - 1) / kHugePage * kHugePage;
-  madvise(reinterpret_cast<void*>(start), mapped, MADV_HUGEPAGE);
-  const auto release = [raw, mapped](Napi::Env, uint8_t*) { munmap(raw, mapped + kHugePage); };
-  return Napi::Buffer<uint8_t>::New(env, reinterpret_cast<uint8_t*>(start), bytes, release);
-}
 
 Napi::Value address(const Napi::CallbackInfo& info) {
   if (!info[0].IsTypedArray()) throw Napi::TypeError::New(info.Env(), "buffer must be a typed array.");
@@ -93,6 +76,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("alive", Napi::Function::New(env, alive, "alive"));
   exports.Set("unwritten", Napi::Function::New(env, unwritten, "unwritten"));
   exports.Set("copy", Napi::Function::New(env, copy, "copy"));
+  exports.Set("openShared", Napi::Function::New(env, openSharedFile, "openShared"));
+  exports.Set("release", Napi::Function::New(env, release, "release"));
+  exports.Set("hold", Napi::Function::New(env, hold, "hold"));
+  exports.Set("populate", Napi::Function::New(env, populate, "populate"));
+  exports.Set("bulk", Napi::Function::New(env, bulk, "bulk"));
   return exports;
 }
 

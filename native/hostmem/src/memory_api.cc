@@ -1,0 +1,161 @@
+#include "memory_api.h"
+
+#include <cmath>
+
+#include "bulk.h"
+#include "memory.h"
+#include "running.h"
+
+namespace stator::hostmem {
+namespace {
+
+constexpr double kMaxBytes = static_cast<double>(1ull << 46);
+
+uint64_t wholeNumber(Napi::Env env, const Napi::Value& value, const char* name) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(number >= 0 && number <= kMaxBytes && number == std::floor(number)))
+    throw Napi::RangeError::New(env, std::string(name) + " must be a whole number of bytes.");
+  return static_cast<uint64_t>(number);
+}
+
+struct Memory {
+  uint8_t* start;
+  uint64_t bytes;
+};
+
+Memory memoryOf(const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    throw Napi::TypeError::New(value.Env(), "buffer must be a Uint8Array.");
+  auto array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ByteLength()};
+}
+
+// What JavaScript sees. Its finalizer may run long after release() or never; both may let go.
+Napi::Buffer<uint8_t> show(Napi::Env env, const MappingRef& mapping) {
+  own(mapping);
+  const auto finalize = [](Napi::Env, uint8_t*, std::weak_ptr<Mapping>* known) {
+    const std::unique_ptr<std::weak_ptr<Mapping>> owner(known);
+    if (const MappingRef left = known->lock()) forget(left.get());
+  };
+  return Napi::Buffer<uint8_t>::New(env, mapping->data, mapping->bytes, finalize, new std::weak_ptr<Mapping>(mapping));
+}
+
+class OpenJob : public Job {
+ public:
+  explicit OpenJob(OpenRequest request) : request_(std::move(request)) { opened.problem = "canceled"; }
+  void run(size_t) override { opened = openShared(request_, cancelFlag(), progressCounter()); }
+  Opened opened;
+
+ private:
+  const OpenRequest request_;
+};
+
+}  // namespace
+
+// Memory of its own on a 2 MiB boundary, of huge pages where the system has them; faster to copy than the heap's.
+Napi::Value allocate(const Napi::CallbackInfo& info) {
+  const uint64_t bytes = wholeNumber(info.Env(), info[0], "bytes");
+  if (bytes == 0) throw Napi::RangeError::New(info.Env(), "bytes must be positive.");
+  const MappingRef mapping = mapAnonymous(bytes);
+  if (mapping == nullptr) throw Napi::Error::New(info.Env(), "There is no memory for that many bytes.");
+  return show(info.Env(), mapping);
+}
+
+// (path, bytes, create) → running; resolves with { problem, buffer, created, pageBytes }.
+Napi::Value openSharedFile(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsString()) throw Napi::TypeError::New(env, "path must be a string.");
+  OpenRequest request{info[0].As<Napi::String>().Utf8Value(), wholeNumber(env, info[1], "bytes"), info[2].ToBoolean().Value()};
+  if (request.create && request.bytes == 0) throw Napi::RangeError::New(env, "bytes must be positive.");
+  const auto job = std::make_shared<OpenJob>(std::move(request));
+  const auto answer = [job](Napi::Env answerEnv) -> Napi::Value {
+    Napi::Object result = Napi::Object::New(answerEnv);
+    result.Set("problem", job->opened.problem);
+    result.Set("created", job->opened.created);
+    result.Set("pageBytes", static_cast<double>(job->opened.pageBytes));
+    result.Set("buffer", job->opened.mapping == nullptr ? answerEnv.Null() : show(answerEnv, job->opened.mapping).As<Napi::Value>());
+    job->opened.mapping.reset();
+    return result;
+  };
+  return start(env, job, 1, 1, Napi::Object::New(env), answer);
+}
+
+// Takes the memory away from the buffer at once. Resolves when it is unmapped, which running operations delay; false for
+// a buffer that is not of this addon, or was released before.
+Napi::Value release(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  MappingRef mapping = holdOf(memoryOf(info[0]).start);
+  const Settler settler(env, Napi::Object::New(env));
+  if (mapping == nullptr) {
+    settler.settle([](Napi::Env answerEnv) { return Napi::Boolean::New(answerEnv, false); });
+    return settler.promise();
+  }
+  info[0].As<Napi::Uint8Array>().ArrayBuffer().Detach();
+  mapping->unmapped = [settler] {
+    settler.settle([](Napi::Env answerEnv) { return Napi::Boolean::New(answerEnv, true); });
+  };
+  forget(mapping.get());
+  return settler.promise();
+}
+
+// Keeps the memory mapped until the function that it returns is called, for operations of others.
+Napi::Value hold(const Napi::CallbackInfo& info) {
+  const auto held = std::make_shared<MappingRef>(holdOf(memoryOf(info[0]).start));
+  if (*held == nullptr) throw Napi::TypeError::New(info.Env(), "buffer is not mapped memory.");
+  return Napi::Function::New(info.Env(), [held](const Napi::CallbackInfo&) { held->reset(); });
+}
+
+// (buffer, threads) → running; resolves with an errno or 0.
+Napi::Value populate(const Napi::CallbackInfo& info) {
+  const Memory memory = memoryOf(info[0]);
+  const auto job = std::make_shared<PopulateJob>(memory.start, memory.bytes);
+  if (MappingRef held = holdOf(memory.start)) job->holds.push_back(std::move(held));
+  Napi::Object keep = Napi::Object::New(info.Env());
+  keep.Set("buffer", info[0]);
+  const auto answer = [job](Napi::Env env) { return Napi::Number::New(env, job->problem()); };
+  return start(info.Env(), job, job->units(), info[1].ToNumber().Uint32Value(), keep, answer);
+}
+
+// (kind, buffers, words, threads) → running; resolves with checksums or null when it was canceled. Five words a range:
+// index of the buffer and offset that it is read from, the same that it is written to, bytes.
+Napi::Value bulk(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[1].IsArray() || !info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    throw Napi::TypeError::New(env, "bulk takes a kind, buffers, words and threads.");
+  const auto kind = static_cast<Bulk>(info[0].ToNumber().Uint32Value());
+  const auto array = info[1].As<Napi::Array>();
+  std::vector<Memory> buffers;
+  std::vector<MappingRef> holds;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    buffers.push_back(memoryOf(array.Get(i)));
+    if (MappingRef held = holdOf(buffers.back().start)) holds.push_back(std::move(held));
+  }
+  const auto words = info[2].As<Napi::Float64Array>();
+  std::vector<Range> ranges;
+  ranges.reserve(words.ElementLength() / 5);
+  const auto place = [&](size_t at, double bytes) -> uint8_t* {
+    const double index = words[at];
+    const double offset = words[at + 1];
+    if (!(index >= 0 && index < static_cast<double>(buffers.size()) && offset >= 0 && bytes >= 0) ||
+        offset + bytes > static_cast<double>(buffers[static_cast<size_t>(index)].bytes))
+      throw Napi::RangeError::New(env, "Range " + std::to_string(at / 5) + " lies outside of its buffer.");
+    return buffers[static_cast<size_t>(index)].start + static_cast<uint64_t>(offset);
+  };
+  for (size_t i = 0; i + 5 <= words.ElementLength(); i += 5) {
+    const double bytes = words[i + 4];
+    uint8_t* const to = kind == Bulk::kChecksum ? nullptr : place(i + 2, bytes);
+    ranges.push_back({place(i, bytes), to, static_cast<uint64_t>(bytes)});
+  }
+  const auto job = std::make_shared<BulkJob>(kind, std::move(ranges));
+  job->holds = std::move(holds);
+  const auto answer = [job](Napi::Env answerEnv) -> Napi::Value {
+    if (job->canceled()) return answerEnv.Null();
+    const auto& found = job->checksums();
+    auto checksums = Napi::BigUint64Array::New(answerEnv, found.size());
+    std::copy(found.begin(), found.end(), checksums.Data());
+    return checksums;
+  };
+  return start(env, job, job->units(), info[3].ToNumber().Uint32Value(), array, answer);
+}
+
+}  // namespace stator::hostmem
