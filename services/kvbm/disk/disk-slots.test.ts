@@ -67,10 +67,11 @@ describe('slots on disk', () => {
       files: o.files ?? nodeFiles(),
       allocate: alignedBytes,
       preallocate: async () => false,
+      nowMs: () => 0,
     });
-    await segments.openExisting();
+    await segments.existing();
     const cipher = o.keyFile === undefined ? undefined : await openCipher(o.keyFile, xxh3);
-    const sealing = new Sealing({ hash: xxh3, cipher, wallMs: () => 1 });
+    const sealing = new Sealing({ checksum: async (bytes) => xxh3(bytes), cipher, wallMs: () => 1 });
     const parts = { segments, slots: count, slotBytes, sealing, hash: xxh3, concurrency: 3 };
     return new DiskSlots({ ...parts, allocate: alignedBytes, isAligned: isPageAligned });
   }
@@ -204,7 +205,8 @@ describe('slots on disk', () => {
     const disk = await slots();
     const { all, plain } = room();
     await disk.write(0, headerOf(plain), all);
-    await disk.erase(0, true);
+    expect(await disk.erase(0, ({ page }) => page?.header.generation === 5)).to.equal(false);
+    expect(await disk.erase(0, ({ page }) => page?.header.generation === 4)).to.equal(true);
     expect(await disk.readPage(0)).to.deep.equal({ rejection: 'empty' });
     await segments.close();
     const file = await open(path.join(folder, 'slots-00000.kv'));

@@ -1,7 +1,8 @@
 import type { BlockHeader, ExpectedHeader, Hash64 } from '#core/blocks/record/block-header.ts';
 import { Limiter } from '#lib/objectstore/limiter.ts';
-import { decodePage, encodePage, pageBytes, type StoredPage } from '../stored/page.ts';
-import type { Sealing, StoredRejection } from '../stored/sealing.ts';
+import type { StoredRead } from '../movers/depot.ts';
+import { type DecodedPage, decodePage, encodePage, pageBytes } from '../stored/page.ts';
+import type { Sealing } from '../stored/sealing.ts';
 import type { Segments } from './segments.ts';
 
 export interface DiskSlotsParts {
@@ -19,11 +20,6 @@ export interface DiskSlotsParts {
   readonly isAligned: (memory: Uint8Array) => boolean;
 }
 
-/** What a read gave; the block's bytes are in the room that was given for it. */
-export type DiskRead =
-  | { readonly header: BlockHeader; readonly checksum: bigint; readonly rejection?: never }
-  | { readonly rejection: StoredRejection };
-
 /**
  * Blocks in the slots of a disk: a page with the record, then the bytes. Nothing is flushed and no order of writes is
  * relied on: whatever a crash leaves contradicts its own checksums and is never believed. Rejects with the system's codes.
@@ -34,6 +30,9 @@ export class DiskSlots {
   /** Of a slot's size each, for pages, and for blocks that cannot be transferred from where they are. */
   readonly #idle: Uint8Array[] = [];
   readonly #none = new AbortController().signal;
+  readonly #running = new Set<Promise<unknown>>();
+  /** The last of those that write into a slot, or wait to. */
+  readonly #writers = new Map<number, Promise<unknown>>();
 
   constructor(parts: DiskSlotsParts) {
     this.#parts = parts;
@@ -45,12 +44,17 @@ export class DiskSlots {
     return this.#limiter.inside + this.#limiter.waiting;
   }
 
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+  }
+
   /**
    * Writes a block from host memory. `room` is where it stands, with all that is up to the end of its last page. False when
    * its bytes are not those of the header: nothing was written.
    */
   write(slot: number, header: BlockHeader, room: Uint8Array): Promise<boolean> {
-    return this.#inTurn(async (staging) => {
+    return this.#alone(slot, async (staging) => {
       const sealed = await this.#parts.sealing.seal(header, room.subarray(0, header.payloadBytes));
       if (sealed === undefined) return false;
       const padded = roundUp(header.payloadBytes);
@@ -70,7 +74,7 @@ export class DiskSlots {
     slot: number,
     expected: ExpectedHeader & { readonly payloadBytes: number },
     room: Uint8Array,
-  ): Promise<DiskRead> {
+  ): Promise<StoredRead> {
     return this.#inTurn(async (staging) => {
       const { segments, sealing, hash } = this.#parts;
       const bytes = expected.payloadBytes;
@@ -89,7 +93,7 @@ export class DiskSlots {
   }
 
   /** The record in a slot, its bytes unread. */
-  readPage(slot: number): Promise<{ readonly page?: StoredPage; readonly rejection?: StoredRejection }> {
+  readPage(slot: number): Promise<DecodedPage> {
     return this.#inTurn(async (staging) => {
       const page = staging.subarray(0, pageBytes);
       await this.#parts.segments.read(slot, [page]);
@@ -97,12 +101,16 @@ export class DiskSlots {
     });
   }
 
-  /** Overwrites a slot's record, and its bytes where they must not stay. */
-  erase(slot: number, withBytes: boolean): Promise<void> {
-    return this.#inTurn(async (staging) => {
-      const bytes = withBytes ? this.#parts.slotBytes : pageBytes;
-      staging.fill(0, 0, bytes);
-      await this.#parts.segments.write(slot, [staging.subarray(0, bytes)]);
+  /** Overwrites a slot's record and bytes if its page is to go; the decision and the write are one step for other writers. */
+  erase(slot: number, isToGo: (page: DecodedPage) => boolean): Promise<boolean> {
+    return this.#alone(slot, async (staging) => {
+      const { segments, hash, slotBytes } = this.#parts;
+      const page = staging.subarray(0, pageBytes);
+      await segments.read(slot, [page]);
+      if (!isToGo(decodePage(page, {}, hash))) return false;
+      staging.fill(0);
+      await segments.write(slot, [staging.subarray(0, slotBytes)]);
+      return true;
     });
   }
 
@@ -111,7 +119,27 @@ export class DiskSlots {
     return room.length >= padded && this.#parts.isAligned(room);
   }
 
-  async #inTurn<T>(work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+  /** One writer of a slot after the other. */
+  async #alone<T>(slot: number, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+    const before = this.#writers.get(slot);
+    const own = (before ?? Promise.resolve()).then(() => this.#inTurn(work));
+    const done = own.catch(() => undefined);
+    this.#writers.set(slot, done);
+    void done.then(() => {
+      if (this.#writers.get(slot) === done) this.#writers.delete(slot);
+    });
+    return own;
+  }
+
+  #inTurn<T>(work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+    const running = this.#withStaging(work);
+    this.#running.add(running);
+    const ended = (): boolean => this.#running.delete(running);
+    void running.then(ended, ended);
+    return running;
+  }
+
+  async #withStaging<T>(work: (staging: Uint8Array) => Promise<T>): Promise<T> {
     await this.#limiter.enter(this.#none);
     const staging = this.#idle.pop() ?? this.#parts.allocate(this.#parts.slotBytes);
     try {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 
 /** An open file of slots. Buffers and positions are multiples of a page where it is direct. */
 export interface SlotFile {
@@ -18,13 +18,12 @@ export interface SlotFileSystem {
   /** Names in a folder; none where it does not exist. */
   list(path: string): Promise<string[]>;
   open(path: string): Promise<SlotFile>;
+  size(path: string): Promise<number>;
   /** Undefined where there is none. */
   readText(path: string): Promise<string | undefined>;
   /** Whole or not at all. */
   writeText(path: string, text: string): Promise<void>;
   remove(path: string): Promise<void>;
-  /** Bytes that may still be written. */
-  freeBytes(path: string): Promise<number>;
 }
 
 /** Direct files where the file system takes them (tmpfs and some network file systems do not), else buffered ones. */
@@ -33,16 +32,13 @@ export function nodeFiles(wantsDirect = true): SlotFileSystem {
     makeFolder: async (path) => void (await mkdir(path, { recursive: true, mode: 0o700 })),
     list: (path) => readdir(path).catch(ifMissing([])),
     open: async (path) => new NodeSlotFile(...(await openFile(path, wantsDirect))),
+    size: async (path) => (await stat(path)).size,
     readText: (path) => readFile(path, 'utf8').catch(ifMissing(undefined)),
     writeText: async (path, text) => {
       await writeFile(`${path}.new`, text, { mode: 0o600, flush: true });
       await rename(`${path}.new`, path);
     },
     remove: (path) => rm(path, { recursive: true, force: true }),
-    freeBytes: async (path) => {
-      const { bavail, bsize } = await statfs(path);
-      return bavail * bsize;
-    },
   };
 }
 

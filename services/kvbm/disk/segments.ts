@@ -15,6 +15,22 @@ export interface SegmentsSpec {
   readonly allocate: (bytes: number) => Uint8Array;
   /** Takes blocks of the file system for a file; false where it cannot. */
   readonly preallocate: (path: string, bytes: number) => Promise<boolean>;
+  /** Monotonic. */
+  readonly nowMs: () => number;
+}
+
+/** For so long a file that could not be made is not tried again. */
+const retryMs = 10_000;
+
+/** The file of a slot cannot be made: the disk is full, or whatever the cause says. */
+export class NoSegment extends Error {
+  override readonly name = 'NoSegment';
+  readonly code: string;
+
+  constructor(cause: NodeJS.ErrnoException) {
+    super(`a file for slots cannot be made: ${cause.code ?? cause.message}`, { cause });
+    this.code = cause.code ?? 'EIO';
+  }
 }
 
 /**
@@ -25,7 +41,10 @@ export class Segments {
   readonly #spec: SegmentsSpec;
   readonly #slotsEach: number;
   readonly #open: (Promise<SlotFile> | undefined)[] = [];
+  /** Until when each file that could not be made is not tried again. */
+  readonly #restingUntilMs = new Map<number, number>();
   #isDirect = true;
+  #cause = '';
 
   constructor(spec: SegmentsSpec) {
     this.#spec = spec;
@@ -37,8 +56,18 @@ export class Segments {
     return this.#isDirect;
   }
 
-  /** Opens what an earlier life left and removes files beyond the slots there are now. Resolves with the slots that have files. */
-  async openExisting(): Promise<number> {
+  /** Why slots have no files at present; undefined when all that were asked for have. */
+  get problem(): string | undefined {
+    const { size } = this.#restingUntilMs;
+    return size === 0 ? undefined : `no room for ${size} files of slots: ${this.#cause}`;
+  }
+
+  get folder(): string {
+    return this.#spec.folder;
+  }
+
+  /** Removes files beyond the slots there are now. Resolves with the slots that files of an earlier life may hold. */
+  async existing(): Promise<number> {
     const { folder, files, slots } = this.#spec;
     const wanted = Math.ceil(slots / this.#slotsEach);
     let found = 0;
@@ -46,9 +75,9 @@ export class Segments {
       const number = numberOf(name);
       if (number === undefined) continue;
       if (number >= wanted) await files.remove(path.join(folder, name));
-      else found = Math.max(found, number + 1);
+      else found = Math.max(found, await this.#slotsOf(number));
     }
-    return Math.min(slots, found * this.#slotsEach);
+    return Math.min(slots, found);
   }
 
   async read(slot: number, buffers: readonly Uint8Array[], within = 0): Promise<void> {
@@ -66,27 +95,44 @@ export class Segments {
     await Promise.all(open.map((file) => file?.then((opened) => opened.close()).catch(() => undefined)));
   }
 
+  /** Slots up to the end of a file; the last may be shorter than the others. */
+  async #slotsOf(segment: number): Promise<number> {
+    const { files, slotBytes } = this.#spec;
+    const bytes = await files.size(this.#name(segment));
+    return segment * this.#slotsEach + Math.min(this.#slotsEach, Math.floor(bytes / slotBytes));
+  }
+
+  #name(segment: number): string {
+    return path.join(this.#spec.folder, `slots-${String(segment).padStart(5, '0')}.kv`);
+  }
+
   #position(slot: number): number {
     return (slot % this.#slotsEach) * this.#spec.slotBytes;
   }
 
-  /** One that could not be made is tried again with the next slot that needs it. */
   #file(slot: number): Promise<SlotFile> {
     const segment = Math.floor(slot / this.#slotsEach);
     const known = this.#open[segment];
-    if (known !== undefined) return known;
-    const opening = this.#make(segment);
-    this.#open[segment] = opening;
-    opening.catch(() => {
-      if (this.#open[segment] === opening) this.#open[segment] = undefined;
+    const nowMs = this.#spec.nowMs();
+    if (known !== undefined && nowMs < (this.#restingUntilMs.get(segment) ?? Number.POSITIVE_INFINITY)) return known;
+    const opening = this.#make(segment).catch((error: NodeJS.ErrnoException) => {
+      const problem = new NoSegment(error);
+      this.#cause = problem.code;
+      this.#restingUntilMs.set(segment, this.#spec.nowMs() + retryMs);
+      throw problem;
     });
+    this.#restingUntilMs.delete(segment);
+    this.#open[segment] = opening;
     return opening;
   }
 
   async #make(segment: number): Promise<SlotFile> {
-    const { folder, files, slots, slotBytes, preallocate } = this.#spec;
-    const name = path.join(folder, `slots-${String(segment).padStart(5, '0')}.kv`);
-    const bytes = Math.min(this.#slotsEach, slots - segment * this.#slotsEach) * slotBytes;
+    const { files, slots, slotBytes, preallocate } = this.#spec;
+    const name = this.#name(segment);
+    // Files of an unknown number of slots are read as they are.
+    const wanted =
+      slots === Number.POSITIVE_INFINITY ? 0 : Math.min(this.#slotsEach, slots - segment * this.#slotsEach);
+    const bytes = wanted * slotBytes;
     const file = await files.open(name);
     try {
       const size = await file.size();

@@ -1,4 +1,4 @@
-import type { BlockHeader, Hash64, Rejection } from '#core/blocks/record/block-header.ts';
+import type { BlockHeader, Rejection } from '#core/blocks/record/block-header.ts';
 import type { BlockCipher } from './cipher.ts';
 import type { StoredPage } from './page.ts';
 
@@ -16,8 +16,11 @@ export type Unsealed =
   | { readonly plain: Uint8Array; readonly checksum: bigint; readonly rejection?: never }
   | { readonly rejection: StoredRejection };
 
+/** XXH3-64, seed 0, of many bytes: off the event loop in production. */
+export type Checksum = (bytes: Uint8Array) => Promise<bigint>;
+
 export interface SealingParts {
-  readonly hash: Hash64;
+  readonly checksum: Checksum;
   /** Unset: bytes are stored as they are. */
   readonly cipher?: BlockCipher | undefined;
   /** Milliseconds since 1970. */
@@ -44,25 +47,25 @@ export class Sealing {
     header: BlockHeader,
     plain: Uint8Array,
   ): Promise<{ readonly page: StoredPage; readonly bytes: Uint8Array } | undefined> {
-    const { hash, cipher, wallMs } = this.#parts;
-    if (plain.length !== header.payloadBytes || hash(plain) !== header.payloadChecksum) return undefined;
+    const { checksum, cipher, wallMs } = this.#parts;
+    if (plain.length !== header.payloadBytes || (await checksum(plain)) !== header.payloadChecksum) return undefined;
     if (cipher === undefined) return { page: { header, writtenMs: wallMs(), seal: null }, bytes: plain };
     const { bytes, seal } = await cipher.encrypt(header, plain);
-    const sealed = { ...header, isEncrypted: true, payloadChecksum: hash(bytes) };
+    const sealed = { ...header, isEncrypted: true, payloadChecksum: await checksum(bytes) };
     return { page: { header: sealed, writtenMs: wallMs(), seal }, bytes };
   }
 
   /** The block's bytes and their checksum. They are the given ones unless they were encrypted. */
   async unseal({ header, seal }: StoredPage, bytes: Uint8Array): Promise<Unsealed> {
-    const { hash, cipher } = this.#parts;
+    const { checksum, cipher } = this.#parts;
     if (bytes.length !== header.payloadBytes) return { rejection: 'wrong_payloadBytes' };
     if (cipher === undefined && seal !== null) return { rejection: 'wrong_key' };
     // Whoever can write to the store could otherwise plant bytes of their own.
     if (cipher !== undefined && seal === null) return { rejection: 'not_encrypted' };
-    if (hash(bytes) !== header.payloadChecksum) return { rejection: 'payload_checksum' };
+    if ((await checksum(bytes)) !== header.payloadChecksum) return { rejection: 'payload_checksum' };
     if (cipher === undefined || seal === null) return { plain: bytes, checksum: header.payloadChecksum };
     if (!cipher.knows(seal)) return { rejection: 'wrong_key' };
     const plain = await cipher.decrypt(header, bytes, seal);
-    return plain === undefined ? { rejection: 'broken_seal' } : { plain, checksum: hash(plain) };
+    return plain === undefined ? { rejection: 'broken_seal' } : { plain, checksum: await checksum(plain) };
   }
 }
