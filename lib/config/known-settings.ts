@@ -74,6 +74,7 @@ export const knownSettings: readonly string[] = [
   'internalToken',
   'json',
   'killAfterTokens',
+  'kvBlockBytes',
   'kvBlockSize',
   'kvBlocks',
   'kvBytesPerToken',

@@ -1,3 +1,5 @@
+import type { KvExchange } from './kv-exchange.ts';
+
 /** Which part of a request an engine computes. */
 export type RequestRole = 'aggregated' | 'prefill' | 'decode';
 
@@ -176,4 +178,6 @@ export interface SimulatedEngine {
   takeKvChanges(): KvChanges;
   /** Every cached block as stored changes, parents before children where both are cached. */
   kvSnapshot(): Iterable<KvChanges>;
+  /** How blocks leave and enter the device's cache beside sequences. */
+  readonly exchange: KvExchange;
 }

@@ -10,6 +10,7 @@ import { RequestRejectedError, stepFlags } from './engine-model.ts';
 import { EngineState } from './engine-state.ts';
 import { fastForward } from './fast-forward.ts';
 import { KvCache } from './kv-cache.ts';
+import { KvExchange } from './kv-exchange.ts';
 import { snapshotOf } from './kv-snapshot.ts';
 import { PassDuration } from './pass-duration.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -43,6 +44,7 @@ const schedulers: Readonly<Record<EngineKind, (settings: EngineSettings) => Sche
 };
 
 class Engine implements SimulatedEngine {
+  readonly exchange: KvExchange;
   readonly #settings: EngineSettings;
   readonly #cache: KvCache;
   readonly #state: EngineState;
@@ -61,6 +63,7 @@ class Engine implements SimulatedEngine {
     this.#settings = settings;
     this.#cache = new KvCache(settings, parts.hasher ?? syntheticOutputHasher(settings.seed));
     this.#state = new EngineState(settings, this.#cache, new WaitQueue());
+    this.exchange = new KvExchange(this.#cache.pool, this.#cache.log, () => this.#state.admitted);
     this.#scheduler = schedulers[settings.kind](settings);
     this.#duration = new PassDuration(settings, parts.timing ?? polynomialTiming);
     this.#speculation = settings.acceptRates.length > 0 ? new Speculation(settings) : undefined;

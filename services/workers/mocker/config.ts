@@ -195,6 +195,13 @@ export const mockerSettings = defineSettings({
     group: tiers,
     help: 'Whether whole prompts are transferred, or what the decode worker has not cached.',
   }),
+  kvBlockBytes: setting.integer({
+    default: defaults.kvBlockBytes,
+    min: 0,
+    max: 1 << 30,
+    group: tiers,
+    help: 'Bytes of a KV block, a function of its prefix, that leave and enter the engine; 0: none do. Needs one data parallel rank.',
+  }),
   handoffTtlMs: setting.integer({
     default: defaults.handoffTtlMs,
     min: 1,
@@ -249,6 +256,8 @@ export type MockerConfig = SettingsOf<typeof mockerSettings>;
 /** Options of an engine. `timing`: what the settings' profile says, if they name one. Throws `invalid_argument`. */
 export function mockerOptions(config: MockerConfig, timing: TimingModel | undefined): MockerOptions {
   const { failSequenceAfterTokens, failEngineAfterTokens, killAfterTokens } = config;
+  if (config.kvBlockBytes > 0 && (config.dataParallelSize > 1 || !config.prefixCaching))
+    throw StatorError.invalid('kv_block_bytes', 'kv_block_bytes needs prefix_caching and a data_parallel_size of 1');
   return {
     ...config,
     kind: config.engineType,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { byteVocabulary, syntheticEmbedding } from '#core/scheduling/synthetic-token.ts';
 import { createTokenTable } from '#core/tokens/token-table.ts';
@@ -8,6 +9,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Engine, EngineListener, EngineText, KvEventChange, SequenceHandle } from '../common/engine.ts';
 import { mockerCard } from './card.ts';
 import { Handoffs } from './handoffs.ts';
+import { MockerKv } from './kv.ts';
 import { defaultMockerOptions, type MockerOptions } from './options.ts';
 import { MockerRank } from './rank.ts';
 import { MockerSequence } from './sequence.ts';
@@ -18,6 +20,7 @@ export class MockerEngine implements Engine {
   readonly text: EngineText = byteText();
   readonly embed?: NonNullable<Engine['embed']>;
   readonly score?: NonNullable<Engine['score']>;
+  readonly kv?: MockerKv;
   readonly #o: MockerOptions;
   readonly #ranks: readonly MockerRank[];
   readonly #handoffs: Handoffs;
@@ -33,6 +36,8 @@ export class MockerEngine implements Engine {
     this.card = mockerCard(o);
     this.#handoffs = new Handoffs(o.handoffTtlMs);
     this.#ranks = Array.from({ length: o.ranks }, (_, rank) => this.#createRank(rank));
+    const [rank] = this.#ranks;
+    if (o.kvBlockBytes > 0 && rank !== undefined) this.kv = this.#createKv(rank);
     if (o.embeddingDimensions === 0) return;
     this.embed = async (inputs) => inputs.map(({ tokenIds }) => syntheticEmbedding(tokenIds, o.embeddingDimensions));
     this.score = async (query, documents) => {
@@ -133,6 +138,18 @@ export class MockerEngine implements Engine {
       },
       onTokens: (count) => this.#onTokens(count),
     });
+  }
+
+  #createKv(rank: MockerRank): MockerKv {
+    const { model, blockSize: blockTokens, kvBlockBytes: blockBytes } = this.#o;
+    const adapterDigest = (name: string): Uint8Array | null => {
+      const adapter = this.#adapters.get(name);
+      if (adapter === undefined) return null;
+      return adapter.sha256.length > 0 ? adapter.sha256 : createHash('sha256').update(name).digest();
+    };
+    const kv = new MockerKv({ model, blockTokens, blockBytes, rank, adapterDigest });
+    rank.letGo = () => kv.letGo();
+    return kv;
   }
 
   /** The rank that the request names, otherwise the one with the fewest sequences. */

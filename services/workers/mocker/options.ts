@@ -54,6 +54,8 @@ export interface MockerOptions {
   readonly startupMs: number;
   /** Where KV events are published in vLLM's ZeroMQ form too; undefined: nowhere. */
   readonly zmq: { readonly endpoint: string; readonly replayEndpoint: string | undefined } | undefined;
+  /** Bytes of a KV block that leave and enter the engine; 0: none do. Needs one rank. */
+  readonly kvBlockBytes: number;
   /** Milliseconds for which the KV of a prefill waits for its decoder. */
   readonly handoffTtlMs: number;
   readonly faults: MockerFaults;
@@ -93,6 +95,7 @@ export const defaultMockerOptions: MockerOptions = {
   taints: [],
   startupMs: 0,
   zmq: undefined,
+  kvBlockBytes: 0,
   handoffTtlMs: 60_000,
   faults: { failSequenceAfterTokens: 0, failEngineAfterTokens: 0, killAfterTokens: 0 },
 };

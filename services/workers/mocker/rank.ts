@@ -5,14 +5,18 @@ import {
   type SimulatedEngine,
   stepFlags,
 } from '#core/scheduling/engine/engine-model.ts';
+import type { KvExchange } from '#core/scheduling/engine/kv-exchange.ts';
 import { byteVocabulary } from '#core/scheduling/synthetic-token.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { type RankLoad, RankLoadSchema } from '#gen/stator/events/v1/events_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { endpointOfRank } from '#lib/zmq/endpoint.ts';
+import { hashBlocks } from '#native/tokens/index.ts';
 import type { KvEventChange, SequenceHandle, StepBatch } from '../common/engine.ts';
+import type { KvPrefix } from '../common/engine-kv.ts';
 import { outputHasher } from './block-hasher.ts';
 import type { Handoffs } from './handoffs.ts';
+import type { KvRank } from './kv.ts';
 import { kvMessages } from './kv-messages.ts';
 import type { MockerOptions } from './options.ts';
 import { PassTimer } from './pass-timer.ts';
@@ -31,13 +35,17 @@ export interface RankParts {
 }
 
 /** One data parallel rank in real time: the simulated engine says when something is computed, this says which tokens. */
-export class MockerRank {
+export class MockerRank implements KvRank {
+  /** Nothing can run: lets go of blocks that are held beside sequences; false: there are none. */
+  letGo: () => boolean = () => false;
   readonly #o: RankParts;
   readonly #engine: SimulatedEngine;
   readonly #timer = new PassTimer((nowMs) => this.#turn(nowMs));
   readonly #sequences = new Map<number, MockerSequence>();
   readonly #ids = new Map<SequenceHandle, number>();
   readonly #cancelled = new Set<number>();
+  /** Sequence hashes of blocks that came from elsewhere with wrong bytes. */
+  readonly #poisoned = new Set<bigint>();
   #raw: RawEvents | undefined;
   #nextId = 1;
   /** The pass that is being computed. */
@@ -73,6 +81,10 @@ export class MockerRank {
     return this.#sequences.size;
   }
 
+  get exchange(): KvExchange {
+    return this.#engine.exchange;
+  }
+
   load(): RankLoad {
     const { load } = this.#engine;
     return create(RankLoadSchema, {
@@ -84,6 +96,24 @@ export class MockerRank {
       totalKvBlocks: BigInt(load.totalBlocks),
       pendingPrefillTokens: BigInt(load.pendingPrefillTokens),
     });
+  }
+
+  cacheChanged(): void {
+    const events = this.#takeEvents();
+    if (events.length > 0) this.#o.deliver(new StepBuilder(0).build(events, null));
+    this.#wake();
+  }
+
+  imported(prefix: KvPrefix, from: number): void {
+    this.#raw?.imported(prefix, from);
+  }
+
+  poison(sequenceHash: bigint): void {
+    this.#poisoned.add(sequenceHash);
+  }
+
+  isPoisoned(sequenceHash: bigint): boolean {
+    return this.#poisoned.has(sequenceHash);
   }
 
   /** Throws StatorError for what can never be computed. */
@@ -149,7 +179,9 @@ export class MockerRank {
   }
 
   #begin(nowMs: number): void {
-    const pass = this.#engine.step(nowMs);
+    let pass = this.#engine.step(nowMs);
+    const isStuck = pass === undefined && this.#engine.wakeAtMs === undefined && this.size > 0;
+    if (isStuck && this.letGo()) pass = this.#engine.step(nowMs);
     this.#pass = pass;
     if (pass !== undefined) this.#timer.arm(nowMs + pass.durationMs, pass.durationMs);
     else if (this.#engine.wakeAtMs !== undefined) this.#timer.arm(this.#engine.wakeAtMs);
@@ -165,6 +197,11 @@ export class MockerRank {
       if ((flag & stepFlags.first) !== 0) {
         sequence.cachedTokens = cachedTokens[i] ?? 0;
         step.addPrefilled(sequence, scheduledMs[i] ?? 0);
+        const wrong = this.#wrongBlock(sequence);
+        if (wrong >= 0) {
+          this.#end(step, id, sequence, FinishReason.ERROR, { error: wrongBytes(wrong) });
+          continue;
+        }
       }
       this.#give(step, id, sequence, tokens[i] ?? 0, flag);
     }
@@ -189,6 +226,14 @@ export class MockerRank {
     }
     if ((flags & stepFlags.handoff) !== 0) this.#handOff(step, id, sequence);
     else if ((flags & stepFlags.finished) !== 0) this.#end(step, id, sequence, FinishReason.LENGTH);
+  }
+
+  /** The first of the sequence's cached blocks that has wrong bytes; -1: none. */
+  #wrongBlock({ cachedTokens, tokens, salts }: MockerSequence): number {
+    if (this.#poisoned.size === 0) return -1;
+    const cached = Uint32Array.from(tokens.slice(0, cachedTokens));
+    const { sequenceHashes } = hashBlocks(cached, this.#o.options.blockSize, salts);
+    return sequenceHashes.findIndex((hash) => this.#poisoned.has(hash));
   }
 
   #handOff(step: StepBuilder, id: number, sequence: MockerSequence): void {
@@ -252,4 +297,8 @@ export class MockerRank {
 
 function tooLong({ message, actual, limit, cause }: RequestRejectedError): StatorError {
   return new StatorError('context_length_exceeded', message, { field: 'token_ids', facts: { limit, actual }, cause });
+}
+
+function wrongBytes(block: number): StatorError {
+  return new StatorError('internal', `the KV of block ${block} is not that of its prefix: wrong bytes were imported`);
 }

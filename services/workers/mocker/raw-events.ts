@@ -1,5 +1,6 @@
 import type { KvChanges, SimulatedRequest } from '#core/scheduling/engine/engine-model.ts';
 import { unpackHashes } from '#core/tokens/packed-hashes.ts';
+import type { KvPrefix } from '../common/engine-kv.ts';
 import { BlockTokens } from './block-tokens.ts';
 import type { MockerSequence } from './sequence.ts';
 import { vllmEventBatch } from './vllm-events.ts';
@@ -13,6 +14,8 @@ export class RawEvents {
   readonly #tokens = new BlockTokens();
   /** Hashes of the blocks of each sequence. */
   readonly #blocks = new Map<number, bigint[]>();
+  /** Blocks from elsewhere, until the event that tells of them. */
+  readonly #imported: bigint[] = [];
 
   constructor(feed: ZmqFeed, o: { readonly blockSize: number; readonly rank: number }) {
     this.#feed = feed;
@@ -33,6 +36,15 @@ export class RawEvents {
     this.#use(sequence, index, hash);
   }
 
+  /** Blocks came from elsewhere, before any sequence that has them. */
+  imported({ tokenIds, sequenceHashes, adapter }: KvPrefix, from: number): void {
+    for (let index = from; index < sequenceHashes.length; index++) {
+      const tokens = tokenIds.subarray(index * this.#blockSize, (index + 1) * this.#blockSize);
+      this.#tokens.use(sequenceHashes[index] ?? 0n, adapter, () => [...tokens]);
+      this.#imported.push(sequenceHashes[index] ?? 0n);
+    }
+  }
+
   end(id: number): void {
     for (const hash of this.#blocks.get(id) ?? []) this.#tokens.release(hash);
     this.#blocks.delete(id);
@@ -41,6 +53,7 @@ export class RawEvents {
   publish(changes: KvChanges): void {
     const o = { blockSize: this.#blockSize, rank: this.#rank, nowMs: Date.now() };
     const batch = vllmEventBatch(changes, this.#tokens, o);
+    for (const hash of this.#imported.splice(0)) this.#tokens.release(hash);
     if (batch !== null) this.#feed.publish(batch);
   }
 
