@@ -8,6 +8,7 @@ import { docsPage, openApi } from './routes/docs.ts';
 import { embeddings } from './routes/embeddings.ts';
 import { health, live, metrics } from './routes/health.ts';
 import { notOffered } from './routes/media.ts';
+import { countMessageTokens, messages } from './routes/messages.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { rerank, scoreTexts } from './routes/scoring.ts';
 import { detokenize, tokenize } from './routes/tokenize.ts';
@@ -24,6 +25,8 @@ function get(run: PlainRoute['run']): PathRoutes {
 export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/chat/completions': infer('chat_completions', chatCompletions),
   '/v1/completions': infer('completions', completions),
+  '/v1/messages': infer('messages', messages),
+  '/v1/messages/count_tokens': infer('count_tokens', countMessageTokens),
   '/v1/embeddings': infer('embeddings', embeddings),
   '/v1/score': infer('score', scoreTexts),
   '/score': infer('score', scoreTexts),

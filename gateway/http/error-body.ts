@@ -19,6 +19,16 @@ export function renderErrorBody(error: StatorError): string {
   return `{"error":{"message":"${message}","type":"${openai}","param":${param},"code":"${error.code}"${facts}}}`;
 }
 
+/** `{"type":"error",…}` in the shape that Anthropic's clients raise typed errors from. */
+export function renderAnthropicError(error: StatorError, requestId: string): string {
+  const { anthropic } = errorClasses[error.code];
+  const said = publicMessage(error);
+  // The shape has no place of its own for the field.
+  const unsaid = error.field !== undefined && error.field !== '' && !said.includes(error.field);
+  const message = escapeJson(unsaid ? `${error.field}: ${said}` : said);
+  return `{"type":"error","error":{"type":"${anthropic}","message":"${message}"},"request_id":"${escapeJson(requestId)}"}`;
+}
+
 /** An error as an event of a stream that has begun. */
 export function renderStreamError(error: StatorError): string {
   return `data: ${renderErrorBody(error)}\n\n`;

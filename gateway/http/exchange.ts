@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorClasses } from '#lib/errors/codes.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
-import { renderErrorBody } from './error-body.ts';
+import { renderAnthropicError, renderErrorBody } from './error-body.ts';
 
 /** One HTTP request and its answer. */
 export interface Exchange {
@@ -44,5 +44,20 @@ export function sendError(exchange: Exchange, error: StatorError): void {
   if (error.retryAfterMs !== undefined)
     response.setHeader('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
   else if (http === 503 || http === 429 || http === 529) response.setHeader('retry-after', 1);
-  sendJson(exchange, http, renderErrorBody(error));
+  const body = isAnthropic(exchange) ? renderAnthropicError(error, exchange.requestId) : renderErrorBody(error);
+  sendJson(exchange, http, body);
+}
+
+/** Whether the client expects Anthropic's shapes: by the path, or where paths are shared by the header of its version. */
+export function isAnthropic({ path, request }: Exchange): boolean {
+  if (path === '/v1/messages' || path.startsWith('/v1/messages/')) return true;
+  const shared = path === '/v1/models' || path.startsWith('/v1/models/');
+  return shared && request.headers['anthropic-version'] !== undefined;
+}
+
+/** The parameters after the path. */
+export function queryOf({ request }: Exchange): URLSearchParams {
+  const url = request.url ?? '';
+  const start = url.indexOf('?');
+  return new URLSearchParams(start < 0 ? '' : url.slice(start + 1).replace(/#.*$/s, ''));
 }

@@ -1,4 +1,5 @@
-import type { z } from 'zod';
+import { z } from 'zod';
+import { anthropicEvent, anthropicModel, anthropicModelList } from '../api/anthropic/answers.ts';
 import { busyThreshold, busyThresholdList, busyThresholdRequest } from '../api/schemas/busy-threshold.ts';
 import { chatRequest } from '../api/schemas/chat.ts';
 import { completionRequest } from '../api/schemas/completion.ts';
@@ -22,6 +23,7 @@ import {
   scoreRequest,
 } from '../api/schemas/scoring.ts';
 import { detokenizeAnswer, detokenizeRequest, tokenizeAnswer, tokenizeRequest } from '../api/schemas/tokenize.ts';
+import { anthropicDocs } from './anthropic-routes.ts';
 import { mediaDocs } from './media-routes.ts';
 import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
 
@@ -102,14 +104,15 @@ export const routeDocs: readonly RouteDoc[] = [
     body: detokenizeRequest,
     answers: [answered('The text.', detokenizeAnswer), refused, failed],
   },
+  ...anthropicDocs,
   ...mediaDocs,
   {
     path: '/v1/models',
     method: 'get',
     operationId: 'listModels',
-    summary: 'Lists the models that can be asked for now.',
+    summary: "Lists the models that can be asked for now; with the header `anthropic-version` in Anthropic's shape.",
     body: null,
-    answers: [answered('The models.', modelList)],
+    answers: [answered('The models.', z.union([modelList, anthropicModelList])), refused],
   },
   {
     path: '/v1/models/{id}',
@@ -117,7 +120,7 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getModel',
     summary: 'Describes a model. The id may hold slashes.',
     body: null,
-    answers: [answered('The model.', model), refused, failed],
+    answers: [answered('The model.', z.union([model, anthropicModel])), refused, failed],
   },
   {
     path: '/v1/models/{id}/ready',
@@ -193,4 +196,4 @@ export const routeDocs: readonly RouteDoc[] = [
 ];
 
 /** Chunks of streams; not the body of any answer by themselves. */
-export const streamSchemas: readonly z.ZodType[] = [chatChunk];
+export const streamSchemas: readonly z.ZodType[] = [chatChunk, anthropicEvent];

@@ -2,13 +2,18 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, sendError, sendEvents, sendJson } from '../../http/exchange.ts';
 import { renderDryRun, renderDryRunStream } from '../../output/dry-run-answer.ts';
+import { EventAnswer, type EventFormat } from '../../output/event-answer.ts';
 import { SseAnswer } from '../../output/sse-answer.ts';
 import { renderAnswer, UnaryAnswer } from '../../output/unary-answer.ts';
+import type { Choice } from '../../pipeline/choice.ts';
 import { dryRun, type RoutingPhase, routingPhase } from '../../pipeline/dry-run.ts';
+import type { Generation } from '../../pipeline/generation.ts';
 import { runRequests } from '../../pipeline/run.ts';
 import { SseSocket } from '../../sse/sse-socket.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import type { Job } from '../translate/job.ts';
+
+type StreamedAnswer = SseAnswer | EventAnswer;
 
 /** Runs a translated request and answers it, streamed or whole. Never rejects: errors become answers. */
 export async function answerJob(
@@ -22,7 +27,31 @@ export async function answerJob(
   const traced: Job = { ...job, requests };
   if (job.plan.dryRun !== null) await answerDryRun(ctx, exchange, record, traced, routingPhase(job.plan.dryRun));
   else
-    await (job.plan.stream.stream ? streamJob(ctx, exchange, record, traced) : foldJob(ctx, exchange, record, traced));
+    await (job.plan.stream.stream
+      ? streamJob(ctx, exchange, record, traced, (socket) => new SseAnswer(job.plan, socket, ctx.flushQueue))
+      : foldJob(ctx, exchange, record, traced, (generations) => renderAnswer(job.plan, generations)));
+}
+
+/** Runs a translated request that has one choice and answers in the shape of an API of its own. Errors are thrown. */
+export async function answerShaped(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  job: Job,
+  shape: { format(): EventFormat; render(generation: Generation, choice: Choice): string },
+): Promise<void> {
+  record.attributes(job.traceAttributes);
+  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
+  const traced: Job = { ...job, requests };
+  if (job.plan.stream.stream) {
+    await streamJob(ctx, exchange, record, traced, (socket) => new EventAnswer(shape.format(), socket, ctx.flushQueue));
+    return;
+  }
+  await foldJob(ctx, exchange, record, traced, ([generation]) => {
+    const choice = generation?.choices[0];
+    if (generation === undefined || choice === undefined) throw new Error('the run has no choice');
+    return shape.render(generation, choice);
+  });
 }
 
 /** Says where the request would go; nothing is reserved and nothing runs. */
@@ -46,7 +75,14 @@ async function answerDryRun(
   record.end(null);
 }
 
-async function foldJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
+/** Runs a job to its end and answers what `render` makes of it. */
+async function foldJob(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  job: Job,
+  render: (generations: readonly Generation[]) => string,
+): Promise<void> {
   const answer = new UnaryAnswer();
   const { signal } = exchange;
   const { receivedMs } = record;
@@ -54,11 +90,18 @@ async function foldJob(ctx: GatewayContext, exchange: Exchange, record: RequestR
   const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
   record.running(run.generations);
   await answer.attach(run.generations);
-  sendJson(exchange, 200, renderAnswer(job.plan, run.generations));
+  sendJson(exchange, 200, render(run.generations));
   record.end(null);
 }
 
-async function streamJob(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, job: Job): Promise<void> {
+/** Runs a job and streams it as the answer that `create` makes over the client's socket. */
+async function streamJob(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  job: Job,
+  create: (socket: SseSocket) => StreamedAnswer,
+): Promise<void> {
   const { request, response } = exchange;
   const cut = new StatorError('slow_reader', 'The client did not read its stream.');
   const socket = new SseSocket(request, response, {
@@ -69,7 +112,7 @@ async function streamJob(ctx: GatewayContext, exchange: Exchange, record: Reques
       answer.abandon(cut);
     },
   });
-  const answer = new SseAnswer(job.plan, socket, ctx.flushQueue);
+  const answer = create(socket);
   const keepAliveMs = ctx.config.sseKeepaliveSeconds * 1000;
   const timer = keepAliveMs > 0 ? setInterval(() => answer.keepAlive(), keepAliveMs) : null;
   const onAbort = (): void => answer.abandon(StatorError.from(exchange.signal.reason));

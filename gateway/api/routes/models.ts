@@ -1,9 +1,10 @@
 import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
-import { type Exchange, sendJson } from '../../http/exchange.ts';
+import { type Exchange, isAnthropic, sendJson } from '../../http/exchange.ts';
 import type { RouteParams } from '../../http/route-table.ts';
 import type { ModelEntry } from '../../models/catalog.ts';
+import { pageAsked, pageOf } from '../page.ts';
 
 /** A model as /v1/models shows it. */
 function shownModel(entry: ModelEntry, id: string = entry.name): object {
@@ -19,8 +20,33 @@ function shownModel(entry: ModelEntry, id: string = entry.name): object {
   };
 }
 
+/** The same as Anthropic's clients expect it. */
+function shownToAnthropic(entry: ModelEntry, id: string): { readonly id: string } {
+  const { card } = entry;
+  return {
+    ...{ type: 'model', display_name: id, created_at: new Date(Number(card.createdUnixMs)).toISOString() },
+    id,
+    ...{ max_input_tokens: card.limits?.contextLength ?? null, max_tokens: card.limits?.maxOutputTokens || null },
+  };
+}
+
+/** A page of models, by `limit`, `after_id` and `before_id`. */
+function listForAnthropic(ctx: GatewayContext, exchange: Exchange): void {
+  const all = ctx.catalog
+    .ready()
+    .flatMap((entry) => [entry.name, ...entry.card.adapters.map(({ name }) => name)].map((id) => ({ id, entry })));
+  const page = pageOf(all, pageAsked(exchange, { limit: 20, most: 1000, after: 'after_id', before: 'before_id' }));
+  const data = page.items.map(({ id, entry }) => shownToAnthropic(entry, id));
+  const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+  sendJson(exchange, 200, JSON.stringify({ data, has_more: page.hasMore, ...ends }));
+}
+
 /** GET /v1/models: models that can be asked for now, and the adapters they have. */
 export function listModels(ctx: GatewayContext, exchange: Exchange): void {
+  if (isAnthropic(exchange)) {
+    listForAnthropic(ctx, exchange);
+    return;
+  }
   const data = ctx.catalog
     .ready()
     .flatMap((entry) => [
@@ -37,7 +63,9 @@ export function getModel(ctx: GatewayContext, exchange: Exchange, { id = '' }: R
     return;
   }
   const { entry, adapter } = ctx.catalog.resolve(id);
-  sendJson(exchange, 200, JSON.stringify(shownModel(entry, adapter === '' ? entry.name : adapter)));
+  const name = adapter === '' ? entry.name : adapter;
+  const shown = isAnthropic(exchange) ? shownToAnthropic(entry, name) : shownModel(entry, name);
+  sendJson(exchange, 200, JSON.stringify(shown));
 }
 
 function roleName(role: WorkerRole): string {

@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { GatewayContext } from '../../context.ts';
+import { type Exchange, sendJson } from '../../http/exchange.ts';
+import type { RequestRecord } from '../../telemetry/request-record.ts';
+import { MessageFormat, renderMessage } from '../anthropic/message-format.ts';
+import { countTokensRequest, messagesRequest } from '../anthropic/schema.ts';
+import { messagesToChat, type TranslatedMessages } from '../anthropic/to-chat.ts';
+import { translateChat } from '../translate/chat.ts';
+import { type HeaderWishes, headerWishes } from '../translate/header-wishes.ts';
+import type { Job } from '../translate/job.ts';
+import { validateBody } from '../validate.ts';
+import { answerShaped } from './generate.ts';
+import { noteModel } from './note-model.ts';
+
+/** POST /v1/messages */
+export async function messages(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  body: unknown,
+): Promise<void> {
+  noteModel(record, body);
+  checkVersion(exchange);
+  const translated = messagesToChat(validateBody(messagesRequest, body));
+  const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders));
+  if (job.plan.dryRun !== null) {
+    const message = '`nvext.annotations`: `query_instance_id:` is answered by /v1/chat/completions';
+    throw StatorError.unsupported('nvext.annotations', message);
+  }
+  const { requestId } = exchange;
+  const head = { id: `msg_${randomUUID().replaceAll('-', '')}`, model: job.plan.model, requestId };
+  try {
+    await answerShaped(ctx, exchange, record, job, {
+      format: () => new MessageFormat(head),
+      render: (generation, choice) => renderMessage(head, generation, choice),
+    });
+  } catch (thrown) {
+    throw translated.names.inClientTerms(StatorError.from(thrown));
+  }
+}
+
+/** POST /v1/messages/count_tokens */
+export async function countMessageTokens(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  body: unknown,
+): Promise<void> {
+  noteModel(record, body);
+  checkVersion(exchange);
+  const translated = messagesToChat(validateBody(countTokensRequest, body));
+  const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders));
+  const [request] = job.requests;
+  const model = request?.model.entry.name ?? '';
+  const prompt = request?.prompt.case === 'chat' ? request.prompt : { case: undefined };
+  const { tokens } = await ctx.tokenizer.countTokens({ model, prompt }, { signal: exchange.signal });
+  sendJson(exchange, 200, `{"input_tokens":${tokens}}`);
+  record.end(null);
+}
+
+function jobOf(ctx: GatewayContext, { chat, names }: TranslatedMessages, headers: HeaderWishes): Job {
+  const model = ctx.catalog.resolve(chat.model);
+  const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: ctx.config.requestTimeoutSeconds * 1000 };
+  try {
+    return translateChat(chat, model, headers, input);
+  } catch (thrown) {
+    throw names.inClientTerms(StatorError.from(thrown));
+  }
+}
+
+/** There is one version of the API; absent: the same. */
+function checkVersion({ request }: Exchange): void {
+  const version = request.headers['anthropic-version'];
+  if (version === undefined || (typeof version === 'string' && /^\d{4}-\d{2}-\d{2}$/.test(version))) return;
+  throw StatorError.invalid('anthropic-version', '`anthropic-version` must be a date like 2023-06-01');
+}
