@@ -177,7 +177,7 @@ describe('messages API', () => {
     const image = { type: 'image', source: { type: 'url', url: 'http://x/y.png' } } as const;
     const cases: readonly (readonly [object, string])[] = [
       [{ ...asked, max_tokens: undefined }, 'max_tokens'],
-      [{ ...asked, max_tokens: 5000 }, 'max_tokens'],
+      [{ ...asked, max_tokens: 5000 }, 'messages'],
       [{ ...asked, messages: [] }, 'messages'],
       [{ ...asked, top_kk: 1 }, 'top_kk'],
       [{ ...asked, tools: [weather, weather] }, 'tools[1].name'],
