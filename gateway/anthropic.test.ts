@@ -181,7 +181,7 @@ describe('messages API', () => {
       [{ ...asked, messages: [] }, 'messages'],
       [{ ...asked, top_kk: 1 }, 'top_kk'],
       [{ ...asked, tools: [weather, weather] }, 'tools[1].name'],
-      [{ ...asked, tools: [weather], tool_choice: { type: 'tool', name: 'none' } }, 'tool_choice.name'],
+      [{ ...asked, tools: [weather], tool_choice: { type: 'tool', name: 'none' } }, 'tool_choice'],
       [{ ...asked, tools: [weather], tool_choice: { type: 'any' } }, 'tool_choice'],
       [{ ...asked, tools: [{ type: 'web_search_20250305', name: 'web_search' }] }, 'tools[0].type'],
       [{ ...asked, stop_sequences: [''] }, 'stop_sequences[0]'],

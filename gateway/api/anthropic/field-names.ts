@@ -7,7 +7,6 @@ const renamed: readonly (readonly [RegExp, string])[] = [
   [/^response_format.*$/, 'output_config.format'],
   [/^reasoning_effort$/, 'output_config.effort'],
   [/^parallel_tool_calls$/, 'tool_choice.disable_parallel_tool_use'],
-  [/^tool_choice\.function\.name$/, 'tool_choice.name'],
   [/^tools\[(\d+)\]\.function\.parameters/, 'tools[$1].input_schema'],
   [/^tools\[(\d+)\]\.function\./, 'tools[$1].'],
 ];
