@@ -72,7 +72,7 @@ describe('slots on disk', () => {
     await segments.existing();
     const cipher = o.keyFile === undefined ? undefined : await openCipher(o.keyFile, xxh3);
     const sealing = new Sealing({ checksum: async (bytes) => xxh3(bytes), cipher, wallMs: () => 1 });
-    const parts = { segments, slots: count, slotBytes, sealing, hash: xxh3, concurrency: 3 };
+    const parts = { segments, slotBytes, sealing, hash: xxh3, concurrency: 3 };
     return new DiskSlots({ ...parts, allocate: alignedBytes, isAligned: isPageAligned });
   }
 

@@ -7,12 +7,11 @@ import type { Segments } from './segments.ts';
 
 export interface DiskSlotsParts {
   readonly segments: Segments;
-  readonly slots: number;
   /** Page and padded block; a multiple of a page. */
   readonly slotBytes: number;
   readonly sealing: Sealing;
   readonly hash: Hash64;
-  /** Reads and writes at once. */
+  /** Reads at once, and half as many writes: nobody waits for those. */
   readonly concurrency: number;
   /** Memory that starts at a page. */
   readonly allocate: (bytes: number) => Uint8Array;
@@ -26,7 +25,8 @@ export interface DiskSlotsParts {
  */
 export class DiskSlots {
   readonly #parts: DiskSlotsParts;
-  readonly #limiter: Limiter;
+  readonly #reads: Limiter;
+  readonly #writes: Limiter;
   /** Of a slot's size each, for pages, and for blocks that cannot be transferred from where they are. */
   readonly #idle: Uint8Array[] = [];
   readonly #none = new AbortController().signal;
@@ -36,12 +36,13 @@ export class DiskSlots {
 
   constructor(parts: DiskSlotsParts) {
     this.#parts = parts;
-    this.#limiter = new Limiter(parts.concurrency, Number.POSITIVE_INFINITY);
+    this.#reads = new Limiter(parts.concurrency, Number.POSITIVE_INFINITY);
+    this.#writes = new Limiter(Math.ceil(parts.concurrency / 2), Number.POSITIVE_INFINITY);
   }
 
   /** Reads and writes under way or waiting. */
   get pending(): number {
-    return this.#limiter.inside + this.#limiter.waiting;
+    return this.#running.size;
   }
 
   /** Resolves when nothing is under way. */
@@ -75,7 +76,7 @@ export class DiskSlots {
     expected: ExpectedHeader & { readonly payloadBytes: number },
     room: Uint8Array,
   ): Promise<StoredRead> {
-    return this.#inTurn(async (staging) => {
+    return this.#inTurn(this.#reads, async (staging) => {
       const { segments, sealing, hash } = this.#parts;
       const bytes = expected.payloadBytes;
       const padded = roundUp(bytes);
@@ -94,7 +95,7 @@ export class DiskSlots {
 
   /** The record in a slot, its bytes unread. */
   readPage(slot: number): Promise<DecodedPage> {
-    return this.#inTurn(async (staging) => {
+    return this.#inTurn(this.#reads, async (staging) => {
       const page = staging.subarray(0, pageBytes);
       await this.#parts.segments.read(slot, [page]);
       return decodePage(page, {}, this.#parts.hash);
@@ -122,7 +123,7 @@ export class DiskSlots {
   /** One writer of a slot after the other. */
   async #alone<T>(slot: number, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
     const before = this.#writers.get(slot);
-    const own = (before ?? Promise.resolve()).then(() => this.#inTurn(work));
+    const own = (before ?? Promise.resolve()).then(() => this.#inTurn(this.#writes, work));
     const done = own.catch(() => undefined);
     this.#writers.set(slot, done);
     void done.then(() => {
@@ -131,22 +132,22 @@ export class DiskSlots {
     return own;
   }
 
-  #inTurn<T>(work: (staging: Uint8Array) => Promise<T>): Promise<T> {
-    const running = this.#withStaging(work);
+  #inTurn<T>(limiter: Limiter, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+    const running = this.#withStaging(limiter, work);
     this.#running.add(running);
     const ended = (): boolean => this.#running.delete(running);
     void running.then(ended, ended);
     return running;
   }
 
-  async #withStaging<T>(work: (staging: Uint8Array) => Promise<T>): Promise<T> {
-    await this.#limiter.enter(this.#none);
+  async #withStaging<T>(limiter: Limiter, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+    await limiter.enter(this.#none);
     const staging = this.#idle.pop() ?? this.#parts.allocate(this.#parts.slotBytes);
     try {
       return await work(staging);
     } finally {
       this.#idle.push(staging);
-      this.#limiter.leave();
+      limiter.leave();
     }
   }
 }

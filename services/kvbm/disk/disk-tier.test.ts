@@ -57,12 +57,13 @@ describe('disk tier', () => {
     const sealing = new Sealing({ checksum: async (bytes) => xxh3(bytes), wallMs: () => life.nowMs });
     const tier = new DiskTier(parts, {
       folder: path.join(folder, 'blocks'),
+      totalBytes: 16 * 16_384,
       layoutBytes: 16 * 16_384,
       segmentBytes: 4 * 16_384,
       concurrency: 2,
       files: nodeFiles(),
       preallocate: async () => false,
-      ...{ sealing, hash: xxh3, nowMs: parts.nowMs, eviction: lru, layouts: 1, breaker: { failures: 2 } },
+      ...{ sealing, hash: xxh3, nowMs: parts.nowMs, eviction: lru, breaker: { failures: 2 } },
       ...overrides,
     });
     await tier.start();
@@ -177,7 +178,9 @@ describe('disk tier', () => {
     const life = await live();
     const [a, b] = [await store(life), await store(life, 'tenant')];
     expect(await load(life, { ...a, digest: b.digest })).to.deep.equal({ rejection: 'wrong_digest' });
-    expect(await load(life, { ...b, place: { ...b.place, namespace: a.place.namespace } })).to.deep.equal({ rejection: 'wrong_namespaceDigest' });
+    expect(await load(life, { ...b, place: { ...b.place, namespace: a.place.namespace } })).to.deep.equal({
+      rejection: 'wrong_namespaceDigest',
+    });
   });
 
   it('overwrites everything of a purged tenant, evicted blocks included, and nothing of others', async () => {
@@ -193,7 +196,7 @@ describe('disk tier', () => {
     for (const { plain } of [own, evicted]) expect(bytes.includes(Buffer.from(plain.subarray(0, 64)))).to.equal(false);
     expect((await load(life, other)).rejection).to.equal(undefined);
     await life.tier.stop();
-    const unopened = await live({ layouts: 0 });
+    const unopened = await live({ layoutBytes: 1 });
     await unopened.tier.purge(other.place.namespace.tenant);
     await unopened.tier.stop();
     expect(await load(await live(), other)).to.deep.equal({ rejection: 'empty' });

@@ -22,8 +22,6 @@ import { recoverSlots } from './recovery.ts';
 
 export interface DiskTierOptions extends DiskOptions {
   readonly eviction: EvictionPolicyFactory;
-  /** Layouts that get a part of the disk. */
-  readonly layouts: number;
   readonly breaker?: Partial<BreakerSettings>;
 }
 
@@ -67,9 +65,9 @@ export class DiskTier implements LowerTier, Depot {
   }
 
   async openLayout(layout: Layout): Promise<ArenaSpec | undefined> {
-    if (this.#lock === undefined || this.#layouts.size >= this.#options.layouts) return undefined;
+    if (this.#lock === undefined) return undefined;
     try {
-      const disk = await openDiskLayout(this.#options, layout);
+      const disk = await openDiskLayout(this.#options, layout, [...this.#layouts.values()]);
       if (disk === undefined) return undefined;
       this.#layouts.set(layout.index, disk);
       const { eviction } = this.#options;
@@ -156,7 +154,7 @@ export class DiskTier implements LowerTier, Depot {
   /** Also in folders of layouts that nobody has opened in this life. Throws `storage_unavailable` when not all could be looked at. */
   async purge(tenant: string): Promise<number> {
     const open = [...this.#layouts.values()];
-    const closed = await openUnused(this.#options, new Set(open.map(({ segments }) => segments.folder)));
+    const closed = await openUnused(this.#options, new Set(open.map((disk) => disk.folder)));
     try {
       for (const disk of [...open, ...closed]) await purgeSlots(this.#parts.namespaces, tenant, disk);
     } catch (thrown) {

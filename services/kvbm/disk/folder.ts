@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import path from 'node:path';
 import type { LayoutSpec } from '../layout.ts';
-import { fingerprintOf, slotBytesOf } from '../layout.ts';
+import { slotBytesOf } from '../layout.ts';
 import type { SlotFileSystem } from './files.ts';
 
 /** What a folder of slots says of itself. */
@@ -11,30 +11,42 @@ export interface Manifest {
   readonly layout: LayoutSpec;
   /** Bytes of a file at most: decides where a slot is. */
   readonly segmentBytes: number;
+  readonly slots: number;
 }
 
 const name = 'layout.json';
 
-/** The folder's manifest, made anew with everything else removed where there is none, or one of another shape. */
-export async function openManifest(
+/** Makes a folder anew, without whatever was in it. */
+export async function makeFolder(
   files: SlotFileSystem,
   folder: string,
-  layout: LayoutSpec,
-  segmentBytes: number,
+  { format, blockBytes, blockTokens, dtype }: LayoutSpec,
+  place: Pick<Manifest, 'segmentBytes' | 'slots'>,
 ): Promise<Manifest> {
-  await files.makeFolder(folder);
-  const known = await readManifest(files, folder);
-  if (known !== undefined && fingerprintOf(known.layout) === fingerprintOf(layout)) return known;
   await files.remove(folder);
   await files.makeFolder(folder);
-  const { format, blockBytes, blockTokens, dtype } = layout;
-  const manifest: Manifest = {
-    epoch: randomInt(1, 2 ** 32),
-    layout: { format, blockBytes, blockTokens, dtype },
-    segmentBytes,
-  };
+  const manifest = { epoch: randomInt(1, 2 ** 32), layout: { format, blockBytes, blockTokens, dtype }, ...place };
   await files.writeText(path.join(folder, name), JSON.stringify({ version: 1, ...manifest }));
   return manifest;
+}
+
+/** Folders of layouts beside those that are named, with what they say of themselves. */
+export async function otherFolders(
+  files: SlotFileSystem,
+  folder: string,
+  known: ReadonlySet<string>,
+): Promise<Map<string, Manifest>> {
+  const found = new Map<string, Manifest>();
+  for (const name of await files.list(folder)) {
+    const inner = path.join(folder, name);
+    const manifest = isLayoutFolder(name) && !known.has(inner) ? await readManifest(files, inner) : undefined;
+    if (manifest !== undefined) found.set(inner, manifest);
+  }
+  return found;
+}
+
+function isLayoutFolder(name: string): boolean {
+  return /^[0-9a-f]{32}$/.test(name);
 }
 
 /** Undefined where the folder holds none that can be read. */
@@ -43,7 +55,7 @@ export async function readManifest(files: SlotFileSystem, folder: string): Promi
   if (text === undefined) return undefined;
   try {
     const { version, ...manifest } = JSON.parse(text) as Manifest & { readonly version: unknown };
-    const numbers = [manifest.epoch, manifest.segmentBytes, slotBytesOf(manifest.layout.blockBytes)];
+    const numbers = [manifest.epoch, manifest.segmentBytes, manifest.slots, slotBytesOf(manifest.layout.blockBytes)];
     return version === 1 && numbers.every(Number.isSafeInteger) ? manifest : undefined;
   } catch {
     return undefined;

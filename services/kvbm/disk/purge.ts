@@ -1,20 +1,13 @@
-import path from 'node:path';
 import type { NamespaceBook } from '../namespace-book.ts';
 import { hexOf } from '../records.ts';
 import type { DecodedPage } from '../stored/page.ts';
 import { type DiskLayout, type DiskOptions, openSlots } from './disk-layout.ts';
-import { readManifest } from './folder.ts';
+import { otherFolders } from './folder.ts';
 
 /** Folders of layouts that nobody has opened in this life. */
 export async function openUnused(options: DiskOptions, opened: ReadonlySet<string>): Promise<DiskLayout[]> {
-  const found: DiskLayout[] = [];
-  for (const name of await options.files.list(options.folder)) {
-    const folder = path.join(options.folder, name);
-    const manifest = /^[0-9a-f]{32}$/.test(name) ? await readManifest(options.files, folder) : undefined;
-    if (manifest === undefined || opened.has(folder)) continue;
-    found.push(await openSlots(options, folder, manifest));
-  }
-  return found;
+  const others = await otherFolders(options.files, options.folder, opened);
+  return Promise.all([...others].map(([folder, manifest]) => openSlots(options, folder, manifest)));
 }
 
 /**

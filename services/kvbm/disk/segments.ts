@@ -62,10 +62,6 @@ export class Segments {
     return size === 0 ? undefined : `no room for ${size} files of slots: ${this.#cause}`;
   }
 
-  get folder(): string {
-    return this.#spec.folder;
-  }
-
   /** Removes files beyond the slots there are now. Resolves with the slots that files of an earlier life may hold. */
   async existing(): Promise<number> {
     const { folder, files, slots } = this.#spec;
