@@ -79,6 +79,10 @@ export interface EngineOptions {
   readonly valueType: KvType;
   /** Whether the KV cache lies on the GPU, where there is one. */
   readonly offloadKv: boolean;
+  /** SHA-256 of the model's contents, which exported blocks carry. Empty: blocks neither leave nor enter. */
+  readonly modelDigest: Uint8Array;
+  /** Most microseconds between two steps that copies of blocks take, but at least one block; 0: half a step. */
+  readonly kvSliceUs: number;
 }
 
 export interface SamplingRequest {
@@ -187,9 +191,40 @@ export interface NativeStep {
   readonly logprobs: readonly { readonly entry: number; readonly position: NativePositionLogprobs }[];
   readonly kv: readonly NativeKvChange[];
   readonly pass: NativePass | null;
+  /** Blocks copied out of the cache or into it before this step. */
+  readonly copiedBlocks: number;
   /** Why the engine is unusable from now on. */
   readonly fatal: string | null;
   readonly load: NativeLoad;
+}
+
+export interface NativeKvFormat {
+  /** Of every block, header included. */
+  readonly blockBytes: number;
+  readonly headerBytes: number;
+  readonly flashAttention: boolean;
+  /** Release of llama.cpp. */
+  readonly release: string;
+}
+
+export interface NativeKvSpan {
+  readonly memory: Uint8Array;
+  readonly offset: number;
+  /** At import: of the block. At export: room, at least blockBytes. */
+  readonly bytes: number;
+}
+
+/** Copies blocks of a prompt, from block `from` on, one for each span. */
+export interface NativeKvTransfer {
+  /** Unique in the engine until the transfer has failed, or the import or hold is released. */
+  readonly id: number;
+  readonly imports: boolean;
+  /** At least those of all blocks up to the last one to copy. */
+  readonly tokenIds: Uint32Array;
+  readonly adapter: string;
+  readonly cacheSalt: string;
+  readonly from: number;
+  readonly spans: readonly NativeKvSpan[];
 }
 
 declare const embedderBrand: unique symbol;
@@ -232,6 +267,11 @@ export interface Binding {
   engineSnapshot(engine: EngineHandle): Promise<NativeKvChange[]>;
   engineLoadAdapter(engine: EngineHandle, name: string, path: string, scale: number): Promise<boolean>;
   engineUnloadAdapter(engine: EngineHandle, name: string): Promise<void>;
+  engineKvFormat(engine: EngineHandle): NativeKvFormat | null;
+  engineKvCopy(engine: EngineHandle, transfer: NativeKvTransfer): Promise<number>;
+  engineKvCancel(engine: EngineHandle, id: number): void;
+  engineKvAccept(engine: EngineHandle, id: number, sound: number): Promise<number>;
+  engineKvRelease(engine: EngineHandle, id: number): Promise<void>;
   enginesStop(): void;
   engineStop(engine: EngineHandle): Promise<void>;
   embedderCreate(model: ModelHandle, options: EmbedderOptions): Promise<EmbedderHandle>;

@@ -9,6 +9,9 @@ import type {
   ModelHandle,
   ModelInfo,
   NativeKvChange,
+  NativeKvFormat,
+  NativeKvSpan,
+  NativeKvTransfer,
   NativeStep,
   SubmitRequest,
   VocabTable,
@@ -146,6 +149,44 @@ export async function engineLoadAdapter(engine: EngineHandle, name: string, path
 /** Rejects with `not_found`, or with `conflict` while a sequence uses it. */
 export async function engineUnloadAdapter(engine: EngineHandle, name: string): Promise<void> {
   return loadBinding().engineUnloadAdapter(engine, name);
+}
+
+/** How exported blocks look; null where blocks neither leave nor enter. */
+export function engineKvFormat(engine: EngineHandle): NativeKvFormat | null {
+  return loadBinding().engineKvFormat(engine);
+}
+
+/** Spans of copies that run: nothing else in JavaScript may refer to their memory. */
+const copying = new Set<readonly NativeKvSpan[]>();
+
+/**
+ * Copies blocks out of the cache or into it, between steps. Resolves to the number of blocks done: of an export fewer than
+ * spans where the cache does not have the next one. Imported blocks wait, under the transfer's id, for `engineKvAccept` or
+ * `engineKvRelease`. Rejects with `invalid_argument` (field `spans[i]`: bytes that are not that block), `conflict`,
+ * `overloaded`, `not_found` (adapter), `cancelled`, `not_ready`; the memory is not touched after that.
+ */
+export async function engineKvCopy(engine: EngineHandle, transfer: NativeKvTransfer): Promise<number> {
+  copying.add(transfer.spans);
+  try {
+    return await loadBinding().engineKvCopy(engine, transfer);
+  } finally {
+    copying.delete(transfer.spans);
+  }
+}
+
+/** Ends a running copy before its next slice. Unknown ids are ignored. */
+export function engineKvCancel(engine: EngineHandle, id: number): void {
+  loadBinding().engineKvCancel(engine, id);
+}
+
+/** Caches the first `sound` imported blocks and holds the prompt's blocks; resolves to the number held. */
+export async function engineKvAccept(engine: EngineHandle, id: number, sound: number): Promise<number> {
+  return loadBinding().engineKvAccept(engine, id, sound);
+}
+
+/** Ends a hold, or forgets an import. Unknown ids are ignored. */
+export async function engineKvRelease(engine: EngineHandle, id: number): Promise<void> {
+  return loadBinding().engineKvRelease(engine, id);
 }
 
 /** Ends the engine's thread within one node of the running graph; running sequences get no further step. Idempotent. */

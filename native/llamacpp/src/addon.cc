@@ -2,6 +2,7 @@
 
 #include "embedder.h"
 #include "engine_api.h"
+#include "kv_api.h"
 #include "log.h"
 #include "model.h"
 #include "reference.h"
@@ -32,6 +33,11 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define(exports, "engineSnapshot", engineSnapshot);
   define(exports, "engineLoadAdapter", engineLoadAdapter);
   define(exports, "engineUnloadAdapter", engineUnloadAdapter);
+  define(exports, "engineKvFormat", engineKvFormat);
+  define(exports, "engineKvCopy", engineKvCopy);
+  define(exports, "engineKvCancel", engineKvCancel);
+  define(exports, "engineKvAccept", engineKvAccept);
+  define(exports, "engineKvRelease", engineKvRelease);
   define(exports, "enginesStop", enginesStop);
   define(exports, "engineStop", engineStop);
   define(exports, "embedderCreate", embedderCreate);

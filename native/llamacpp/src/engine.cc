@@ -13,15 +13,15 @@ constexpr uint32_t kMaxUbatch = 512;
 
 bool shouldAbort(void* stopping) { return static_cast<std::atomic<bool>*>(stopping)->load(std::memory_order_relaxed); }
 
-std::string scopeOf(const std::string& adapter, const std::string& salt) { return adapter + '\0' + salt; }
-
 }  // namespace
+
+std::string cacheScope(const std::string& adapter, const std::string& salt) { return adapter + '\0' + salt; }
 
 Engine::Sequence::Sequence(const llama_vocab* vocab, Request from)
     : request(std::move(from)),
       tokens(request.tokens),
       sampler(std::make_unique<Sampler>(vocab, request.sampling)),
-      scope(scopeOf(request.adapter, request.cacheSalt)),
+      scope(cacheScope(request.adapter, request.cacheSalt)),
       hasher(request.adapter, request.cacheSalt),
       submitted(Clock::now()) {
   const size_t prompt = tokens.size() - request.resumedOutputTokens;
@@ -29,8 +29,12 @@ Engine::Sequence::Sequence(const llama_vocab* vocab, Request from)
 }
 
 Engine::Engine(std::shared_ptr<Model> model, EngineOptions options)
-    : model_(std::move(model)), options_(options), context_(createContext()), cache_(llama_get_memory(context_.get()), cacheOptions()) {
-  batch_ = llama_batch_init(static_cast<int32_t>(options_.batchTokens), 0, 1);
+    : model_(std::move(model)),
+      options_(std::move(options)),
+      context_(createContext()),
+      cache_(llama_get_memory(context_.get()), cacheOptions()),
+      batch_(llama_batch_init(static_cast<int32_t>(options_.batchTokens), 0, 1)),
+      transfers_(context_.get(), cache_, learnFormat()) {
   for (auto slot = static_cast<llama_seq_id>(options_.maxSequences); slot-- > 0;) freeSlots_.push_back(slot);
   for (llama_token token = 0; token < model_->vocabSize(); ++token) {
     if (llama_vocab_is_eog(model_->vocab(), token)) endOfGeneration_.push_back(token);
@@ -49,7 +53,7 @@ Engine::Context Engine::createContext() {
   params.n_ctx = options_.kvCells;
   params.n_batch = options_.batchTokens;
   params.n_ubatch = std::min(options_.batchTokens, kMaxUbatch);
-  params.n_seq_max = options_.maxSequences;
+  params.n_seq_max = options_.maxSequences + 1;  // states are written of these only, and the scratch id is the last
   params.n_threads = options_.threads;
   params.n_threads_batch = options_.threads;
   params.flash_attn_type = options_.flashAttention;
@@ -82,6 +86,27 @@ KvCacheOptions Engine::cacheOptions() const {
   return cache;
 }
 
+// Writes the state of one cell, which shows the structure of all. Nothing where blocks cannot be cut out of the cache.
+std::optional<KvBlockFormat> Engine::learnFormat() {
+  constexpr size_t kDigestBytes = 16;
+  const KvCacheOptions cache = cacheOptions();
+  const bool whole = cache.slidingWindow == 0 || options_.blockSize <= cache.slidingWindow;
+  if (!cache.enabled || !whole || options_.modelDigest.size() < kDigestBytes) return std::nullopt;
+  batch_.n_tokens = 1;
+  batch_.token[0] = 0;
+  batch_.pos[0] = 0;
+  batch_.n_seq_id[0] = 1;
+  batch_.seq_id[0][0] = cache_.scratch();
+  batch_.logits[0] = 0;
+  std::vector<uint8_t> probe;
+  if (llama_decode(context_.get(), batch_) == 0) {
+    probe.resize(llama_state_seq_get_size(context_.get(), cache_.scratch()));
+    if (llama_state_seq_get_data(context_.get(), probe.data(), probe.size(), cache_.scratch()) != probe.size()) probe.clear();
+  }
+  llama_memory_clear(llama_get_memory(context_.get()), false);
+  return KvBlockFormat::learn(probe, {options_.modelDigest, options_.keyType, options_.valueType, options_.blockSize});
+}
+
 void Engine::start(Sink sink) {
   sink_ = std::move(sink);
   thread_ = std::thread([this] { run(); });
@@ -111,6 +136,20 @@ bool Engine::enqueue(Task task) {
   return true;
 }
 
+bool Engine::transfer(std::unique_ptr<KvTransfer> transfer) {
+  std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  transferred_.push_back(std::move(transfer));
+  wake_.notify_one();
+  return true;
+}
+
+void Engine::cancelTransfer(uint32_t id) {
+  std::lock_guard lock(mutex_);
+  transferCancellations_.push_back(id);
+  wake_.notify_one();
+}
+
 void Engine::stop() {
   std::lock_guard once(stopMutex_);
   stopping_.store(true);
@@ -126,6 +165,7 @@ void Engine::run() {
   const AbortGuard guard;
   try {
     while (takeCommands()) {
+      copyBlocks();
       admit();
       if (!running_.empty()) compute();
       flush();
@@ -141,16 +181,29 @@ bool Engine::takeCommands() {
   Sequences submissions;
   std::vector<uint32_t> cancellations;
   std::deque<Task> tasks;
+  std::vector<std::unique_ptr<KvTransfer>> transferred;
+  std::vector<uint32_t> transferCancellations;
   {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] {
-      return stopping_.load() || !submissions_.empty() || !cancellations_.empty() || !tasks_.empty() || !running_.empty() || !waiting_.empty();
+      const bool computes = !running_.empty() || !waiting_.empty() || !transfers_.idle();
+      return stopping_.load() || computes || !submissions_.empty() || !cancellations_.empty() || !tasks_.empty() || !transferred_.empty() || !transferCancellations_.empty();
     });
     if (stopping_.load()) return false;
     submissions.swap(submissions_);
     cancellations.swap(cancellations_);
     tasks.swap(tasks_);
+    transferred.swap(transferred_);
+    transferCancellations.swap(transferCancellations_);
   }
+  for (auto& transfer : transferred) {
+    if (transfer->adapter.empty() || adapters_.contains(transfer->adapter)) {
+      transfers_.add(std::move(transfer));
+    } else {
+      step_.completions.push_back(transfer->settle(ErrorInfo{"not_found", "adapter", "Adapter " + transfer->adapter + " is not loaded."}, 0));
+    }
+  }
+  for (const uint32_t id : transferCancellations) transfers_.cancel(id, step_.completions);
   for (auto& sequence : submissions) enter(std::move(sequence));
   for (const uint32_t handle : cancellations) cancelOne(handle);
   removeFinished();
@@ -159,6 +212,16 @@ bool Engine::takeCommands() {
     flush();
   }
   return true;
+}
+
+void Engine::copyBlocks() {
+  if (transfers_.idle()) return;
+  constexpr Clock::duration kMost = std::chrono::milliseconds(5);
+  constexpr Clock::duration kLeast = std::chrono::microseconds(250);
+  Clock::duration time = kMost;
+  if (options_.kvSliceUs > 0) time = std::chrono::microseconds(options_.kvSliceUs);
+  else if (!running_.empty()) time = std::clamp(lastStep_ / 2, kLeast, kMost);
+  step_.copiedBlocks += transfers_.slice(time, promisedCells(), step_.completions);
 }
 
 void Engine::enter(std::unique_ptr<Sequence> sequence) {
@@ -233,6 +296,7 @@ void Engine::failAll(const std::string& message) {
   }
   running_.clear();
   waiting_.clear();
+  transfers_.fail(error, step_.completions);
   step_.fatal = message;
   flush();
 }
@@ -240,11 +304,15 @@ void Engine::failAll(const std::string& message) {
 // Runs the tasks that are left, so that every promise settles, and takes no more.
 void Engine::close() {
   std::deque<Task> tasks;
+  std::vector<std::unique_ptr<KvTransfer>> transferred;
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
     tasks.swap(tasks_);
+    transferred.swap(transferred_);
   }
+  for (auto& transfer : transferred) transfers_.add(std::move(transfer));
+  transfers_.fail({"not_ready", "", "The engine has stopped."}, step_.completions);
   for (Task& task : tasks) step_.completions.push_back(task(*this));
   flush();
 }
@@ -269,7 +337,8 @@ void Engine::unloadAdapter(const std::string& name) {
       if (sequence->adapter == found->second) throw CodedError("conflict", "name", "Adapter " + name + " is in use.");
     }
   }
-  cache_.clear(scopeOf(name, ""));
+  transfers_.revokeAdapter(name);
+  cache_.clear(cacheScope(name, ""));
   if (contextAdapter_ == found->second.get()) {
     llama_set_adapters_lora(context_.get(), nullptr, 0, nullptr);
     contextAdapter_ = nullptr;

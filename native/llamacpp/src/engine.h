@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kv_cache.h"
+#include "kv_transfers.h"
 #include "model.h"
 #include "sampler.h"
 #include "step.h"
@@ -33,6 +34,8 @@ struct EngineOptions {
   enum ggml_type keyType = GGML_TYPE_F16;
   enum ggml_type valueType = GGML_TYPE_F16;
   bool offloadKv = true;
+  std::vector<uint8_t> modelDigest;  // of the model's contents; empty: blocks neither leave nor enter
+  uint32_t kvSliceUs = 0;            // most time between two steps that copies take, but at least one block; 0: half a step
 };
 
 struct Request {
@@ -50,6 +53,9 @@ struct Request {
   std::string cacheSalt;
   SamplingParams sampling;
 };
+
+// What, beside tokens, decides the KV of a block.
+std::string cacheScope(const std::string& adapter, const std::string& salt);
 
 struct Adapter {
   struct Free {
@@ -80,15 +86,21 @@ class Engine {
   // Runs on the engine's thread between two steps; its completion is delivered after everything that came before it.
   // False if the engine has stopped.
   bool enqueue(Task task);
+  // Copies blocks between two steps, a slice at a time. False if the engine has stopped.
+  bool transfer(std::unique_ptr<KvTransfer> transfer);
+  void cancelTransfer(uint32_t id);
   // Ends the thread within one graph node. Sequences get no further step. Idempotent; blocks until the thread is gone.
   void stop();
 
   // For tasks only.
   KvCache& cache() { return cache_; }
+  KvTransfers& transfers() { return transfers_; }
   bool loadAdapter(const std::string& name, const std::string& path, float scale);
   void unloadAdapter(const std::string& name);
 
   const EngineOptions& options() const { return options_; }
+  // Null where blocks neither leave nor enter.
+  const KvBlockFormat* blockFormat() const { return transfers_.format() ? &*transfers_.format() : nullptr; }
 
  private:
   struct Sequence {
@@ -126,6 +138,7 @@ class Engine {
 
   Context createContext();
   KvCacheOptions cacheOptions() const;
+  std::optional<KvBlockFormat> learnFormat();
 
   void run();
   bool takeCommands();
@@ -134,6 +147,8 @@ class Engine {
   void enter(std::unique_ptr<Sequence> sequence);
   void cancelOne(uint32_t handle);
   void enqueueWaiting(std::unique_ptr<Sequence> sequence);
+  void copyBlocks();
+  uint64_t promisedCells() const;
   void admit();
   bool fits(const Sequence& sequence) const;
   void begin(std::unique_ptr<Sequence> sequence);
@@ -163,7 +178,8 @@ class Engine {
   std::atomic<bool> stopping_{false};
   Context context_;
   KvCache cache_;
-  llama_batch batch_{};
+  llama_batch batch_;
+  KvTransfers transfers_;
   Sink sink_;
   std::thread thread_;
   std::mutex stopMutex_;
@@ -175,6 +191,8 @@ class Engine {
   uint64_t arrivals_ = 0;
   std::vector<uint32_t> cancellations_;
   std::deque<Task> tasks_;
+  std::vector<std::unique_ptr<KvTransfer>> transferred_;
+  std::vector<uint32_t> transferCancellations_;
 
   // The engine thread's own.
   Sequences running_;
@@ -184,6 +202,7 @@ class Engine {
   std::shared_ptr<Adapter> stepAdapter_;
   const Adapter* contextAdapter_ = nullptr;
   uint32_t failures_ = 0;
+  Clock::duration lastStep_{};
   std::vector<llama_token> endOfGeneration_;
   Step step_;
 };

@@ -28,10 +28,17 @@ void Engine::admit() {
 }
 
 // Whether the cells for all its tokens can be had without preempting. Its own cached prefix counts as idle cells too.
+// What is held gives way when it must.
 bool Engine::fits(const Sequence& sequence) const {
+  const uint64_t available = uint64_t{cache_.freeCells()} + cache_.idleCells() + cache_.heldCells();
+  return promisedCells() + sequence.tokens.size() + options_.blockSize <= available;
+}
+
+// What running sequences still have to compute of their tokens.
+uint64_t Engine::promisedCells() const {
   uint64_t promised = 0;
-  for (const auto& other : running_) promised += other->pending();
-  return promised + sequence.tokens.size() + options_.blockSize <= uint64_t{cache_.freeCells()} + cache_.idleCells();
+  for (const auto& sequence : running_) promised += sequence->pending();
+  return promised;
 }
 
 void Engine::begin(std::unique_ptr<Sequence> sequence) {
@@ -57,7 +64,7 @@ void Engine::compute() {
   while (status == 1) {
     if (planBatch() == 0) return failBatch(status);
     status = decodeBatch();
-    if (status == 1 && cache_.clear("") == 0 && !preemptLast()) return failBatch(status);
+    if (status == 1 && cache_.clear("") == 0 && !transfers_.relieve() && !preemptLast()) return failBatch(status);
   }
   if (stopping_.load()) return;
   if (status != 0) return failBatch(status);
@@ -83,7 +90,7 @@ uint32_t Engine::planBatch() {
   while (true) {
     const uint32_t total = planSequences();
     if (cache_.reserve(total)) return total;
-    if (!preemptLast()) return 0;
+    if (!transfers_.relieve() && !preemptLast()) return 0;
   }
 }
 
@@ -226,7 +233,8 @@ void Engine::failBatch(int status) {
 }
 
 void Engine::measure(Clock::time_point start, int64_t startUnixUs) {
-  Pass pass{startUnixUs, microseconds(Clock::now() - start), 0, 0, 0, 0};
+  lastStep_ = Clock::now() - start;
+  Pass pass{startUnixUs, microseconds(lastStep_), 0, 0, 0, 0};
   for (const auto& sequence : running_) {
     if (sequence->chunk == 0) continue;
     if (sequence->decoding) {

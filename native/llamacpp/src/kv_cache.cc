@@ -78,11 +78,11 @@ bool KvCache::append(SequenceKv& kv, uint32_t index, std::span<const llama_token
     llama_memory_seq_rm(memory_, kv.slot, from, to);
     llama_memory_seq_cp(memory_, block->lane, kv.slot, from, to);
   } else {
-    const auto lane = takeLane(index, parent);
+    const auto lane = takeLane(index, parent == nullptr ? std::nullopt : std::optional(parent->lane), parent);
     if (!lane) return false;
     auto owned = std::make_unique<KvBlock>();
     block = owned.get();
-    *block = {hash, kv.local[index], parent, index, *lane, 0, 1, ++clock_, scope, {tokens.begin(), tokens.end()}};
+    *block = {hash, kv.local[index], parent, index, *lane, 0, 1, 0, ++clock_, scope, {tokens.begin(), tokens.end()}};
     blocks_.emplace(hash, std::move(owned));
     if (parent != nullptr) ++parent->children;
     llama_memory_seq_cp(memory_, kv.slot, *lane, from, to);
@@ -98,7 +98,6 @@ void KvCache::detach(SequenceKv& kv) {
   llama_memory_seq_rm(memory_, kv.slot, -1, -1);
   privateCells_ -= kv.privateCells;
   kv.privateCells = 0;
-  ++clock_;
   for (auto it = kv.path.rbegin(); it != kv.path.rend(); ++it) unuse(*it);
   kv.path.clear();
 }
@@ -135,6 +134,52 @@ std::vector<KvChange> KvCache::snapshot() const {
   return changes.take();
 }
 
+std::vector<KvBlock*> KvCache::find(std::span<const llama_token> tokens, std::span<const uint64_t> hashes, const std::string& scope) const {
+  std::vector<KvBlock*> path;
+  for (size_t i = 0; options_.enabled && i < hashes.size(); ++i) {
+    KvBlock* block = find(hashes[i], path.empty() ? nullptr : path.back(), tokens.subspan(i * options_.blockSize, options_.blockSize), scope);
+    if (block == nullptr) break;
+    path.push_back(block);
+  }
+  return path;
+}
+
+void KvCache::lendToScratch(const KvBlock& block) { llama_memory_seq_cp(memory_, block.lane, scratch(), begin(block.index), begin(block.index + 1)); }
+
+void KvCache::clearScratch() { llama_memory_seq_rm(memory_, scratch(), -1, -1); }
+
+std::optional<PendingBlock> KvCache::adoptScratch(uint32_t index, std::optional<llama_seq_id> preferred) {
+  const auto lane = takeLane(index, preferred, nullptr);
+  if (!lane) return std::nullopt;
+  llama_memory_seq_cp(memory_, scratch(), *lane, begin(index), begin(index + 1));
+  privateCells_ += options_.blockSize;
+  return PendingBlock{index, *lane};
+}
+
+void KvCache::drop(const PendingBlock& pending) {
+  llama_memory_seq_rm(memory_, pending.lane, begin(pending.index), begin(pending.index + 1));
+  freeLane(pending.lane, pending.index);
+  privateCells_ -= options_.blockSize;
+}
+
+KvBlock* KvCache::commit(const PendingBlock& pending, KvBlock* parent, uint64_t hash, uint64_t local, std::span<const llama_token> tokens, const std::string& scope) {
+  if (blocks_.contains(hash)) {
+    drop(pending);
+    KvBlock* same = find(hash, parent, tokens, scope);
+    if (same != nullptr) hold(same);
+    return same;
+  }
+  auto owned = std::make_unique<KvBlock>();
+  KvBlock* block = owned.get();
+  *block = {hash, local, parent, pending.index, pending.lane, 0, 1, 1, ++clock_, scope, {tokens.begin(), tokens.end()}};
+  blocks_.emplace(hash, std::move(owned));
+  if (parent != nullptr) ++parent->children;
+  privateCells_ -= options_.blockSize;
+  ++heldBlocks_;
+  changes_.stored(parent == nullptr ? std::nullopt : std::optional(parent->sequenceHash), pending.index, hash, local);
+  return block;
+}
+
 KvBlock* KvCache::find(uint64_t hash, const KvBlock* parent, std::span<const llama_token> tokens, const std::string& scope) const {
   const auto found = blocks_.find(hash);
   if (found == blocks_.end()) return nullptr;
@@ -143,17 +188,16 @@ KvBlock* KvCache::find(uint64_t hash, const KvBlock* parent, std::span<const lla
   return same ? block : nullptr;
 }
 
-// A lane that is free at the block's position: the parent's, so that prefixes stay in one lane, or any.
-std::optional<llama_seq_id> KvCache::takeLane(uint32_t index, const KvBlock* parent) {
+// A lane that is free at the block's position: the one before, so that prefixes stay in one lane, or any.
+std::optional<llama_seq_id> KvCache::takeLane(uint32_t index, std::optional<llama_seq_id> preferred, const KvBlock* parent) {
   if (lanesAt_.size() <= index) lanesAt_.resize(index + 1);
   const auto take = [&](llama_seq_id lane) {
     lanesAt_[index].set(static_cast<size_t>(lane));
     laneBlocks_[static_cast<size_t>(lane)].insert(index);
     return lane;
   };
-  if (parent != nullptr && laneFits(parent->lane, index)) return take(parent->lane);
-  const auto first = static_cast<llama_seq_id>(options_.maxSequences);
-  for (llama_seq_id lane = first; lane < kMaxSequenceIds; ++lane) {
+  if (preferred && laneFits(*preferred, index)) return take(*preferred);
+  for (llama_seq_id lane = scratch() + 1; lane < kMaxSequenceIds; ++lane) {
     if (laneFits(lane, index)) return take(lane);
   }
   KvBlock* oldest = nullptr;
@@ -178,11 +222,15 @@ bool KvCache::laneFits(llama_seq_id lane, uint32_t index) const {
   return (high - low + 1) * options_.blockSize < options_.slidingWindow;
 }
 
+void KvCache::freeLane(llama_seq_id lane, uint32_t index) {
+  lanesAt_[index].reset(static_cast<size_t>(lane));
+  laneBlocks_[static_cast<size_t>(lane)].erase(index);
+}
+
 void KvCache::evict(KvBlock* block) {
   setEvictable(block, false);
   llama_memory_seq_rm(memory_, block->lane, begin(block->index), begin(block->index + 1));
-  lanesAt_[block->index].reset(static_cast<size_t>(block->lane));
-  laneBlocks_[static_cast<size_t>(block->lane)].erase(block->index);
+  freeLane(block->lane, block->index);
   --idleBlocks_;
   changes_.removed(block->sequenceHash);
   if (KvBlock* parent = block->parent) {
@@ -203,15 +251,40 @@ void KvCache::evictTree(KvBlock* block) {
 }
 
 void KvCache::use(KvBlock* block) {
-  if (block->users++ > 0) return;
-  --idleBlocks_;
-  setEvictable(block, false);
+  if (block->users == 0) {
+    --idleBlocks_;
+    setEvictable(block, false);
+  } else if (block->users == block->holds) {
+    --heldBlocks_;
+  }
+  ++block->users;
 }
 
 void KvCache::unuse(KvBlock* block) {
+  if (--block->users == 0) setIdle(block);
+  else if (block->users == block->holds) ++heldBlocks_;
+}
+
+void KvCache::hold(KvBlock* block) {
+  if (block->users == 0) {
+    --idleBlocks_;
+    ++heldBlocks_;
+    setEvictable(block, false);
+  }
+  ++block->users;
+  ++block->holds;
+}
+
+void KvCache::unhold(KvBlock* block) {
+  --block->holds;
   if (--block->users > 0) return;
+  --heldBlocks_;
+  setIdle(block);
+}
+
+void KvCache::setIdle(KvBlock* block) {
   ++idleBlocks_;
-  block->lastUse = clock_;
+  block->lastUse = ++clock_;
   if (block->children == 0) setEvictable(block, true);
 }
 

@@ -27,7 +27,8 @@ struct KvBlock {
   uint32_t index = 0;     // position of the block in its prompt
   llama_seq_id lane = 0;
   uint32_t children = 0;  // cached blocks that continue this one
-  uint32_t users = 0;     // running sequences whose prefix contains it
+  uint32_t users = 0;     // running sequences whose prefix contains it, and holds
+  uint32_t holds = 0;     // users that only keep it from eviction
   uint64_t lastUse = 0;
   // What the hashes stand for. A 64-bit hash alone never decides whose cells are read.
   std::string scope;
@@ -44,10 +45,16 @@ struct SequenceKv {
   bool shareable = true;           // false once a block could not be cached: later ones have no parent then
 };
 
+// A block whose cells came from elsewhere. They are marked with a lane, but no sequence finds them.
+struct PendingBlock {
+  uint32_t index = 0;
+  llama_seq_id lane = 0;
+};
+
 struct KvCacheOptions {
   uint32_t cells = 0;
   uint32_t blockSize = 0;
-  uint32_t maxSequences = 0;   // slots are sequence ids 0 … maxSequences - 1, lanes are the rest
+  uint32_t maxSequences = 0;   // slots are sequence ids 0 … maxSequences - 1, then comes the scratch id, lanes are the rest
   uint32_t slidingWindow = 0;  // tokens; 0: none
   bool enabled = true;         // false: nothing is kept, no events (recurrent models)
 };
@@ -74,6 +81,26 @@ class KvCache {
   // Forgets every block that no running sequence uses and whose scope begins so; returns how many.
   uint64_t clear(const std::string& scopePrefix);
 
+  // The cached blocks that a prompt with these hashes begins with. It has at least as many full blocks as hashes.
+  std::vector<KvBlock*> find(std::span<const llama_token> tokens, std::span<const uint64_t> hashes, const std::string& scope) const;
+
+  // Keeps blocks, and with them those before, from eviction.
+  void hold(KvBlock* block);
+  void unhold(KvBlock* block);
+
+  // The sequence id that has cells only while a block is copied.
+  llama_seq_id scratch() const { return static_cast<llama_seq_id>(options_.maxSequences); }
+  void lendToScratch(const KvBlock& block);
+  void clearScratch();
+
+  // Takes the scratch id's cells, which are those of the block at `index`. Nothing if no lane is free there.
+  std::optional<PendingBlock> adoptScratch(uint32_t index, std::optional<llama_seq_id> lane);
+  // Frees a pending block's cells.
+  void drop(const PendingBlock& pending);
+  // Makes it a cached block under one hold, or drops it where the cache has that block already and holds that.
+  // Null, and dropped, if its hash belongs to another block.
+  KvBlock* commit(const PendingBlock& pending, KvBlock* parent, uint64_t hash, uint64_t local, std::span<const llama_token> tokens, const std::string& scope);
+
   // Every cached block, parents first.
   std::vector<KvChange> snapshot() const;
 
@@ -81,6 +108,8 @@ class KvCache {
 
   uint32_t freeCells() const { return options_.cells - usedCells(); }
   uint32_t idleCells() const { return idleBlocks_ * options_.blockSize; }
+  // Of blocks that nothing but holds keeps.
+  uint32_t heldCells() const { return heldBlocks_ * options_.blockSize; }
   uint32_t activeBlocks() const;
   uint32_t cachedBlocks() const { return idleBlocks_; }
   uint32_t blockSize() const { return options_.blockSize; }
@@ -91,12 +120,14 @@ class KvCache {
   KvBlock* find(uint64_t hash, const KvBlock* parent, std::span<const llama_token> tokens, const std::string& scope) const;
   void hash(SequenceKv& kv, std::span<const llama_token> tokens, size_t blocks, const BlockHasher& hasher) const;
   bool append(SequenceKv& kv, uint32_t index, std::span<const llama_token> tokens, const std::string& scope);
-  std::optional<llama_seq_id> takeLane(uint32_t index, const KvBlock* parent);
+  std::optional<llama_seq_id> takeLane(uint32_t index, std::optional<llama_seq_id> preferred, const KvBlock* parent);
+  void freeLane(llama_seq_id lane, uint32_t index);
   bool laneFits(llama_seq_id lane, uint32_t index) const;
   void evict(KvBlock* block);
   void evictTree(KvBlock* block);
   void use(KvBlock* block);
   void unuse(KvBlock* block);
+  void setIdle(KvBlock* block);
   void setEvictable(KvBlock* block, bool evictable);
 
   llama_memory_t memory_;
@@ -107,6 +138,7 @@ class KvCache {
   std::vector<std::set<uint32_t>> laneBlocks_;                // lane → block positions it holds
   uint32_t privateCells_ = 0;
   uint32_t idleBlocks_ = 0;
+  uint32_t heldBlocks_ = 0;
   uint64_t clock_ = 0;
   KvChanges changes_;
 };

@@ -90,6 +90,9 @@ EngineOptions engineOptions(const Napi::Object& from) {
   options.keyType = kvType(text(from, "keyType"));
   options.valueType = kvType(text(from, "valueType"));
   options.offloadKv = boolean(from, "offloadKv");
+  const auto digest = from.Get("modelDigest").As<Napi::Uint8Array>();
+  options.modelDigest.assign(digest.Data(), digest.Data() + digest.ElementLength());
+  options.kvSliceUs = unsignedNumber(from, "kvSliceUs");
   return options;
 }
 

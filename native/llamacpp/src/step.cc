@@ -115,6 +115,7 @@ Napi::Object toNapi(Napi::Env env, const Step& step) {
   object.Set("logprobs", list(env, step.logprobs, tokenLogprobs));
   object.Set("kv", toNapi(env, step.kv));
   object.Set("pass", step.pass ? Napi::Value(pass(env, *step.pass)) : env.Null());
+  object.Set("copiedBlocks", step.copiedBlocks);
   object.Set("fatal", step.fatal ? Napi::Value(Napi::String::New(env, *step.fatal)) : env.Null());
   object.Set("load", load(env, step.load));
   return object;

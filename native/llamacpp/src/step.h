@@ -67,10 +67,11 @@ struct Step {
   std::vector<Completion> completions;
   std::optional<Pass> pass;
   std::optional<std::string> fatal;
+  uint32_t copiedBlocks = 0;  // out of the cache or into it
   Load load;
 
   bool empty() const {
-    return handles.empty() && prefilled.empty() && finished.empty() && kv.empty() && completions.empty() && !pass && !fatal;
+    return copiedBlocks == 0 && handles.empty() && prefilled.empty() && finished.empty() && kv.empty() && completions.empty() && !pass && !fatal;
   }
 };
 

@@ -28,6 +28,8 @@ export const testOptions: EngineOptions = {
   keyType: 'f16',
   valueType: 'f16',
   offloadKv: false,
+  modelDigest: new Uint8Array(32).fill(7),
+  kvSliceUs: 0,
 };
 
 export const neutral: Omit<SubmitRequest, 'handle' | 'tokenIds'> = {

@@ -20,8 +20,10 @@ import {
   type VocabTable,
 } from '#native/llamacpp/index.ts';
 import type { Engine, EngineListener, EngineText, KvEventChange } from '../common/engine.ts';
+import type { EngineKv } from '../common/engine-kv.ts';
 import { buildCard } from './card.ts';
 import { digestFile, type FileDigest } from './digest.ts';
+import { LlamacppKv } from './kv.ts';
 import { KvMirror } from './kv-mirror.ts';
 import { type LoadedModel, openModel } from './model.ts';
 import { fromNative, native } from './native-errors.ts';
@@ -57,6 +59,8 @@ export class LlamacppEngine implements Engine {
   readonly #mirror = new KvMirror();
   readonly #live = new Set<number>();
   readonly #adapters = new Map<string, Adapter>();
+  /** Set by `start`, where blocks can leave and enter. */
+  kv?: EngineKv;
   #running: Running | undefined;
   #load: NativeLoad = idle;
   #stopping: Promise<void> | undefined;
@@ -97,13 +101,21 @@ export class LlamacppEngine implements Engine {
   async #open({ model, info, vocab }: LoadedModel, file: FileDigest, listener: EngineListener): Promise<Running> {
     const sizes = sizesOf(this.#options, info);
     const engine = await native(() =>
-      engineCreate(model, nativeOptions(this.#options, sizes), (steps) => this.#onSteps(steps, listener)),
+      engineCreate(model, nativeOptions(this.#options, sizes, file.sha256), (steps) => this.#onSteps(steps, listener)),
     );
     const kvBlocks = Math.floor(sizes.kvTokens / this.#options.blockSize);
     const tasks = vocab.chatTemplate === null ? [Task.COMPLETION] : [Task.CHAT, Task.COMPLETION];
     const cardSizes = { contextLength: sizes.contextLength, kvBlocks, batchTokens: sizes.batchTokens };
     const parts = { options: this.#options, info, vocab, file, pooling: undefined, tasks };
     const card = buildCard({ ...parts, sizes: cardSizes });
+    const kv = LlamacppKv.open({
+      engine,
+      options: this.#options,
+      model: { name: card.name, sha256: file.sha256 },
+      mirror: this.#mirror,
+      adapterDigest: (name) => this.#adapters.get(name)?.sha256 ?? null,
+    });
+    if (kv !== undefined) this.kv = kv;
     return { engine, model, card, vocab, text: engineText(model, vocab), contextLength: sizes.contextLength, kvBlocks };
   }
 

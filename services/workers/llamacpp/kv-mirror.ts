@@ -33,6 +33,12 @@ export class KvMirror {
     });
   }
 
+  /** How many of the hashes, from the first on, are of cached blocks. */
+  leading(sequenceHashes: BigUint64Array): number {
+    const missing = sequenceHashes.findIndex((hash) => !this.#blocks.has(hash));
+    return missing < 0 ? sequenceHashes.length : missing;
+  }
+
   /** Stored changes, parents before children, neighbours of one prefix joined. */
   snapshot(): KvEventChange[] {
     const children = new Map<bigint | null, bigint[]>();

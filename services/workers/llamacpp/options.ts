@@ -24,6 +24,10 @@ export interface LlamacppOptions {
   readonly flashAttention: boolean;
   readonly keyType: KvType;
   readonly valueType: KvType;
+  /** Most microseconds that copies of KV blocks take between two steps, but at least one block; 0: half a step. */
+  readonly kvSliceUs: number;
+  /** Copies of KV blocks that run or wait at once; more are refused. */
+  readonly maxKvTransfers: number;
   /** What an embedding model pools; `auto`: what its file says, and generation where it says nothing. */
   readonly pooling: PoolingMode;
   readonly toolCallParser: string;
@@ -47,6 +51,8 @@ export const defaultOptions: Omit<LlamacppOptions, 'modelPath' | 'cacheDir'> = {
   flashAttention: true,
   keyType: 'f16',
   valueType: 'f16',
+  kvSliceUs: 0,
+  maxKvTransfers: 64,
   pooling: 'auto',
   toolCallParser: '',
   reasoningParser: '',

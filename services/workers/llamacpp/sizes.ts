@@ -41,7 +41,7 @@ export function sizesOf(options: LlamacppOptions, info: ModelInfo): EngineSizes 
   };
 }
 
-export function nativeOptions(options: LlamacppOptions, sizes: EngineSizes): EngineOptions {
+export function nativeOptions(options: LlamacppOptions, sizes: EngineSizes, modelDigest: Uint8Array): EngineOptions {
   return {
     contextLength: sizes.contextLength,
     kvCells: sizes.kvTokens,
@@ -53,6 +53,8 @@ export function nativeOptions(options: LlamacppOptions, sizes: EngineSizes): Eng
     keyType: options.keyType,
     valueType: options.valueType,
     offloadKv: options.gpuLayers !== 0,
+    modelDigest,
+    kvSliceUs: options.kvSliceUs,
   };
 }
 
