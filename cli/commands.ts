@@ -53,6 +53,11 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./services.ts')).router(args),
   },
   {
+    name: 'kvbm',
+    summary: "Runs this machine's KV block manager.",
+    run: async (args) => (await import('./services.ts')).kvbm(args),
+  },
+  {
     name: 'worker llamacpp',
     summary: 'Runs a worker with the embedded llama.cpp engine.',
     run: async (args) => (await import('./services.ts')).llamacppWorker(args),

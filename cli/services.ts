@@ -49,6 +49,21 @@ export async function router(argv: readonly string[]): Promise<void> {
   });
 }
 
+export async function kvbm(argv: readonly string[]): Promise<void> {
+  const { kvbmSettings: settings } = await import('#services/kvbm/config.ts');
+  const summary = 'Runs the KV block manager of this machine: host memory, disk and object store for workers.';
+  await runMain({
+    name: 'kvbm',
+    summary,
+    settings,
+    argv,
+    start: async (config, parts) => {
+      await addons(parts, 'tokens', 'hostmem');
+      return (await import('#services/kvbm/service.ts')).startKvbm(config, parts);
+    },
+  });
+}
+
 export async function llamacppWorker(argv: readonly string[]): Promise<void> {
   const { llamacppSettings: settings } = await import('#services/workers/llamacpp/config.ts');
   const summary = 'Runs a worker with the embedded llama.cpp engine.';

@@ -1,5 +1,6 @@
 import { gatewaySettings } from '#gateway/config.ts';
 import type { SettingTable } from '#lib/config/settings.ts';
+import { kvbmSettings } from '#services/kvbm/config.ts';
 import { routerSettings } from '#services/router/config.ts';
 import { tokenizerSettings } from '#services/tokenizer/config.ts';
 import { llamacppSettings } from '#services/workers/llamacpp/config.ts';
@@ -22,6 +23,7 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   gateway: gatewaySettings,
   tokenizer: tokenizerSettings,
   router: routerSettings,
+  kvbm: kvbmSettings,
   'worker llamacpp': llamacppSettings,
   'worker mocker': mockerSettings,
   replay: replaySettings,

@@ -141,6 +141,11 @@ export class HostTier {
     if (manager.drop(tiers.host, namespace, digests, block)) onUnsound();
   }
 
+  /** A slot of an earlier life was found to be right. */
+  confirm(layout: number, slot: number): void {
+    this.#of(layout).unverified.delete(slot);
+  }
+
   /** Slots of earlier lives that nobody looked at yet, over all layouts. */
   get unverified(): number {
     return this.#layouts.reduce((sum, { unverified }) => sum + unverified.size, 0);

@@ -100,7 +100,9 @@ export class Slab {
 
   /** What the slot's record says, if it is of the slot's present generation. */
   readRecord(slot: number): Decoded {
-    return decodeHeader(this.slot(slot), { generation: this.generations[slot] ?? 0 }, this.#hash);
+    const page = this.slot(slot);
+    if (page.readUInt32LE(0) === 0) return { rejection: 'empty' };
+    return decodeHeader(page, { generation: this.generations[slot] ?? 0 }, this.#hash);
   }
 
   /** Overwrites a slot's record and bytes. */

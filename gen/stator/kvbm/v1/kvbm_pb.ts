@@ -87,9 +87,10 @@ export type AttachRequest = Message<"stator.kvbm.v1.AttachRequest"> & {
   layout?: BlockLayout | undefined;
 
   /**
-   * File that the worker holds an exclusive lock on as long as it lives (an open file description lock on its first byte), below the
-   * block manager's holders directory. When the stream ends, slots being written are reused once that lock is free: only then can nothing
-   * write into them any more. Empty: they wait until the block manager restarts.
+   * Absolute path of a file of the same user that the worker holds a lock on as long as it lives (`own` of native/hostmem). When the
+   * stream ends, slots being written are reused once that lock is free: only then can nothing write into them any more. Who attaches again
+   * under the same file says that none of its earlier writes is under way; two streams at once need two files. Empty: slots that were
+   * being written when the stream ended are not used again.
    *
    * @generated from field: string lock_file = 5;
    */
@@ -1994,7 +1995,8 @@ export const KvBlockService: GenService<{
     output: typeof AbortResponseSchema;
   },
   /**
-   * Brings a prompt's blocks into host memory, wherever they are, and pins them: runs of them in order as they get ready.
+   * Brings a prompt's blocks into host memory, wherever they are, and pins them: runs of them in order as they get ready. Breaking the
+   * call off ends all of its leases.
    *
    * @generated from rpc stator.kvbm.v1.KvBlockService.Onboard
    */

@@ -1,0 +1,84 @@
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import {
+  type KvBlockService,
+  OnboardEnd,
+  OnboardEndSchema,
+  type OnboardRequest,
+  type OnboardResponse,
+  OnboardResponseSchema,
+} from '#gen/stator/kvbm/v1/kvbm_pb.ts';
+import { chainOf } from '../chain.ts';
+import type { KvbmContext } from '../context.ts';
+import type { AttachedHolder } from '../holders.ts';
+import { OnboardRun, type ReadyRun } from '../onboard.ts';
+import { joinWords } from '../records.ts';
+
+export function onboard(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockService>> {
+  return { onboard: (request, { signal }) => serveOnboard(context, request, signal) };
+}
+
+async function* serveOnboard(
+  context: KvbmContext,
+  request: OnboardRequest,
+  cancelled: AbortSignal,
+): AsyncGenerator<OnboardResponse> {
+  const { config, holders, nowMs, stopping, metrics } = context;
+  const holder = holders.acting(request.holderId);
+  const chain = chainOf(request.chain, holder, config.maxChainBlocks);
+  holders.checkLeases(holder);
+  const { recomputeBlockUs } = request;
+  const run = new OnboardRun(context.onboarding, {
+    holder: holder.id,
+    layout: holder.layout,
+    chain,
+    deadlineMs: nowMs() + (request.timeoutMs || config.onboardTimeoutMs),
+    recomputeBlockMs: recomputeBlockUs === undefined ? undefined : recomputeBlockUs / 1000,
+    window: config.onboardWindow,
+    maxLoad: config.onboardLoadBlocks,
+    loadsPerSource: config.onboardLoadsPerSource,
+    findTimeoutMs: config.findTimeoutMs,
+    signal: AbortSignal.any([cancelled, stopping]),
+  }).run();
+  const given: number[] = [];
+  let isWhole = false;
+  try {
+    for (;;) {
+      const step = await run.next();
+      if (step.done === true) {
+        metrics.onboards(1, endName(step.value));
+        yield create(OnboardResponseSchema, { end: step.value });
+        isWhole = true;
+        return;
+      }
+      given.push(step.value.lease.id);
+      holder.leases.add(step.value.lease.id);
+      yield messageOf(step.value);
+    }
+  } finally {
+    await run.return(OnboardEnd.FAILED);
+    if (!isWhole) giveBack(context, holder, given);
+  }
+}
+
+/** Who breaks the call off may not have heard of all its leases: they end with it. */
+function giveBack({ host }: KvbmContext, holder: AttachedHolder, leases: readonly number[]): void {
+  for (const lease of leases) if (holder.leases.delete(lease)) host.release(holder.id, lease);
+}
+
+function endName(end: OnboardEnd): string {
+  return OnboardEndSchema.value[end]?.name.replace('ONBOARD_END_', '').toLowerCase() ?? 'unknown';
+}
+
+function messageOf({ lease, from, count, source }: ReadyRun): OnboardResponse {
+  const { slots, generations, checksums, sizes } = lease;
+  return create(OnboardResponseSchema, {
+    leaseId: BigInt(lease.id),
+    from,
+    slots: [...slots.subarray(0, count)],
+    generations: [...generations.subarray(0, count)],
+    checksums: Array.from({ length: count }, (_, at) => joinWords(checksums[2 * at] ?? 0, checksums[2 * at + 1] ?? 0)),
+    bytes: Array.from(sizes.subarray(0, count), BigInt),
+    tiers: new Uint8Array(count).fill(source + 1),
+  });
+}

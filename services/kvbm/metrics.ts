@@ -1,0 +1,141 @@
+import { Gauge, type Registry } from 'prom-client';
+import type { ArenaUse, BlockManager } from '#core/blocks/block-manager.ts';
+import type { BlockCounters } from '#core/blocks/block-store.ts';
+import { histogramOf } from '#lib/telemetry/metrics.ts';
+import type { KvbmConfig } from './config.ts';
+import type { KvbmContext } from './context.ts';
+import { tierNames } from './names.ts';
+import { Tally } from './tally.ts';
+
+type Count = (value?: number, label?: string) => void;
+
+export interface KvbmMetrics {
+  readonly onboards: Count;
+  readonly recovered: Count;
+  readonly unsound: Count;
+  readonly suspects: Count;
+  readonly resnapshots: Count;
+  readonly prefetches: Count;
+  readonly matches: Count;
+  /** Blocks came from a source. */
+  loaded(source: number, blocks: number, bytes: number, seconds: number): void;
+  /** Counters of Stats, by name. */
+  totals(): Record<string, number>;
+}
+
+const seconds = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
+const prefix = 'stator_kvbm_';
+
+/** What the block manager counts, as metrics. */
+const managerCounters = {
+  reserved: ['reserved_blocks_total', 'Slots reserved, in every tier.'],
+  registered: ['registered_blocks_total', 'Blocks that others could find from then on, in every tier.'],
+  duplicates: ['duplicate_blocks_total', 'Blocks written while another wrote the same, and was first.'],
+  refusedCommits: ['refused_commits_total', "Commits of slots that were not the holder's under that generation."],
+  aborted: ['aborted_blocks_total', 'Slots given back unwritten.'],
+  evicted: ['evicted_blocks_total', 'Blocks that went to make room, in every tier.'],
+  evictedByQuota: ['evicted_by_quota_blocks_total', 'Of them, those that went because their tenant was at its quota.'],
+  purged: ['purged_blocks_total', 'Blocks dropped because their tenant was purged.'],
+  refusedFull: ['refused_full_total', 'Reservations refused because nothing more could go.'],
+  refusedQuota: ['refused_quota_total', "Reservations refused because of the tenant's quota."],
+  matchedBlocks: ['matched_blocks_total', 'Blocks asked for that some tier had.'],
+  missedBlocks: ['missed_blocks_total', 'Blocks asked for that none had, and those after them.'],
+} as const satisfies Record<keyof BlockCounters, readonly [string, string]>;
+
+export function kvbmMetrics(registry: Registry, manager: BlockManager): KvbmMetrics {
+  const tally = new Tally(registry, prefix);
+  for (const [key, [name, help]] of Object.entries(managerCounters))
+    tally.read(name, help, () => manager.counters[key as keyof BlockCounters]);
+  const blocks = tally.counter(
+    'onboarded_blocks_total',
+    'Blocks pinned for workers, by where they came from.',
+    'source',
+  );
+  const bytes = tally.counter('onboarded_bytes_total', 'Bytes of them.', 'source');
+  const took = histogramOf(registry, `${prefix}onboard_load_seconds`, 'Seconds of one load of an Onboard.', seconds, [
+    'source',
+  ]);
+  return {
+    onboards: tally.counter('onboards_total', 'Onboard calls, by how they ended.', 'end'),
+    recovered: tally.counter('recovered_slots_total', 'Slots of an earlier life, by what became of them.', 'outcome'),
+    unsound: tally.counter(
+      'unsound_blocks_total',
+      'Blocks in host memory that were dropped because their bytes were wrong.',
+    ),
+    suspects: tally.counter('suspect_slots_total', 'Slots whose bytes a worker found to be wrong.'),
+    resnapshots: tally.counter(
+      'event_overflows_total',
+      'Times that a reader of events was too slow and got a snapshot.',
+    ),
+    prefetches: tally.counter('prefetches_total', 'Prefetches, by what became of them.', 'outcome'),
+    matches: tally.counter('found_blocks_total', 'Blocks of prompts that were matched, by their warmest tier.', 'tier'),
+    loaded(source, count, size, inSeconds) {
+      const name = tierNames[source] ?? 'peer';
+      blocks(count, name);
+      bytes(size, name);
+      took.observe({ source: name }, inSeconds);
+    },
+    totals: () => tally.totals(),
+  };
+}
+
+/** What has a level at any time is measured when it is asked for. */
+export function measureAtScrape(registry: Registry, context: KvbmContext, config: KvbmConfig): void {
+  const { manager, holders, presence, namespaces, host, layouts, epoch } = context;
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name: `${prefix}${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge('epoch', "The block manager's life.", () => epoch);
+  gauge('holders', 'Workers that are attached, or lost and not proven dead.', () => holders.size);
+  gauge('holder_limit', 'Most of them.', () => config.maxHolders);
+  gauge(
+    'lost_holders',
+    'Workers whose stream ended and that may still write.',
+    () => [...holders.all()].filter(({ lost }) => lost).length,
+  );
+  gauge('leases', 'Leases in force, those of movers included.', () => manager.leases);
+  gauge('lease_limit', 'Most leases of one worker.', () => config.maxLeases);
+  gauge('namespaces', 'Namespaces that are known.', () => namespaces.size);
+  gauge('namespace_limit', 'Most of them.', () => config.maxNamespaces);
+  gauge('layouts', 'Layouts that have host memory.', () => host.layouts().length);
+  gauge('host_bytes', 'Bytes of the slabs.', () => layouts.usedBytes);
+  gauge('host_limit_bytes', 'Most of them.', () => config.hostMib * 2 ** 20);
+  gauge('index_bytes', 'Memory of the index of blocks.', () => manager.bytes);
+  gauge(
+    'unverified_slots',
+    'Blocks of an earlier life that were not compared with their checksums yet.',
+    () => host.unverified,
+  );
+  gauge('event_readers', 'Streams that follow presence.', () => presence.readers);
+  measureArenas(registry, manager);
+}
+
+const states = [
+  'free',
+  'partial',
+  'registered',
+  'evictable',
+  'doomed',
+  'revoked',
+] as const satisfies readonly (keyof ArenaUse)[];
+
+function measureArenas(registry: Registry, manager: BlockManager): void {
+  new Gauge({
+    name: `${prefix}slots`,
+    help: 'Slots, by tier and state; evictable ones are among the registered.',
+    labelNames: ['tier', 'state'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const use of manager.use())
+        for (const state of states) this.inc({ tier: tierNames[use.tier], state }, use[state]);
+    },
+  });
+}

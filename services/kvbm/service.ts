@@ -1,0 +1,94 @@
+import type { ServiceImpl } from '@connectrpc/connect';
+import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { KvBlockService } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
+import { startRpcServer } from '#lib/rpc/server.ts';
+import { describeInstance } from '#lib/service/instance.ts';
+import type { ServiceParts } from '#lib/service/run.ts';
+import { serverSecurity } from '#lib/service/security.ts';
+import type { KvbmConfig } from './config.ts';
+import type { KvbmContext } from './context.ts';
+import { createContext, type OpenLowerTiers } from './create-context.ts';
+import { abort } from './handlers/abort.ts';
+import { attach } from './handlers/attach.ts';
+import { commit } from './handlers/commit.ts';
+import { match } from './handlers/match.ts';
+import { onboard } from './handlers/onboard.ts';
+import { openNamespace } from './handlers/open-namespace.ts';
+import { release } from './handlers/release.ts';
+import { reserve } from './handlers/reserve.ts';
+import { stats } from './handlers/stats.ts';
+import { noLowerTiers } from './tiers.ts';
+
+/** A running block manager. */
+export interface KvbmService extends AsyncDisposable {
+  /** host:port of its gRPC port. */
+  readonly address: string;
+  /** Ends streams, movers and mappings; the slabs stay for the next start. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export async function startKvbm(
+  config: KvbmConfig,
+  parts: ServiceParts,
+  openLower: OpenLowerTiers = async () => noLowerTiers,
+): Promise<KvbmService> {
+  const { telemetry, discovery, instanceId } = parts;
+  const stopping = new AbortController();
+  const { context, close } = await createContext(config, parts, stopping.signal, openLower);
+  const timers = startTimers(context);
+  const server = await startRpcServer({
+    listen: config.listen,
+    services: [KvBlockService],
+    routes: (router) => void router.service(KvBlockService, createImplementation(context)),
+    telemetry,
+    ...serverSecurity(config),
+  }).catch(async (error: unknown) => {
+    stopping.abort();
+    timers.stop();
+    await close();
+    throw error;
+  });
+  const address = config.advertise ?? server.address;
+  const tls = config.tlsCert !== undefined;
+  const { name } = config;
+  const registration = await discovery.register(
+    describeInstance({ instanceId, kind: ServiceKind.KVBM, address, tls, name }),
+  );
+  let stopped: Promise<void> | undefined;
+  const shutDown = async (): Promise<void> => {
+    server.setServing(false);
+    await registration.withdraw();
+    stopping.abort();
+    await server.stop(config.shutdownGraceSeconds * 1000);
+    timers.stop();
+    await close();
+  };
+  const stop = (): Promise<void> => {
+    stopped ??= shutDown();
+    return stopped;
+  };
+  server.setServing(true);
+  return { address, stop, [Symbol.asyncDispose]: stop };
+}
+
+function startTimers({ config, holders, presence }: KvbmContext): { stop(): void } {
+  const timers = [
+    setInterval(() => holders.poll(), config.lostPollMs),
+    setInterval(() => presence.flush(), config.eventIntervalMs),
+  ];
+  return { stop: () => timers.forEach(clearInterval) };
+}
+
+function createImplementation(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockService>> {
+  return {
+    ...attach(context),
+    ...openNamespace(context),
+    ...match(context),
+    ...reserve(context),
+    ...commit(context),
+    ...abort(context),
+    ...onboard(context),
+    ...release(context),
+    ...stats(context),
+  };
+}

@@ -1,0 +1,123 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import type { Hash64 } from '#core/blocks/record/block-header.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { HostLocks } from './host-locks.ts';
+import { pageBytes } from './layout.ts';
+import { decodeShape, epochOffset, type SlabShape } from './slab-shape.ts';
+
+/** A slab of an earlier life. */
+export interface FoundSlab {
+  readonly path: string;
+  readonly shape: SlabShape;
+  readonly epoch: number;
+  /** When it was made. */
+  readonly changedMs: number;
+}
+
+const slabName = /^([0-9a-f]{32})\.slab$/;
+
+/**
+ * The directory of one block manager: slabs, the book of namespaces, who had the right to write, and the number of its
+ * lives. One process at a time has it.
+ */
+export class SlabDirectory {
+  readonly path: string;
+  /** Grows with every life, and is never one that a slab carries already. */
+  readonly epoch: number;
+  readonly #lock: number;
+
+  /** Throws StatorError `conflict` while another process has the directory, `permission_denied` when it is not ours alone. */
+  constructor(path: string, locks: HostLocks, hash: Hash64) {
+    this.path = path;
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const { uid } = userInfo();
+    const state = lstatSync(path);
+    if (!state.isDirectory() || state.uid !== uid || (state.mode & 0o077) !== 0)
+      throw new StatorError(
+        'permission_denied',
+        `${path} must be a directory of user ${uid} that nobody else may open.`,
+      );
+    this.#lock = openSync(join(path, 'lock'), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    if (!locks.own(this.#lock)) {
+      closeSync(this.#lock);
+      throw new StatorError(
+        'conflict',
+        `Another block manager uses ${path}; give this one another --name or --slab-dir.`,
+      );
+    }
+    const lives = [readEpoch(this.epochFile), ...this.slabs(hash).map(({ epoch }) => epoch)];
+    this.epoch = (Math.max(...lives) % (2 ** 32 - 1)) + 1;
+    writeFileSync(`${this.epochFile}.new`, `${this.epoch}\n`, { mode: 0o600 });
+    renameSync(`${this.epochFile}.new`, this.epochFile);
+  }
+
+  get epochFile(): string {
+    return join(this.path, 'epoch');
+  }
+
+  get bookFile(): string {
+    return join(this.path, 'namespaces.json');
+  }
+
+  /** Lock files of workers that may write into a slab. */
+  get writersFile(): string {
+    return join(this.path, 'writers.json');
+  }
+
+  slabFile(fingerprint: string): string {
+    return join(this.path, `${fingerprint}.slab`);
+  }
+
+  /** Slabs that say what they are; files that are none by their name or first page are removed. */
+  slabs(hash: Hash64): FoundSlab[] {
+    return readdirSync(this.path).flatMap((name) => {
+      if (!slabName.test(name)) return [];
+      const path = join(this.path, name);
+      const found = readSlab(path, hash);
+      if (found === undefined) rmSync(path, { force: true });
+      return found === undefined ? [] : [found];
+    });
+  }
+
+  /** Gives the directory up; `discard`: with everything in it that holds blocks. */
+  close(discard: boolean): void {
+    if (discard) for (const name of readdirSync(this.path)) if (slabName.test(name)) rmSync(join(this.path, name));
+    closeSync(this.#lock);
+  }
+}
+
+function readSlab(path: string, hash: Hash64): FoundSlab | undefined {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const page = Buffer.alloc(pageBytes);
+    const { size, mtimeMs: changedMs } = fstatSync(fd);
+    const shape = readSync(fd, page, 0, pageBytes, 0) === pageBytes ? decodeShape(page, hash) : undefined;
+    return shape?.totalBytes === size ? { path, shape, epoch: page.readUInt32LE(epochOffset), changedMs } : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readEpoch(file: string): number {
+  try {
+    const epoch = Number.parseInt(readFileSync(file, 'utf8'), 10);
+    return Number.isInteger(epoch) && epoch >= 0 && epoch < 2 ** 32 ? epoch : 0;
+  } catch {
+    return 0;
+  }
+}
