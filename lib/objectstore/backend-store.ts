@@ -32,6 +32,7 @@ export interface BackendStoreOptions extends RequestLimits {
 }
 
 const MAX_PAGE = 1000;
+const MAX_FOLDERS = 10_000;
 
 /** A back end with all that is the same for each: prefix, checks, deadlines, limits, retries, checksums, metrics. */
 export class BackendStore implements ObjectStore {
@@ -96,13 +97,25 @@ export class BackendStore implements ObjectStore {
     const send = async (signal: AbortSignal): Promise<Got> => {
       const open = await this.#backend.open(full, range, signal);
       const bytes = targetOf(open, range, into);
-      await open.readInto(bytes);
+      await open.readInto([bytes]);
       if (range === undefined) verify(key, bytes, open.info.crc32);
       return { bytes, info: { ...open.info, key } };
     };
     const got = await this.#send('get', key, call.signal, send);
     this.#count('in', got.bytes.length);
     return got;
+  }
+
+  async getInto(key: string, targets: readonly Uint8Array[], o: CallOptions = {}): Promise<ObjectInfo> {
+    const full = this.#key(key);
+    using call = this.#call('get', key, o);
+    const info = await this.#send('get', key, call.signal, async (signal) => {
+      const open = await this.#backend.open(full, undefined, signal);
+      await open.readInto(firstBytes(open, targets));
+      return { ...open.info, key };
+    });
+    this.#count('in', info.size);
+    return info;
   }
 
   async head(key: string, o: CallOptions = {}): Promise<ObjectInfo> {
@@ -138,6 +151,13 @@ export class BackendStore implements ObjectStore {
     const send = (signal: AbortSignal) => this.#backend.list(this.#prefix + prefix, page, signal);
     const found = await this.#send('list', prefix, call.signal, send);
     return { cursor: found.cursor, objects: found.objects.map((object) => this.#relative(object)) };
+  }
+
+  async folders(prefix: string, o: CallOptions = {}): Promise<string[]> {
+    checkListPrefix(prefix);
+    using call = this.#call('list', prefix, o);
+    const send = (signal: AbortSignal) => this.#backend.folders(this.#prefix + prefix, MAX_FOLDERS, signal);
+    return this.#send('list', prefix, call.signal, send);
   }
 
   async setExpiry(days: number, o: CallOptions = {}): Promise<void> {
@@ -210,6 +230,20 @@ function targetOf(open: OpenObject, range: ByteRange | undefined, into: Uint8Arr
   if (problem === undefined) return into?.subarray(0, open.length) ?? Buffer.allocUnsafeSlow(open.length);
   open.discard();
   throw problem;
+}
+
+/** So much of the targets as the object has bytes. */
+function firstBytes(open: OpenObject, targets: readonly Uint8Array[]): Uint8Array[] {
+  let left = open.length;
+  const parts = targets.map((target) => {
+    const part = target.subarray(0, left);
+    left -= part.length;
+    return part;
+  });
+  if (left === 0) return parts;
+  open.discard();
+  const room = open.length - left;
+  throw StatorError.invalid('targets', `the buffers of ${room} bytes cannot hold ${open.length}`);
 }
 
 function verify(key: string, bytes: Uint8Array, wanted: number | undefined): void {

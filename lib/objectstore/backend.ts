@@ -22,8 +22,8 @@ export interface OpenObject {
   readonly info: ObjectInfo;
   /** Bytes that this answer promises. */
   readonly length: number;
-  /** Copies all of them. Rejects where fewer or more come. */
-  readInto(target: Uint8Array): Promise<void>;
+  /** Copies all of them into the targets, one after the other, which have room for exactly so many. Rejects where fewer or more come. */
+  readInto(targets: readonly Uint8Array[]): Promise<void>;
   /** Drops the answer unread. */
   discard(): void;
 }
@@ -50,6 +50,8 @@ export interface Backend {
   head(key: string, signal: AbortSignal): Promise<ObjectInfo>;
   delete(keys: readonly string[], signal: AbortSignal): Promise<void>;
   list(prefix: string, page: { cursor: string | undefined; limit: number }, signal: AbortSignal): Promise<ListPage>;
+  /** Names of the folders right below a prefix that is empty or ends with a slash, up to the limit. */
+  folders(prefix: string, limit: number, signal: AbortSignal): Promise<string[]>;
   setExpiry(prefix: string, days: number, signal: AbortSignal): Promise<void>;
   classify(thrown: unknown): Failure;
   close(): void;

@@ -78,11 +78,18 @@ export interface ObjectStore {
   putStream(key: string, source: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<number>;
   /** Whole objects are held against their checksum. */
   get(key: string, options?: GetOptions): Promise<Got>;
+  /**
+   * Reads a whole object into buffers, one after the other, without comparing checksums: for content that carries its own.
+   * `invalid_argument` where they have less room than the object has bytes.
+   */
+  getInto(key: string, targets: readonly Uint8Array[], options?: CallOptions): Promise<ObjectInfo>;
   head(key: string, options?: CallOptions): Promise<ObjectInfo>;
   /** Keys that do not exist are no error. */
   delete(keys: readonly string[], options?: CallOptions): Promise<void>;
   /** One page, in the order of keys. */
   list(options?: ListOptions): Promise<ListPage>;
+  /** Names of what is between a prefix that ends with a slash and the next slash of keys: up to 10,000. */
+  folders(prefix: string, options?: CallOptions): Promise<string[]>;
   /** Makes the server delete objects of this prefix some days after they were written; `unimplemented` where it cannot. */
   setExpiry(days: number, options?: CallOptions): Promise<void>;
   /** Aborts what runs and closes idle connections. Idempotent. */

@@ -110,6 +110,30 @@ function describeStore(name: PlaceName): void {
       for (const key of ['broken', 'silent']) assert.equal((await failure(store.head(key))).code, 'not_found');
     });
 
+    it('reads a whole object into several buffers', async () => {
+      const body = random(MIB + 7);
+      await store.put('scattered', body);
+      const all = new Uint8Array(body.length + 5).fill(7);
+      const parts = [all.subarray(0, 4096), all.subarray(4096, 4096), all.subarray(4096, 4099), all.subarray(4099)];
+      const info = await store.getInto('scattered', parts);
+      assert.equal(info.size, body.length);
+      assert.equal(digest(all.subarray(0, body.length)), digest(body));
+      assert.isTrue(all.subarray(body.length).every((byte) => byte === 7));
+      const error = await failure(store.getInto('scattered', [all.subarray(0, 100), all.subarray(200, 300)]));
+      assert.equal(error.code, 'invalid_argument');
+      assert.include(error.message, 'buffers of 200 bytes');
+      assert.equal((await failure(store.getInto('nothing', [all]))).code, 'not_found');
+    });
+
+    it('names folders', async () => {
+      for (const key of ['tree/a/x', 'tree/a/y/z', 'tree/b.c/x', 'tree/file', 'tree2/x'])
+        await store.put(key, Buffer.from('x'));
+      assert.deepEqual(await store.folders('tree/'), ['a', 'b.c']);
+      assert.deepEqual(await store.folders('tree/a/'), ['y']);
+      assert.deepEqual(await store.folders('tree/none/'), []);
+      assert.includeMembers(await store.folders(''), ['tree', 'tree2']);
+    });
+
     it('reads ranges into place', async () => {
       const body = random(2 * MIB);
       await store.put('ranges', body);

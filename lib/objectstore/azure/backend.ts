@@ -65,7 +65,7 @@ export class AzureBackend implements Backend {
     return {
       info: infoOf(key, size, got),
       length,
-      readInto: (target) => readInto(body, target, signal),
+      readInto: (targets) => readInto(body, targets, signal),
       discard: () => void body.destroy(),
     };
   }
@@ -94,6 +94,15 @@ export class AzureBackend implements Backend {
       return { key: name, size: properties.contentLength ?? 0, modifiedMs: properties.lastModified.getTime() };
     });
     return { objects, cursor: value.continuationToken || undefined };
+  }
+
+  async folders(prefix: string, limit: number, signal: AbortSignal): Promise<string[]> {
+    const found: string[] = [];
+    for await (const item of this.#container.listBlobsByHierarchy('/', { prefix, abortSignal: signal })) {
+      if (item.kind === 'prefix') found.push(item.name.slice(prefix.length, -1));
+      if (found.length >= limit) break;
+    }
+    return found;
   }
 
   async setExpiry(): Promise<void> {

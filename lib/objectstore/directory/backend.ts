@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Backend, BackendPut, Failure, OpenObject, Upload } from '../backend.ts';
 import type { ByteRange, ListPage, ObjectInfo } from '../store.ts';
 import { HEADER_BYTES, readHeader, writeHeader } from './header.ts';
-import { fileOf, listFiles } from './layout.ts';
+import { fileOf, listFiles, listFolders } from './layout.ts';
 
 /**
  * Objects as files of a directory that one or several processes share: a header of 4 KiB, then the content. An object appears
@@ -50,7 +50,7 @@ export class DirectoryBackend implements Backend {
       return {
         info,
         length,
-        readInto: (target) => readAt(file, target, HEADER_BYTES + offset, signal).finally(() => file.close()),
+        readInto: (targets) => readAll(file, targets, HEADER_BYTES + offset, signal).finally(() => file.close()),
         discard: () => void file.close(),
       };
     } catch (thrown) {
@@ -74,6 +74,11 @@ export class DirectoryBackend implements Backend {
 
   list(prefix: string, page: { cursor: string | undefined; limit: number }, signal: AbortSignal): Promise<ListPage> {
     return listFiles(this.#root, prefix, page, signal);
+  }
+
+  folders(prefix: string, limit: number, signal: AbortSignal): Promise<string[]> {
+    signal.throwIfAborted();
+    return listFolders(this.#root, prefix, limit);
   }
 
   async setExpiry(): Promise<void> {
@@ -139,6 +144,19 @@ class FileUpload implements Upload {
 
 /** Reads and writes of bounded size, so that a cancelled call ends soon. */
 const PIECE_BYTES = 4 * 1024 * 1024;
+
+async function readAll(
+  file: FileHandle,
+  targets: readonly Uint8Array[],
+  position: number,
+  signal: AbortSignal,
+): Promise<void> {
+  let at = position;
+  for (const target of targets) {
+    await readAt(file, target, at, signal);
+    at += target.length;
+  }
+}
 
 async function readAt(file: FileHandle, target: Uint8Array, position: number, signal: AbortSignal): Promise<void> {
   for (let at = 0; at < target.length; ) {

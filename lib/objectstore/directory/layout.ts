@@ -28,6 +28,15 @@ export async function listFiles(
   return { objects, cursor: undefined };
 }
 
+/** Names of the folders right below a prefix that ends with a slash or is empty. A folder may be without objects. */
+export async function listFolders(root: string, prefix: string, limit: number): Promise<string[]> {
+  const names = await namesOf(path.join(root, prefix));
+  return names
+    .filter((name) => name.endsWith('/'))
+    .map((name) => name.slice(0, -1))
+    .slice(0, limit);
+}
+
 async function* keysOf(root: string, folder: string, prefix: string, after: string): AsyncGenerator<string> {
   for (const name of await namesOf(path.join(root, folder))) {
     const key = folder + name;

@@ -98,7 +98,7 @@ export class S3Backend implements Backend {
     return {
       info: infoOf(key, size, got),
       length,
-      readInto: (target) => readInto(body, target, signal),
+      readInto: (targets) => readInto(body, targets, signal),
       discard: () => void body.destroy(),
     };
   }
@@ -134,6 +134,22 @@ export class S3Backend implements Backend {
       return { key: Key, size: Size, modifiedMs: LastModified?.getTime() ?? 0 };
     });
     return { objects, cursor: page.IsTruncated ? page.NextContinuationToken : undefined };
+  }
+
+  async folders(prefix: string, limit: number, signal: AbortSignal): Promise<string[]> {
+    const found: string[] = [];
+    for (let token: string | undefined; ; ) {
+      const command = new this.#sdk.ListObjectsV2Command({
+        ...this.#bucket,
+        Prefix: prefix,
+        Delimiter: '/',
+        ...(token !== undefined && { ContinuationToken: token }),
+      });
+      const page = await this.#client.send(command, { abortSignal: signal });
+      for (const { Prefix = '' } of page.CommonPrefixes ?? []) found.push(Prefix.slice(prefix.length, -1));
+      token = page.IsTruncated ? page.NextContinuationToken : undefined;
+      if (token === undefined || found.length >= limit) return found.slice(0, limit);
+    }
   }
 
   /** Replaces our rule for the prefix; rules of others stay. Also ends uploads that were never finished. */
