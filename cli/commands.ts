@@ -83,6 +83,21 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./replay/show.ts')).showReplay(args),
   },
   {
+    name: 'keys create',
+    summary: 'Adds an API key to the file that gateways read.',
+    run: async (args) => (await import('./keys/command.ts')).createKey(args),
+  },
+  {
+    name: 'keys list',
+    summary: 'Lists the API keys of a file.',
+    run: async (args) => (await import('./keys/command.ts')).listKeys(args),
+  },
+  {
+    name: 'keys revoke',
+    summary: 'Takes an API key out of the file.',
+    run: async (args) => (await import('./keys/command.ts')).revokeKey(args),
+  },
+  {
     name: 'openapi',
     summary: "Writes the REST API's OpenAPI document.",
     run: async (args) => (await import('./openapi.ts')).writeOpenapi(args),

@@ -7,6 +7,7 @@ import { llamacppSettings } from '#services/workers/llamacpp/config.ts';
 import { mockerSettings } from '#services/workers/mocker/config.ts';
 import { chatSettings } from './chat/settings.ts';
 import { doctorSettings } from './doctor/settings.ts';
+import { createKeySettings, listKeysSettings, revokeKeySettings } from './keys/settings.ts';
 import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
 import { openapiSettings } from './openapi.ts';
 import { compareSettings, replaySettings, showSettings } from './replay/settings.ts';
@@ -29,5 +30,8 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   replay: replaySettings,
   'replay compare': compareSettings,
   'replay show': showSettings,
+  'keys create': createKeySettings,
+  'keys list': listKeysSettings,
+  'keys revoke': revokeKeySettings,
   openapi: openapiSettings,
 };

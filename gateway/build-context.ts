@@ -11,6 +11,7 @@ import { ModelCatalog } from './models/catalog.ts';
 import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
+import { openAccess } from './tenants/open-access.ts';
 import { TokenTables } from './tokenizer/token-tables.ts';
 import { HandoffReleases } from './workers/handoff-releases.ts';
 import { type WorkerConnector, WorkerPool } from './workers/worker-pool.ts';
@@ -25,7 +26,7 @@ export interface GatewayLinks {
   readonly hasRouter: () => boolean;
 }
 
-/** Wires the parts of a gateway; opens nothing. */
+/** Wires the parts of a gateway; opens no connection. Throws `invalid_argument` for a file of keys that cannot be used. */
 export function buildContext(
   config: GatewayConfig,
   telemetry: Telemetry,
@@ -36,6 +37,7 @@ export function buildContext(
     const fields = { instance_id: instance.instanceId.toString(), model: card.name };
     telemetry.log.error(fields, 'worker left out: its model card differs from the set that serves the model');
   });
+  const access = openAccess(config, telemetry);
   const workers = new WorkerPool(links.connector, catalog);
   const metrics = new GatewayMetrics(telemetry.metrics, catalog);
   const fallback = new RoundRobinRouter(catalog, (instanceId) => workers.isAlive(instanceId));
@@ -45,6 +47,7 @@ export function buildContext(
     no_tokenizer: () => !links.hasTokenizer(),
     no_router: () => !links.hasRouter(),
     no_workers: () => catalog.ready().length === 0,
+    stale_keys: () => access.tenants.problem !== null,
   });
   exposeModels(telemetry.metrics, catalog);
   exposeState(telemetry, { workers, degradations, tables });
@@ -60,6 +63,7 @@ export function buildContext(
     sessions: workers,
     metrics,
     handoffs: new HandoffReleases(workers, telemetry),
+    tenants: access.tenants,
     migration,
     routeTimeoutMs,
   };
@@ -74,6 +78,7 @@ export function buildContext(
     pipeline,
     flushQueue,
     degradations,
+    access,
     draining,
   };
 }

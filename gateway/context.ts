@@ -7,6 +7,7 @@ import type { GatewayMetrics } from './metrics/metrics.ts';
 import type { ModelCatalog } from './models/catalog.ts';
 import type { PipelineParts } from './pipeline/parts.ts';
 import type { FlushQueue } from './sse/flush-queue.ts';
+import type { Access } from './tenants/access.ts';
 import type { WorkerPool } from './workers/worker-pool.ts';
 
 /** What handlers may use. */
@@ -20,6 +21,7 @@ export interface GatewayContext {
   readonly pipeline: PipelineParts;
   readonly flushQueue: FlushQueue;
   readonly degradations: Degradations;
+  readonly access: Access;
   /** Aborted when the gateway stops taking new requests. */
   readonly draining: AbortSignal;
 }

@@ -15,6 +15,7 @@ import { inferenceHandlers } from './handlers/inference.ts';
 import { HttpEdge } from './http/http-server.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { ServiceLinks } from './service-links.ts';
+import { guardRpc } from './tenants/guard-rpc.ts';
 
 /** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
 export interface GatewayOverrides {
@@ -44,7 +45,8 @@ export async function startGateway(
   const server = await startRpcServer({
     listen: config.listen,
     services: [InferenceService],
-    routes: (router) => router.service(InferenceService, inferenceHandlers(context)),
+    routes: (router) =>
+      router.service(InferenceService, guardRpc(context.access, InferenceService, inferenceHandlers(context))),
     telemetry: parts.telemetry,
     // HTTP/2's compatibility API is the same for everything that the edge uses.
     http: (request, response) => edge.handle(request as IncomingMessage, response as ServerResponse),
@@ -63,6 +65,7 @@ export async function startGateway(
     links.close();
     context.workers.close();
     context.pipeline.router.close();
+    context.access.close();
   };
   const stopOnce = (): Promise<void> => {
     stopping ??= stop();

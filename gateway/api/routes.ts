@@ -21,6 +21,11 @@ function get(run: PlainRoute['run']): PathRoutes {
   return { GET: { kind: 'plain', run } };
 }
 
+/** Told to everybody, key or not. */
+function open(run: PlainRoute['run']): PathRoutes {
+  return { GET: { kind: 'open', run } };
+}
+
 /** Every path of the REST API. docs/api.md describes them. */
 export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/chat/completions': infer('chat_completions', chatCompletions),
@@ -53,11 +58,11 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
     GET: { kind: 'admin', run: listBusyThresholds },
     POST: { kind: 'admin', run: setBusyThresholds },
   },
-  '/health': get(health),
-  '/live': get(live),
-  '/metrics': get(metrics),
-  '/openapi.json': get(openApi),
-  '/docs': get(docsPage),
-  '/docs/': get(docsPage),
-  '/docs/{asset...}': get(docsPage),
+  '/health': open(health),
+  '/live': open(live),
+  '/metrics': open(metrics),
+  '/openapi.json': open(openApi),
+  '/docs': open(docsPage),
+  '/docs/': open(docsPage),
+  '/docs/{asset...}': open(docsPage),
 };

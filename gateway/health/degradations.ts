@@ -1,10 +1,11 @@
 /** What the gateway does without at present, in words. Each shows in /health, in a metric and in the log. */
-export type Degradation = 'no_tokenizer' | 'no_router' | 'no_workers';
+export type Degradation = 'no_tokenizer' | 'no_router' | 'no_workers' | 'stale_keys';
 
 const words: Readonly<Record<Degradation, string>> = {
   no_tokenizer: 'No tokenizer is known: prompts cannot be prepared.',
   no_router: 'No router is known: workers are chosen in turn.',
   no_workers: 'No worker is known: no model can be served.',
+  stale_keys: 'The file of API keys cannot be used as it is now: the keys read before are in force.',
 };
 
 /** Computes degradations from the parts that know. */
@@ -16,7 +17,7 @@ export class Degradations {
   }
 
   current(): readonly Degradation[] {
-    const all: readonly Degradation[] = ['no_tokenizer', 'no_router', 'no_workers'];
+    const all: readonly Degradation[] = ['no_tokenizer', 'no_router', 'no_workers', 'stale_keys'];
     return all.filter((degradation) => this.#checks[degradation]());
   }
 

@@ -4,8 +4,13 @@ import { routes } from '../api/routes.ts';
 import { inClientTerms } from '../api/translate/client-terms.ts';
 import type { GatewayContext } from '../context.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
+import type { RequestFacts } from '../tenants/access.ts';
+import { within } from '../tenants/caller.ts';
+import type { RateState } from '../tenants/rate-limits.ts';
+import type { Credentials } from '../tenants/tenants.ts';
 import { requireAdmin } from './admin.ts';
 import { readJsonBody } from './body.ts';
+import { answerCors } from './cors.ts';
 import { type Exchange, sendError } from './exchange.ts';
 import { requestIdOf } from './request-id.ts';
 import { type InferenceRoute, type PathRoutes, type Route, type RouteMatch, RouteTable } from './route-table.ts';
@@ -39,12 +44,15 @@ export class HttpEdge {
 
   async #dispatch(exchange: Exchange): Promise<void> {
     const { method, path } = exchange;
+    if (answerCors(exchange, this.#ctx.config.corsOrigins)) return;
     const found = this.#find(path);
     if (found === null) throw StatorError.notFound(`Route not found: ${method} ${path.slice(0, 200)}`);
     const route = routeOf(exchange, found);
     if (route.kind === 'inference') return this.#infer(exchange, route);
+    const run = (): void | Promise<void> => route.run(this.#ctx, exchange, found.params);
+    if (route.kind === 'plain') return this.#ctx.access.as(credentialsOf(exchange), factsOf(exchange), run);
     if (route.kind === 'admin') requireAdmin(this.#ctx.config, exchange.request);
-    await route.run(this.#ctx, exchange, found.params);
+    await run();
   }
 
   /** Administration is not there at all where it is switched off. */
@@ -66,10 +74,14 @@ export class HttpEdge {
       traceparent: typeof traceparent === 'string' ? traceparent : '',
     });
     this.#running += 1;
+    let end: (thrown: unknown) => void = () => {};
     try {
       this.#admit();
+      const admission = await ctx.access.admit(credentialsOf(exchange), factsOf(exchange));
+      end = admission.end;
+      tellRates(exchange, admission.rates);
       const body = await readJsonBody(exchange, ctx.config.bodyLimitMib * 1024 * 1024);
-      await record.within(() => run(ctx, exchange, record, body));
+      await within(admission.call, () => record.within(() => run(ctx, exchange, record, body)));
     } catch (thrown) {
       // Whatever failed after the client left failed because it left.
       const reason: unknown = exchange.signal.aborted ? exchange.signal.reason : thrown;
@@ -77,6 +89,7 @@ export class HttpEdge {
       record.end(error);
       throw error;
     } finally {
+      end(record.failure);
       this.#running -= 1;
     }
   }
@@ -101,6 +114,26 @@ function routeOf({ method, path, response }: Exchange, { routes: offered }: Rout
   const allowed = Object.keys(offered).flatMap((one) => (one === 'GET' ? ['GET', 'HEAD'] : [one]));
   response.setHeader('allow', allowed.join(', '));
   throw new StatorError('method_not_allowed', `${path} takes ${allowed.join(' or ')}, not ${method}`);
+}
+
+function credentialsOf({ request }: Exchange): Credentials {
+  const apiKey = request.headers['x-api-key'];
+  return { authorization: request.headers.authorization ?? '', apiKey: typeof apiKey === 'string' ? apiKey : '' };
+}
+
+function factsOf({ request, requestId, method, path }: Exchange): RequestFacts {
+  return { requestId, method, path, remoteAddress: request.socket.remoteAddress ?? '' };
+}
+
+/** What is left of a caller's limits, in the headers that OpenAI's clients know. */
+function tellRates({ response }: Exchange, rates: RateState): void {
+  for (const kind of ['requests', 'tokens'] as const) {
+    const state = rates[kind];
+    if (state === null) continue;
+    response.setHeader(`x-ratelimit-limit-${kind}`, state.limit);
+    response.setHeader(`x-ratelimit-remaining-${kind}`, state.remaining);
+    response.setHeader(`x-ratelimit-reset-${kind}`, `${(state.resetMs / 1000).toFixed(3)}s`);
+  }
 }
 
 function openExchange(request: IncomingMessage, response: ServerResponse, overloadStatus: number): Exchange {

@@ -13,9 +13,9 @@ export interface InferenceRoute {
   run(ctx: GatewayContext, exchange: Exchange, record: RequestRecord, body: unknown): Promise<void>;
 }
 
-/** Anything else; `admin` ones change how the service works. */
+/** Anything else. `admin` ones change how the service works, `open` ones tell nothing of any tenant and ask for no key. */
 export interface PlainRoute {
-  readonly kind: 'plain' | 'admin';
+  readonly kind: 'plain' | 'admin' | 'open';
   run(ctx: GatewayContext, exchange: Exchange, params: RouteParams): void | Promise<void>;
 }
 

@@ -2,6 +2,8 @@ import { isComplete, type ModelSet, ModelSets, type ModelWorker } from '#core/mo
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { currentCaller } from '../tenants/caller.ts';
+import { mayUse } from '../tenants/tenants.ts';
 import { closeNames } from './close-names.ts';
 
 export type { ModelWorker };
@@ -36,10 +38,10 @@ export class ModelCatalog {
     return this.#sets.all();
   }
 
-  /** Models that can be asked for now, by name. */
+  /** Models that the caller can ask for now, by name. */
   ready(): readonly ModelEntry[] {
     return this.entries()
-      .filter(isComplete)
+      .filter((entry) => isComplete(entry) && isShown(entry))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -47,10 +49,13 @@ export class ModelCatalog {
     return isComplete(entry);
   }
 
-  /** The model of a name, alias or adapter, ready or not. */
+  /** The model of a name, alias or adapter, ready or not; null also for one that the caller may not use. */
   find(name: string): ResolvedModel | null {
     const found = this.#sets.find(name);
-    return found === undefined ? null : { entry: found.set, adapter: found.adapter };
+    if (found === undefined) return null;
+    const { set: entry, adapter } = found;
+    const isAllowed = adapter === '' ? isShown(entry) : mayUse(currentCaller(), [adapter, entry.name]);
+    return isAllowed ? { entry, adapter } : null;
   }
 
   /** The model of a name, alias or adapter, ready or not; throws `model_not_found` with the nearest names. */
@@ -93,10 +98,13 @@ export class ModelCatalog {
   }
 
   #names(): string[] {
-    return this.entries().flatMap((entry) => [
-      entry.name,
-      ...entry.card.aliases,
-      ...entry.card.adapters.map((adapter) => adapter.name),
-    ]);
+    return this.entries()
+      .filter(isShown)
+      .flatMap((entry) => [entry.name, ...entry.card.aliases, ...entry.card.adapters.map((adapter) => adapter.name)]);
   }
+}
+
+/** Whether the caller may know of a model. */
+function isShown(entry: ModelEntry): boolean {
+  return mayUse(currentCaller(), [entry.name, ...entry.card.aliases]);
 }

@@ -35,9 +35,10 @@ export function routingPhase(name: string): RoutingPhase {
  */
 export async function dryRun(
   parts: PipelineParts,
-  request: GenerationRequest,
+  asked: GenerationRequest,
   o: { phase: RoutingPhase; signal: AbortSignal },
 ): Promise<DryRun> {
+  const request = parts.tenants.apply(asked);
   const prompt = await preparePrompt(parts, request, o.signal);
   const options = { routeId: request.requestId, sequences: request.choices, excluded: [], explain: true };
   const stage = stageOf(o.phase, request.model.entry);

@@ -9,6 +9,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 import type { TraceContext } from '../telemetry/request-record.ts';
+import { meter } from '../tenants/caller.ts';
 import type { RoutingWishes } from './request.ts';
 import { wishesOf } from './route-request.ts';
 
@@ -126,6 +127,8 @@ export async function onWorker<T>(
   },
   call: (engine: Client<typeof EngineService>) => Promise<T>,
 ): Promise<T> {
+  ctx.access.tenants.apply({ priority: 0, cacheSalt: '', routing: o.routing });
+  meter(model.entry.name, () => o.promptTokens);
   const excluded: bigint[] = [];
   for (;;) {
     const requestId = `${o.requestId}/${excluded.length}`;

@@ -3,6 +3,7 @@ import type { MigrationPolicy } from '#core/migration/migration.ts';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { RouterClient } from '../routing/router-client.ts';
+import type { Tenants } from '../tenants/tenants.ts';
 import type { TokenTables } from '../tokenizer/token-tables.ts';
 import type { WorkerSession } from '../workers/worker-session.ts';
 import type { Generation } from './generation.ts';
@@ -32,6 +33,7 @@ export interface PipelineParts {
   readonly sessions: SessionLookup;
   readonly metrics: GenerationMetrics;
   readonly handoffs: HandoffHolders;
+  readonly tenants: Pick<Tenants, 'apply'>;
   readonly migration: MigrationPolicy;
   /** Milliseconds that a request may wait for a worker. */
   readonly routeTimeoutMs: number;

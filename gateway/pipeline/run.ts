@@ -1,4 +1,5 @@
 import type { StatorError } from '#lib/errors/errors.ts';
+import { meter } from '../tenants/caller.ts';
 import type { Choice } from './choice.ts';
 import { Generation, type GenerationObserver } from './generation.ts';
 import type { PipelineParts } from './parts.ts';
@@ -17,10 +18,11 @@ export interface Run {
  */
 export async function runRequests(
   parts: PipelineParts,
-  requests: readonly GenerationRequest[],
+  asked: readonly GenerationRequest[],
   observer: GenerationObserver,
   o: { receivedMs: number; signal: AbortSignal; explain?: boolean },
 ): Promise<Run> {
+  const requests = asked.map((request) => parts.tenants.apply(request));
   const prompts = await Promise.all(requests.map((request) => preparePrompt(parts, request, o.signal)));
   o.signal.throwIfAborted();
   const preprocessedMs = performance.now();
@@ -35,6 +37,9 @@ export async function runRequests(
     const times = { ...begun, ...prefill, decodeRoutedMs: 0, decodeBeganMs: 0 };
     return new Generation(parts, { request, prompt, choices, observer, times, explain: o.explain ?? false });
   });
+  const [first] = requests;
+  if (first !== undefined)
+    meter(first.model.entry.name, () => generations.reduce((sum, one) => sum + tokensOf(one), 0));
   const cancel = (error?: StatorError): void => {
     for (const generation of generations) generation.cancel(error);
   };
@@ -47,4 +52,9 @@ export async function runRequests(
     throw thrown;
   }
   return { generations, cancel };
+}
+
+/** What a generation costs its caller: the prompt once, and the output of every choice. */
+function tokensOf({ prompt, outputTokens }: Generation): number {
+  return prompt.tokenIds.length + outputTokens;
 }

@@ -30,6 +30,7 @@ export class RequestRecord {
   #model: string | null = null;
   #generations: readonly Generation[] = [];
   #ended = false;
+  #failure: StatorError | null = null;
 
   constructor(
     parts: { telemetry: Telemetry; metrics: GatewayMetrics },
@@ -75,10 +76,16 @@ export class RequestRecord {
     return context.with(trace.setSpan(context.active(), this.#span), work);
   }
 
+  /** Why it failed, once it has ended; null: it did not. */
+  get failure(): StatorError | null {
+    return this.#failure;
+  }
+
   end(thrown: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
     const error = thrown === null ? null : StatorError.from(thrown);
+    this.#failure = error;
     const seconds = (performance.now() - this.receivedMs) / 1000;
     if (this.#model === null) this.identified('', this.#type);
     const model = this.#model ?? '';

@@ -1,0 +1,29 @@
+import { defineSettings, setting } from '#lib/config/settings.ts';
+
+const apiKeysFile = setting.string({ default: 'keys.yaml', help: 'File of API keys (docs/tenants.md).' });
+const optionalLimit = (help: string) => setting.optionalInteger({ min: 1, help });
+
+export const createKeySettings = defineSettings({
+  apiKeysFile,
+  id: setting.optionalString({ help: 'Name of the key, for logs and for revoking it. Required.' }),
+  tenant: setting.optionalString({ help: 'Tenant that it belongs to. Unset: one of its own.' }),
+  models: setting.list({ default: [], help: 'Models that it may use, * for any characters. Empty: all.' }),
+  expires: setting.optionalString({ help: 'Time from which on it is refused, for example 2027-01-31T00:00:00Z.' }),
+  requestsPerMinute: optionalLimit('Requests a minute. Unset: any.'),
+  tokensPerMinute: optionalLimit('Tokens of prompts and outputs a minute. Unset: any.'),
+  concurrentRequests: optionalLimit('Requests at once. Unset: any.'),
+  tokensPerDay: optionalLimit('Tokens a day, UTC. Unset: any.'),
+  tokensPerMonth: optionalLimit('Tokens a month, UTC. Unset: any.'),
+  maxPriority: setting.optionalInteger({ help: 'Highest priority that its requests may ask for. Unset: any.' }),
+  sharedCache: setting.boolean({ default: false, help: 'Whether cached prompts are shared with other tenants.' }),
+});
+
+export const listKeysSettings = defineSettings({
+  apiKeysFile,
+  json: setting.boolean({ default: false, help: 'Writes JSON instead of a table.' }),
+});
+
+export const revokeKeySettings = defineSettings({
+  apiKeysFile,
+  id: setting.optionalString({ help: 'Name of the key. Required.' }),
+});

@@ -1,0 +1,78 @@
+import { StatorError } from '#lib/errors/errors.ts';
+import type { AuditLog } from './audit-log.ts';
+import { type Call, callOf, usedTokens, within } from './caller.ts';
+import type { RateState } from './rate-limits.ts';
+import type { Credentials, Tenants } from './tenants.ts';
+
+/** What a request is, for the audit log. */
+export interface RequestFacts {
+  readonly requestId: string;
+  readonly method: string;
+  readonly path: string;
+  /** Address of who sent it; empty: unknown. */
+  readonly remoteAddress: string;
+}
+
+/** A request that was let in; `end` must be called once. */
+export interface Admission {
+  readonly call: Call;
+  /** What is left of the caller's limits. */
+  readonly rates: RateState;
+  /** The request ended; null: it was answered. */
+  end(thrown: unknown): void;
+}
+
+/** The way in for REST and gRPC alike: who calls, within which limits, and a record of it. */
+export class Access {
+  readonly tenants: Tenants;
+  readonly #audit: AuditLog | null;
+
+  constructor(tenants: Tenants, audit: AuditLog | null) {
+    this.tenants = tenants;
+    this.#audit = audit;
+  }
+
+  /** Runs work that counts for no limit, as whoever sends these headers. Throws `unauthenticated`. */
+  async as<T>(credentials: Credentials, facts: RequestFacts, work: () => T): Promise<Awaited<T>> {
+    const caller = await this.#authenticate(credentials, facts);
+    return await within(callOf(caller), work);
+  }
+
+  /** Lets a request in that work is done for. Throws `unauthenticated` or `rate_limited`. */
+  async admit(credentials: Credentials, facts: RequestFacts): Promise<Admission> {
+    const caller = await this.#authenticate(credentials, facts);
+    const call = callOf(caller);
+    const startMs = performance.now();
+    let rates: RateState;
+    try {
+      rates = this.tenants.limits.enter(caller);
+    } catch (thrown) {
+      this.#record(call, facts, startMs, thrown);
+      throw thrown;
+    }
+    const end = (thrown: unknown): void => {
+      this.tenants.limits.leave(caller, usedTokens(call));
+      this.#record(call, facts, startMs, thrown);
+    };
+    return { call, rates, end };
+  }
+
+  close(): void {
+    this.tenants.close();
+    this.#audit?.close();
+  }
+
+  async #authenticate(credentials: Credentials, facts: RequestFacts): ReturnType<Tenants['authenticate']> {
+    try {
+      return await this.tenants.authenticate(credentials);
+    } catch (thrown) {
+      this.#audit?.refused(facts, StatorError.from(thrown).code);
+      throw thrown;
+    }
+  }
+
+  #record(call: Call, facts: RequestFacts, startMs: number, thrown: unknown): void {
+    const outcome = thrown === null ? 'answered' : StatorError.from(thrown).code;
+    this.#audit?.ended(facts, call, { outcome, durationMs: Math.round(performance.now() - startMs) });
+  }
+}

@@ -1,0 +1,61 @@
+import type { DescService } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { Access, Admission } from './access.ts';
+import { within } from './caller.ts';
+
+type Method = (request: never, context: HandlerContext) => unknown;
+
+/** The handlers of a service for callers who may call, within their limits: as REST requests are treated. */
+export function guardRpc<S extends DescService>(access: Access, service: S, handlers: ServiceImpl<S>): ServiceImpl<S> {
+  const guarded: Record<string, Method> = {};
+  for (const { localName, methodKind } of service.methods) {
+    const method = (handlers as Record<string, Method>)[localName];
+    if (method === undefined) continue;
+    guarded[localName] =
+      methodKind === 'unary'
+        ? (request, context) => unary(access, context, () => method(request, context))
+        : (request, context) => stream(access, context, () => method(request, context) as AsyncIterable<unknown>);
+  }
+  return guarded as ServiceImpl<S>;
+}
+
+async function unary(access: Access, context: HandlerContext, work: () => unknown): Promise<unknown> {
+  const admission = await admit(access, context);
+  try {
+    const answer = await within(admission.call, work);
+    admission.end(null);
+    return answer;
+  } catch (thrown) {
+    admission.end(thrown);
+    throw thrown;
+  }
+}
+
+async function* stream(access: Access, context: HandlerContext, work: () => AsyncIterable<unknown>): AsyncGenerator {
+  const { call, end } = await admit(access, context);
+  let outcome: unknown = null;
+  // A generator runs where its reader asks for more, so every step is made as the caller.
+  const parts = within(call, () => work()[Symbol.asyncIterator]());
+  try {
+    for (;;) {
+      const part = await within(call, () => parts.next());
+      if (part.done === true) return;
+      yield part.value;
+    }
+  } catch (thrown) {
+    outcome = thrown;
+    throw thrown;
+  } finally {
+    await within(call, () => parts.return?.());
+    end(outcome);
+  }
+}
+
+function admit(access: Access, context: HandlerContext): Promise<Admission> {
+  const header = (name: string): string => context.requestHeader.get(name) ?? '';
+  const path = `/${context.service.typeName}/${context.method.name}`;
+  return access.admit(
+    { authorization: header('authorization'), apiKey: header('x-api-key') },
+    { requestId: header('x-request-id').slice(0, 128), method: 'POST', path, remoteAddress: '' },
+  );
+}

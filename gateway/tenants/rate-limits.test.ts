@@ -1,0 +1,102 @@
+import { expect } from 'chai';
+import { StatorError } from '#lib/errors/errors.ts';
+import { anybody, type Caller } from './caller.ts';
+import { RateLimits } from './rate-limits.ts';
+
+const noon = Date.UTC(2026, 10, 21, 12);
+
+class Clock {
+  ms = 0;
+  readonly limits = new RateLimits(
+    () => this.ms,
+    () => noon + this.ms,
+  );
+}
+
+function refusal(work: () => unknown): StatorError {
+  try {
+    work();
+  } catch (thrown) {
+    return StatorError.from(thrown);
+  }
+  throw new Error('it was let in');
+}
+
+const caller = (changes: Partial<Caller>): Caller => ({ ...anybody, id: 'a', tenant: 'a', ...changes });
+
+describe('rate limits', () => {
+  it('let so many requests in, then one each time a part of the minute has passed', () => {
+    const clock = new Clock();
+    const a = caller({ requestsPerMinute: 3 });
+    for (let left = 2; left >= 0; left--) expect(clock.limits.enter(a).requests?.remaining).to.equal(left);
+    const error = refusal(() => clock.limits.enter(a));
+    expect(error).to.include({ code: 'rate_limited', retryAfterMs: 20_000 });
+    clock.ms += 19_999;
+    refusal(() => clock.limits.enter(a));
+    clock.ms += 2;
+    expect(clock.limits.enter(a).requests).to.deep.include({ limit: 3, remaining: 0 });
+  });
+
+  it('never hold more than a minute’s worth', () => {
+    const clock = new Clock();
+    const a = caller({ requestsPerMinute: 2 });
+    clock.limits.enter(a);
+    clock.ms += 3_600_000;
+    clock.limits.enter(a);
+    clock.limits.enter(a);
+    refusal(() => clock.limits.enter(a));
+  });
+
+  it('charge tokens when they are known, and let nobody in while some are owed', () => {
+    const clock = new Clock();
+    const a = caller({ tokensPerMinute: 600 });
+    clock.limits.enter(a);
+    clock.limits.leave(a, 900);
+    const { retryAfterMs = 0 } = refusal(() => clock.limits.enter(a));
+    expect(retryAfterMs).to.be.within(30_000, 30_200);
+    clock.ms += retryAfterMs;
+    clock.limits.enter(a);
+  });
+
+  it('count requests at once', () => {
+    const { limits } = new Clock();
+    const a = caller({ concurrentRequests: 2 });
+    limits.enter(a);
+    limits.enter(a);
+    expect(refusal(() => limits.enter(a)).code).to.equal('rate_limited');
+    limits.leave(a, 0);
+    limits.enter(a);
+  });
+
+  it('end at midnight UTC for days and with the month for months', () => {
+    const clock = new Clock();
+    const daily = caller({ tokensPerDay: 100 });
+    const monthly = caller({ id: 'm', tokensPerMonth: 100 });
+    for (const one of [daily, monthly]) {
+      clock.limits.enter(one);
+      clock.limits.leave(one, 100);
+    }
+    expect(refusal(() => clock.limits.enter(daily)).retryAfterMs).to.equal(12 * 3_600_000);
+    expect(refusal(() => clock.limits.enter(monthly)).retryAfterMs).to.equal((12 + 9 * 24) * 3_600_000);
+    clock.ms += 12 * 3_600_000;
+    clock.limits.enter(daily);
+    refusal(() => clock.limits.enter(monthly));
+    clock.ms += 9 * 24 * 3_600_000;
+    clock.limits.enter(monthly);
+  });
+
+  it('keep callers apart, and forget those of whom there is nothing to know', () => {
+    const clock = new Clock();
+    const a = caller({ requestsPerMinute: 1 });
+    clock.limits.enter(a);
+    clock.limits.enter({ ...a, id: 'b' });
+    for (let i = 0; i < 10_000; i++) {
+      clock.limits.enter({ ...a, id: `c${i}` });
+      clock.limits.leave({ ...a, id: `c${i}` }, 0);
+    }
+    clock.ms += 120_000;
+    clock.limits.enter({ ...a, id: 'd' });
+    // Those that still run stay.
+    expect(clock.limits.size).to.equal(3);
+  });
+});
