@@ -65,6 +65,8 @@ export interface TransferAgent {
   /** Rejects with `invalid_argument` for bytes that are no metadata, `worker_unavailable` where nobody answers. */
   connect(metadata: Uint8Array, options?: Omit<TransferOptions, 'notification'>): Promise<Peer>;
   counters(): TransferCounters;
+  /** Resolves when no transfer that was given up can write into local memory any more; only with NIXL that takes time. */
+  quiet(): Promise<void>;
   /** Ends everything; idempotent. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { StatorError } from '#lib/errors/errors.ts';
 import { type Attempt, Ledger } from '../ledger.ts';
 import { endpointField, openMetadata, sealMetadata } from '../metadata.ts';
@@ -20,6 +21,7 @@ import { Fence } from './fence.ts';
 
 /** Posting blocks NIXL's thread while a CPU copies: between two posts a transfer can be cancelled. */
 const SEGMENT_BYTES = 16 << 20;
+const LINGERING_POLL_MS = 20;
 
 /** Transfers through NIXL over UCX: RDMA where there is some, else copies between processes or sockets. */
 export class NixlTransferAgent implements TransferAgent {
@@ -81,6 +83,10 @@ export class NixlTransferAgent implements TransferAgent {
 
   counters(): TransferCounters {
     return this.#ledger.counters(this.#peers.size);
+  }
+
+  async quiet(): Promise<void> {
+    while ((await this.#agent.lingering()) > 0) await sleep(LINGERING_POLL_MS);
   }
 
   async close(): Promise<void> {

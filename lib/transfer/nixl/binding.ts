@@ -32,5 +32,6 @@ export interface NixlAgentBinding {
     remote: string,
     remoteRanges: NixlRanges,
   ): Promise<unknown>;
+  lingering(): Promise<number>;
   close(): Promise<void>;
 }

@@ -81,6 +81,9 @@ export class ShmAgent implements TransferAgent {
     return this.#ledger.counters(this.#messages.counters().peers);
   }
 
+  /** A transfer that has settled touches nothing. */
+  async quiet(): Promise<void> {}
+
   async close(): Promise<void> {
     await this.#ledger.close();
     await this.#table.revokeAll();

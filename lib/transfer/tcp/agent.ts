@@ -114,6 +114,9 @@ export class TcpAgent implements TransferAgent {
     return this.#ledger.counters(this.#peers.size);
   }
 
+  /** A transfer that has settled touches nothing. */
+  async quiet(): Promise<void> {}
+
   async close(): Promise<void> {
     for (const peer of [...this.#peers]) await peer.close();
     await this.#ledger.close();
