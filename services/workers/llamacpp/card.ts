@@ -50,7 +50,14 @@ const samplingFields = [
   SamplingField.SEED,
 ];
 
-const guidedModes = [GuidedMode.JSON_SCHEMA, GuidedMode.GRAMMAR, GuidedMode.CHOICE, GuidedMode.JSON_OBJECT];
+const guidedModes = [
+  GuidedMode.JSON_SCHEMA,
+  GuidedMode.REGEX,
+  GuidedMode.GRAMMAR,
+  GuidedMode.CHOICE,
+  GuidedMode.JSON_OBJECT,
+  GuidedMode.STRUCTURAL_TAG,
+];
 
 /** The card of a loaded model: what this engine does with it, no more. */
 export function buildCard(parts: CardParts): ModelCard {

@@ -104,7 +104,7 @@ describe(`llamacpp worker: engine${skippedBecause}`, function () {
     expect(card.digest).to.have.length(32);
     expect(card.limits).to.include({ contextLength: 512, maxSequences: 2, kvBlockSize: 16, kvBlocks: 64n });
     expect(card.capabilities?.tasks).to.deep.equal([Task.CHAT, Task.COMPLETION]);
-    expect(card.capabilities?.guidedModes).not.to.include(GuidedMode.REGEX);
+    expect(card.capabilities?.guidedModes).to.include.members([GuidedMode.REGEX, GuidedMode.STRUCTURAL_TAG]);
     expect(card.capabilities).to.include({ kvEvents: true, kvTransfer: false, sleep: false, embeddingDimensions: 0 });
     expect(card.tokenizer?.eosTokenIds).to.include(2);
     expect(card.tokenizer?.chatTemplate).to.include('im_start');
@@ -183,7 +183,7 @@ describe(`llamacpp worker: engine${skippedBecause}`, function () {
       [{ tokenIds: [1], sampling: { topP: 0 } }, 'invalid_argument', 'sampling.top_p'],
       [{ tokenIds: [1], sampling: { logitBias: { 60000: 1 } } }, 'invalid_argument', 'sampling.logit_bias[0]'],
       [{ tokenIds: [1], output: { topLogprobs: 21 } }, 'invalid_argument', 'output.top_logprobs'],
-      [{ tokenIds: [1], guided: { constraint: { case: 'regex', value: 'a' } } }, 'unsupported', 'guided.regex'],
+      [{ tokenIds: [1], guided: { constraint: { case: 'regex', value: '(?=a)' } } }, 'unsupported', 'guided.regex'],
       [
         { tokenIds: [1], guided: { constraint: { case: 'grammar', value: 'root ::= (' } } },
         'invalid_argument',

@@ -1,30 +1,66 @@
+import { choiceGrammar, jsonSchemaGrammar, regexGrammar } from '#core/grammar/constraints.ts';
+import { GrammarError } from '#core/grammar/error.ts';
+import { structuralTagGrammar } from '#core/grammar/structural-tag.ts';
 import type { GuidedDecoding } from '#gen/stator/engine/v1/generate_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { jsonRules, jsonSchemaGrammar, quote } from './json-schema-grammar.ts';
+
+type Constraint = GuidedDecoding['constraint'];
 
 /** The constraint of a request as GBNF; empty: none. Throws StatorError naming the field for what is not supported. */
 export function guidedGrammar(guided: GuidedDecoding | undefined): string {
   const constraint = guided?.constraint;
   if (constraint?.case === undefined) return '';
+  const field = `guided.${fields[constraint.case]}`;
+  try {
+    return compile(constraint, field);
+  } catch (error) {
+    if (!(error instanceof GrammarError)) throw error;
+    const options = error.path === '' ? {} : { facts: { path: error.path } };
+    throw new StatorError(error.kind === 'invalid' ? 'invalid_argument' : 'unsupported', error.message, {
+      field,
+      ...options,
+    });
+  }
+}
+
+const fields: Readonly<Record<NonNullable<Constraint['case']>, string>> = {
+  jsonSchema: 'json_schema',
+  regex: 'regex',
+  grammar: 'grammar',
+  choice: 'choice',
+  jsonObject: 'json_object',
+  structuralTag: 'structural_tag',
+};
+
+function compile(constraint: Constraint, field: string): string {
   switch (constraint.case) {
     case 'grammar':
-      if (constraint.value.trim() === '') throw StatorError.invalid('guided.grammar', 'The grammar is empty.');
+      if (constraint.value.trim() === '') throw StatorError.invalid(field, 'The grammar is empty.');
       return constraint.value;
     case 'jsonSchema':
-      return jsonSchemaGrammar(constraint.value);
+      return jsonSchemaGrammar(parsed(constraint.value, field, 'JSON Schema'));
     case 'jsonObject':
-      return constraint.value ? ['root ::= space object', ...jsonRules].join('\n') : '';
+      return constraint.value ? jsonSchemaGrammar({ type: 'object' }) : '';
+    case 'regex':
+      return regexGrammar(constraint.value);
+    case 'structuralTag':
+      return structuralTagGrammar(parsed(constraint.value, field, 'structural tag'));
     case 'choice': {
       const { choices } = constraint.value;
       if (choices.length === 0 || choices.includes('')) {
-        throw StatorError.invalid('guided.choice', 'There must be at least one choice, and none may be empty.');
+        throw StatorError.invalid(field, 'There must be at least one choice, and none may be empty.');
       }
-      return `root ::= ${choices.map(quote).join(' | ')}`;
+      return choiceGrammar(choices);
     }
-    default:
-      throw StatorError.unsupported(
-        `guided.${constraint.case}`,
-        `This engine does not support guided ${constraint.case}.`,
-      );
+    case undefined:
+      return '';
+  }
+}
+
+function parsed(text: string, field: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw StatorError.invalid(field, `The ${what} is not JSON.`, { cause });
   }
 }

@@ -1,0 +1,98 @@
+import { GrammarError } from '../error.ts';
+import { oneOf, quote, type RuleSet } from '../gbnf.ts';
+import { arrayGbnf } from './emit-array.ts';
+import { numberGbnf } from './emit-number.ts';
+import { objectGbnf } from './emit-object.ts';
+import { stringGbnf } from './emit-string.ts';
+import { Expander } from './expander.ts';
+import { type JsonRules, jsonLiteral, jsonRulesOf } from './rules.ts';
+import { type All, type Expansion, isObject, type Shape } from './shapes.ts';
+
+/** Writes the grammar of the values that schemas of one document allow. */
+export class Emitter {
+  readonly rules: RuleSet;
+  readonly json: JsonRules;
+  readonly expander: Expander;
+  readonly #ids = new Map<unknown, number>();
+  readonly #known = new Map<string, string>();
+  /** Rules that came to nothing: their schemas allow no value. */
+  readonly #empty = new Set<string>();
+
+  constructor(root: unknown, rules: RuleSet) {
+    this.rules = rules;
+    this.json = jsonRulesOf(rules);
+    this.expander = new Expander(root);
+  }
+
+  /** A value that all of the schemas allow, as an expression; null: there is none. */
+  value(all: All): string | null {
+    const places = all
+      .map((place) => this.expander.target(place))
+      .filter(({ schema }) => schema !== true && !isBare(schema));
+    if (places.length === 0) return this.json.value;
+    const key = [...new Set(places.map(({ schema }) => this.#idOf(schema)))].sort((a, b) => a - b).join(' ');
+    const known = this.#known.get(key);
+    if (known !== undefined) return this.#empty.has(known) ? null : known;
+    // The name is known before the body, so that a schema may hold itself.
+    const name = this.rules.reserve();
+    this.#known.set(key, name);
+    const body = this.#expression(this.expander.all(places));
+    if (body === null) {
+      this.#empty.add(name);
+      // Schemas inside of it may have referred to it; nothing ever is a value of theirs.
+      this.rules.define(name, `${name}x`);
+      this.rules.define(`${name}x`, quote('\u{10ffff}'));
+      return null;
+    }
+    this.rules.define(name, body);
+    return name;
+  }
+
+  #idOf(schema: unknown): number {
+    let id = this.#ids.get(schema);
+    if (id === undefined) {
+      id = this.#ids.size;
+      this.#ids.set(schema, id);
+    }
+    return id;
+  }
+
+  #expression(expansion: Expansion): string | null {
+    if (expansion === 'any') return this.json.value;
+    const options = expansion.map((shape) => this.#shape(shape)).filter((option) => option !== null);
+    return options.length === 0 ? null : oneOf(options);
+  }
+
+  #shape(shape: Shape): string | null {
+    switch (shape.type) {
+      case 'literal':
+        return `${jsonLiteral(shape.value)} ${this.json.space}`;
+      case 'null':
+        return this.json.null;
+      case 'boolean':
+        return this.json.boolean;
+      case 'number':
+        return numberGbnf(shape, this);
+      case 'string': {
+        const body = stringGbnf(shape, this);
+        return body === null ? null : `${body} ${this.json.space}`;
+      }
+      case 'array':
+        return arrayGbnf(shape, this);
+      case 'object':
+        return objectGbnf(shape, this);
+    }
+  }
+}
+
+function isBare(schema: unknown): boolean {
+  return isObject(schema) && Object.keys(schema).length === 0;
+}
+
+/** Adds the rules of a JSON Schema to a grammar; the expression of its values, white space around them included. */
+export function addJsonSchema(rules: RuleSet, schema: unknown): string {
+  const emitter = new Emitter(schema, rules);
+  const value = emitter.value([{ schema, at: '#' }]);
+  if (value === null) throw new GrammarError('invalid', '#', 'The schema allows no value.');
+  return `${emitter.json.space} ${value}`;
+}
