@@ -1,5 +1,6 @@
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
+import { handoffSettings } from './handoff/settings.ts';
 
 const group = 'Worker';
 
@@ -71,6 +72,13 @@ export const workerSettings = defineSettings({
     group,
     help: "Work that this worker's device does in the time in which the slowest kind does one, for the routing mode device-aware-weighted.",
   }),
+  maxSequencesFetchingKv: setting.integer({
+    default: 1024,
+    min: 1,
+    group,
+    help: 'Sequences that wait for KV from elsewhere at once; further ones are computed.',
+  }),
+  ...handoffSettings,
   maxEmbedRequests: setting.integer({
     default: 64,
     min: 1,

@@ -116,7 +116,7 @@ export interface Engine {
   wake?(): Promise<void>;
   releaseHandoff?(handoffId: string): Promise<boolean>;
   /** Absent: KV blocks neither leave nor enter. */
-  readonly kv?: EngineKv;
+  readonly kv?: EngineKv | undefined;
   /** Ends everything and frees the model. Idempotent; sequences still running get no further step. */
   stop(): Promise<void>;
 }

@@ -5,14 +5,14 @@ import { RankLoadSchema } from '#gen/stator/events/v1/events_pb.ts';
 import { ModelCardSchema } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
-import type { EngineListener, Finished, StepBatch } from './engine.ts';
+import type { Engine, EngineListener, Finished, StepBatch } from './engine.ts';
 import type { EngineKv, KvHold } from './engine-kv.ts';
-import { AdmittingEngine, type KvAdmissionOptions, type KvEngine, type KvSource } from './kv-admission.ts';
+import { AdmittingEngine, type KvAdmissionOptions, type KvSource } from './kv-admission.ts';
 
 const blockTokens = 4;
 
 /** An engine that notes what it is asked, and does what the test says. */
-class NotedEngine implements KvEngine {
+class NotedEngine implements Engine {
   readonly card = create(ModelCardSchema, { name: 'noted' });
   readonly submitted: number[] = [];
   readonly cancelled: number[] = [];

@@ -3,18 +3,10 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { FinishReason, type GenerateRequest, UsageSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import { type RankLoad, RankLoadSchema } from '#gen/stator/events/v1/events_pb.ts';
-import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import type {
-  Engine,
-  EngineListener,
-  EngineText,
-  Finished,
-  KvEventChange,
-  SequenceHandle,
-  StepBatch,
-} from './engine.ts';
-import type { EngineKv, KvHold, KvPrefix } from './engine-kv.ts';
+import type { Engine, EngineListener, Finished, SequenceHandle, StepBatch } from './engine.ts';
+import { EngineAround } from './engine-around.ts';
+import type { KvHold, KvPrefix } from './engine-kv.ts';
 import { KvFetch } from './kv-fetch.ts';
 import { type KvAdmissionMetrics, kvAdmissionMetrics } from './kv-metrics.ts';
 import { mayReuseKv, promptPrefix, reusableBlocks } from './kv-prefix.ts';
@@ -31,6 +23,8 @@ export interface KvSource {
    * it rejects with costs only the reuse. It is given up when the signal aborts: what it holds then, it releases itself.
    */
   fetch(request: GenerateRequest, prefix: KvPrefix, signal: AbortSignal): Promise<KvHold | null>;
+  /** The request is computed without asking any source. */
+  passedBy?(request: GenerateRequest): void;
 }
 
 /** Sees what the engine takes and does; for write-back. Called before the worker gets a step. */
@@ -53,9 +47,6 @@ export interface KvAdmissionOptions {
   readonly metrics: Registry;
 }
 
-/** What an engine with KV blocks that can enter it looks like. */
-export type KvEngine = Engine & { readonly kv: EngineKv };
-
 interface Held {
   readonly holds: readonly KvHold[];
   readonly timer: NodeJS.Timeout;
@@ -66,16 +57,7 @@ interface Held {
  * once its sources have made blocks cached, and shares those blocks as it shares any. Whatever goes wrong with a source, the
  * sequence is computed.
  */
-export class AdmittingEngine implements Engine {
-  readonly embed?: NonNullable<Engine['embed']>;
-  readonly score?: NonNullable<Engine['score']>;
-  readonly loadAdapter?: NonNullable<Engine['loadAdapter']>;
-  readonly unloadAdapter?: NonNullable<Engine['unloadAdapter']>;
-  readonly listAdapters?: NonNullable<Engine['listAdapters']>;
-  readonly sleep?: NonNullable<Engine['sleep']>;
-  readonly wake?: NonNullable<Engine['wake']>;
-  readonly releaseHandoff?: NonNullable<Engine['releaseHandoff']>;
-  readonly #inner: KvEngine;
+export class AdmittingEngine extends EngineAround {
   readonly #o: KvAdmissionOptions;
   readonly #fetching = new Map<SequenceHandle, KvFetch>();
   readonly #held = new Map<SequenceHandle, Held>();
@@ -86,32 +68,12 @@ export class AdmittingEngine implements Engine {
   #metrics: KvAdmissionMetrics | undefined;
   #closed = false;
 
-  constructor(inner: KvEngine, options: KvAdmissionOptions) {
-    this.#inner = inner;
+  constructor(inner: Engine, options: KvAdmissionOptions) {
+    super(inner);
     this.#o = options;
-    if (inner.embed !== undefined) this.embed = inner.embed.bind(inner);
-    if (inner.score !== undefined) this.score = inner.score.bind(inner);
-    if (inner.loadAdapter !== undefined) this.loadAdapter = inner.loadAdapter.bind(inner);
-    if (inner.unloadAdapter !== undefined) this.unloadAdapter = inner.unloadAdapter.bind(inner);
-    if (inner.listAdapters !== undefined) this.listAdapters = inner.listAdapters.bind(inner);
-    if (inner.sleep !== undefined) this.sleep = inner.sleep.bind(inner);
-    if (inner.wake !== undefined) this.wake = inner.wake.bind(inner);
-    if (inner.releaseHandoff !== undefined) this.releaseHandoff = inner.releaseHandoff.bind(inner);
   }
 
-  get card(): ModelCard {
-    return this.#inner.card;
-  }
-
-  get text(): EngineText | undefined {
-    return this.#inner.text;
-  }
-
-  get kv(): EngineKv {
-    return this.#inner.kv;
-  }
-
-  async start(
+  override async start(
     listener: EngineListener,
     options: { signal: AbortSignal; onProgress?(fraction: number): void },
   ): Promise<void> {
@@ -120,23 +82,24 @@ export class AdmittingEngine implements Engine {
       onStep: (step: StepBatch) => this.#onStep(step, listener),
       onFatal: (error: Error) => this.#onFatal(error, listener),
     };
-    await this.#inner.start(own, options);
+    await super.start(own, options);
     this.#metrics = kvAdmissionMetrics(this.#o.metrics, this.card.name, {
       fetching: () => this.#fetching.size,
       holding: () => this.#held.size,
     });
   }
 
-  submit(handle: SequenceHandle, request: GenerateRequest): void {
+  override submit(handle: SequenceHandle, request: GenerateRequest): void {
     const sources = this.#sourcesFor(request);
     if (sources !== null && this.#fetch(handle, request, sources)) return;
+    for (const source of this.#o.sources) source.passedBy?.(request);
     this.#admit(handle, request);
   }
 
-  cancel(handle: SequenceHandle): void {
+  override cancel(handle: SequenceHandle): void {
     const fetch = this.#fetching.get(handle);
     if (fetch === undefined) {
-      this.#inner.cancel(handle);
+      super.cancel(handle);
       return;
     }
     this.#fetching.delete(handle);
@@ -145,8 +108,8 @@ export class AdmittingEngine implements Engine {
   }
 
   /** Sequences that wait for KV count as queued, with their whole prompts. */
-  load(): RankLoad[] {
-    const ranks = this.#inner.load();
+  override load(): RankLoad[] {
+    const ranks = super.load();
     if (this.#fetching.size === 0) return ranks;
     const loads = ranks.map((rank) => create(RankLoadSchema, rank));
     for (const { request } of this.#fetching.values()) {
@@ -158,22 +121,15 @@ export class AdmittingEngine implements Engine {
     return loads;
   }
 
-  clearCache(): Promise<number> {
-    return this.#inner.clearCache();
-  }
-
-  kvSnapshot(): Iterable<KvEventChange> {
-    return this.#inner.kvSnapshot();
-  }
-
-  async stop(): Promise<void> {
+  override async stop(): Promise<void> {
     this.#close();
-    await this.#inner.stop();
+    await super.stop();
   }
 
   #sourcesFor(request: GenerateRequest): readonly KvSource[] | null {
     const { sources, maxFetching } = this.#o;
-    if (!sources.some((source) => source.concerns(request)) || !mayReuseKv(request) || this.#closed) return null;
+    if (this.inner.kv === undefined || this.#closed || !mayReuseKv(request)) return null;
+    if (!sources.some((source) => source.concerns(request))) return null;
     if (this.#fetching.size < maxFetching) return sources.filter((source) => source.concerns(request));
     this.#metrics?.skipped('full');
     return null;
@@ -181,7 +137,8 @@ export class AdmittingEngine implements Engine {
 
   /** Begins to fetch; false: the engine has everything already, or there is nothing that a block could hold. */
   #fetch(handle: SequenceHandle, request: GenerateRequest, sources: readonly KvSource[]): boolean {
-    const { kv } = this.#inner;
+    const { kv } = this.inner;
+    if (kv === undefined) return false;
     const { blockTokens } = kv.format;
     const prefix = promptPrefix(request, blockTokens);
     if (prefix === null) return false;
@@ -216,7 +173,9 @@ export class AdmittingEngine implements Engine {
   }
 
   #admit(handle: SequenceHandle, request: GenerateRequest): void {
-    this.#inner.submit(handle, request);
+    const { handoff, ...rest } = request;
+    // What was handed over is cached by now.
+    super.submit(handle, handoff === undefined || this.inner.kv === undefined ? request : rest);
     for (const observer of this.#o.observers ?? []) observer.submitted(handle, request);
   }
 

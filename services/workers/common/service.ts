@@ -16,7 +16,9 @@ import { Drainer } from './drain.ts';
 import type { Engine } from './engine.ts';
 import { engineService } from './handlers/engine-service.ts';
 import { subscribeKvEvents } from './handlers/subscribe-kv-events.ts';
+import { HandoffParts } from './handoff/parts.ts';
 import { EngineHost } from './host.ts';
+import { AdmittingEngine } from './kv-admission.ts';
 import { WorkerModels } from './models.ts';
 import { selfTest } from './self-test.ts';
 import { SessionRunner } from './session-runner.ts';
@@ -60,6 +62,7 @@ class Worker implements WorkerService {
   readonly #config: WorkerConfig;
   readonly #models: WorkerModels;
   readonly #sessions: SessionServer;
+  readonly #handoffs: HandoffParts;
   readonly #closing = new AbortController();
   readonly #fatal = Promise.withResolvers<void>();
   #server: RpcServer | undefined;
@@ -84,7 +87,13 @@ class Worker implements WorkerService {
       onStepEnd: () => this.#sessions.flushStep(),
       onFatal: (error: StatorError) => void this.#fail(error),
     };
-    const hosts = engines.map((engine) => new EngineHost({ ...hostOptions, engine }));
+    this.#handoffs = new HandoffParts({
+      config,
+      instanceId: parts.instanceId,
+      telemetry: parts.telemetry,
+      address: () => this.address,
+    });
+    const hosts = engines.map((engine) => new EngineHost({ ...hostOptions, engine: this.#withKv(engine) }));
     this.#models = new WorkerModels(hosts, config.deviceWeight);
     this.#sessions = new SessionServer({
       instanceId: parts.instanceId,
@@ -156,6 +165,7 @@ class Worker implements WorkerService {
     this.#sessions.close();
     await this.#server?.stop(0);
     for (const { engine } of this.#models.hosts) await engine.stop();
+    await this.#handoffs.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -175,6 +185,7 @@ class Worker implements WorkerService {
     this.#sessions.close();
     await this.#server?.stop(1000);
     for (const { engine } of this.#models.hosts) await engine.stop();
+    await this.#handoffs.close();
   }
 
   /** Its sequences have ended with `engine_failed`; nobody may send more. */
@@ -184,6 +195,21 @@ class Worker implements WorkerService {
     this.#server?.setServing(false);
     await this.#state?.withdraw().catch(() => {});
     this.#fatal.reject(error);
+  }
+
+  /** An engine whose KV comes from others where they have it, and goes to others where they ask for it. */
+  #withKv(engine: Engine): Engine {
+    const { telemetry } = this.#o.parts;
+    const { source, wrap } = this.#handoffs.forEngine(engine);
+    const admitting = new AdmittingEngine(engine, {
+      sources: [source],
+      maxFetching: this.#config.maxSequencesFetchingKv,
+      fetchTimeoutMs: this.#config.handoffTtlSeconds * 1000,
+      holdTimeoutMs: this.#config.handoffTtlSeconds * 1000,
+      log: telemetry.log,
+      metrics: telemetry.metrics,
+    });
+    return wrap(admitting);
   }
 
   async #warmUp(host: EngineHost): Promise<void> {

@@ -70,7 +70,7 @@ describe('mocker: what it simulates', () => {
     expect(half.reason).to.equal(FinishReason.HANDOFF);
     expect(half.tokens).to.deep.equal(whole.tokens.slice(0, 1));
     const handoff = half.ends[0]?.handoff;
-    expect(handoff).to.include({ backend: 'mocker', tokens: prompt.length, firstTokenId: half.tokens[0] });
+    expect(handoff).to.include({ tokens: prompt.length, firstTokenId: half.tokens[0] });
     expect(prefill.host.load()[0]?.activeKvBlocks).to.equal(3n);
     const decode = await start({ role: 'decode' });
     const passes = decode.host.passes.open();

@@ -20,6 +20,7 @@ export interface TestWorkerOptions {
   readonly engines?: readonly Engine[];
   readonly config?: Partial<WorkerConfig>;
   readonly telemetry?: Telemetry;
+  readonly instanceId?: bigint;
 }
 
 /** For tests: a worker, a client of it, and the discovery it registers in. */
@@ -45,7 +46,7 @@ export async function startTestWorker(options: TestWorkerOptions = {}): Promise<
       shutdownGraceSeconds: 5,
       ...options.config,
     }),
-    parts: { telemetry, discovery, shutdown: new AbortController().signal, instanceId: 77n },
+    parts: { telemetry, discovery, shutdown: new AbortController().signal, instanceId: options.instanceId ?? 77n },
   });
   const rpc = createRpcClient(EngineService, { address: worker.address }, telemetry);
   const sessions: EngineSession[] = [];
