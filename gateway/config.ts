@@ -56,6 +56,16 @@ export const gatewaySettings = defineSettings({
     group: 'Tenants',
     help: 'Seconds between looks at that file.',
   }),
+  oidcIssuer: setting.optionalString({
+    group: 'Tenants',
+    help: 'OpenID Connect provider whose tokens are keys too; their tenants need an entry in the file of keys.',
+  }),
+  oidcAudience: setting.string({ default: 'stator', group: 'Tenants', help: 'Audience that those tokens must name.' }),
+  oidcTenantClaim: setting.string({
+    default: 'tenant',
+    group: 'Tenants',
+    help: 'Claim of those tokens that names the tenant.',
+  }),
   auditLog: setting.optionalString({
     group: 'Tenants',
     help: 'File that gets one JSON line for each request: who, what, when, how many tokens. No content, no keys.',

@@ -34,7 +34,7 @@ const keyEntry = z.strictObject({
 
 const keyDocument = z.strictObject({
   keys: z.array(keyEntry).max(100_000).default([]),
-  tenants: z.record(nameField, z.strictObject(policyFields)).default({}),
+  tenants: z.record(z.union([nameField, z.literal('*')]), z.strictObject(policyFields)).default({}),
 });
 
 /** A file of keys as it is written: what `stator keys` edits. */

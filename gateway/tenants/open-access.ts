@@ -1,9 +1,11 @@
+import { StatorError } from '#lib/errors/errors.ts';
 import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { GatewayConfig } from '../config.ts';
 import { Access } from './access.ts';
 import { AuditLog } from './audit-log.ts';
-import { Tenants } from './tenants.ts';
+import { OidcVerifier } from './oidc.ts';
+import { Tenants, type TenantsOptions } from './tenants.ts';
 
 /** The way in as the settings say. Throws `invalid_argument` for files that cannot be used. */
 export function openAccess(config: GatewayConfig, { log, metrics }: Telemetry): Access {
@@ -14,6 +16,7 @@ export function openAccess(config: GatewayConfig, { log, metrics }: Telemetry): 
     reloadMs: apiKeysReloadSeconds * 1000,
     log,
     onKeys: (count) => keys.set(count),
+    verifyToken: verifierOf(config),
   });
   if (auditLog === undefined) return new Access(tenants, null);
   const lost = counterOf(metrics, 'stator_gateway_audit_errors_total', 'Failed writes of the audit log.');
@@ -22,4 +25,17 @@ export function openAccess(config: GatewayConfig, { log, metrics }: Telemetry): 
     log.error({ err: error }, 'the audit log cannot be written');
   };
   return new Access(tenants, new AuditLog(auditLog, onLost));
+}
+
+function verifierOf({
+  oidcIssuer,
+  oidcAudience,
+  oidcTenantClaim,
+  apiKeysFile,
+}: GatewayConfig): TenantsOptions['verifyToken'] {
+  if (oidcIssuer === undefined) return undefined;
+  if (apiKeysFile === undefined)
+    throw StatorError.invalid('apiKeysFile', 'oidcIssuer needs apiKeysFile, which says what each tenant may do.');
+  const verifier = new OidcVerifier({ issuer: oidcIssuer, audience: oidcAudience, tenantClaim: oidcTenantClaim });
+  return (token, tenants) => verifier.verify(token, tenants);
 }
