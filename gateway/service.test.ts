@@ -1,3 +1,7 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import OpenAI, { BadRequestError, InternalServerError, NotFoundError } from 'openai';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
@@ -7,7 +11,7 @@ import { openDiscovery } from '#lib/discovery/open.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { createRpcClient } from '#lib/rpc/client.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
-import { gatewaySettings } from './config.ts';
+import { type GatewayConfig, gatewaySettings } from './config.ts';
 import { type GatewayService, startGateway } from './service.ts';
 import { startByteTokenizer, TextWorker } from './testing/script-service.ts';
 import { until } from './testing/until.ts';
@@ -25,14 +29,14 @@ interface World extends AsyncDisposable {
 let worlds = 0;
 
 /** A gateway that finds its tokenizer and workers through discovery and speaks real gRPC with them. */
-async function startWorld(): Promise<World> {
+async function startWorld(changes: Partial<GatewayConfig> = {}): Promise<World> {
   const telemetry = quietTelemetry();
   const discovery = await openDiscovery('memory:', {
     namespace: `gateway-test-${worlds++}`,
     ttlSeconds: 10,
     telemetry,
   });
-  const config = { ...defaultSettings(gatewaySettings), listen: '127.0.0.1:0', shutdownGraceSeconds: 1 };
+  const config = { ...defaultSettings(gatewaySettings), listen: '127.0.0.1:0', shutdownGraceSeconds: 1, ...changes };
   const shutdown = new AbortController();
   const gateway = await startGateway(config, { telemetry, discovery, shutdown: shutdown.signal, instanceId: 99n });
   const tokenizer = await startByteTokenizer(50n, discovery);
@@ -93,6 +97,45 @@ describe('gateway service', () => {
     await world.gateway.context.telemetry.shutdown();
     const pinned = await create({ nvext: { backend_instance_id: 12345 } });
     expect(pinned).to.be.instanceOf(InternalServerError).and.include({ status: 503 });
+  });
+
+  it('asks gRPC callers for their key too, and holds them to their limits', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'stator-keys-'));
+    const apiKeysFile = join(directory, 'keys.yaml');
+    const hash = (key: string): string => `sha256:${createHash('sha256').update(key).digest('hex')}`;
+    const keys = [
+      { id: 'a', hash: hash('right'), requests_per_minute: 3 },
+      { id: 'b', hash: hash('other'), models: ['nothing'] },
+    ];
+    writeFileSync(apiKeysFile, JSON.stringify({ keys }));
+    await using world = await startWorld({ apiKeysFile });
+    await world.addWorker(1n, new TextWorker({ text, promptLength }));
+    const target = { address: world.gateway.address };
+    const { client, close } = createRpcClient(InferenceService, target, quietTelemetry());
+    const chatText = async (key: string): Promise<string> => {
+      let streamed = '';
+      const headers = { authorization: `Bearer ${key}` };
+      const content = [{ part: { case: 'text', value: 'Hi' } }] as const;
+      const chat = { model: 'test-model', messages: [{ role: 'user', content: [...content], plainText: true }] };
+      for await (const part of client.chat(chat, { headers })) for (const delta of part.deltas) streamed += delta.text;
+      return streamed;
+    };
+    const code = (work: Promise<unknown>): Promise<string> =>
+      work.then(
+        () => 'answered',
+        (thrown: unknown) => StatorError.from(thrown).code,
+      );
+    expect(await chatText('right')).to.equal(text);
+    expect(await code(chatText('wrong'))).to.equal('unauthenticated');
+    expect(await code(client.listModels({}))).to.equal('unauthenticated');
+    expect(await code(chatText('other'))).to.equal('model_not_found');
+    const { models } = await client.listModels({}, { headers: { authorization: 'Bearer other' } });
+    expect(models).to.deep.equal([]);
+    await chatText('right');
+    await chatText('right');
+    expect(await code(chatText('right'))).to.equal('rate_limited');
+    close();
+    rmSync(directory, { recursive: true });
   });
 
   it('ends a stream in the engine when the official client aborts it', async () => {
