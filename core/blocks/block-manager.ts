@@ -4,7 +4,7 @@ import { type BlockCounters, BlockStore, type BlockStoreSpec, type LayoutArenas 
 import { type BlockChain, checkChain } from './chain.ts';
 import type { TierChange } from './event-log.ts';
 import { type Holder, Holders } from './holders.ts';
-import { type BlockInfo, blockIn } from './listing.ts';
+import { type BlockInfo, blockIn, slotsOfTenant } from './listing.ts';
 import type { Namespace } from './namespaces.ts';
 import { drop, type Lease, leaseOf, matchPrefix, pin, scanBlocks, unpin } from './reading.ts';
 import { none } from './slot-lists.ts';
@@ -274,6 +274,21 @@ export class BlockManager {
   slotOf(tier: TierIndex, namespace: number, digests: Uint32Array, block: number): number {
     const row = this.#store.table.find(namespace, digests, block);
     return row === none ? none : this.#store.table.slotOf(row, tier);
+  }
+
+  /** Whether nobody has the slot: not for a block, not to write into it, not to read what was dropped. */
+  isFree(tier: TierIndex, arena: number, slot: number): boolean {
+    return this.#store.arena(tier, arena).stateOf(slot) === slotStates.reset;
+  }
+
+  /** Slots that a tenant has in an arena, whatever their state. */
+  tenantSlots(tier: TierIndex, arena: number, tenant: string): number[] {
+    return slotsOfTenant(this.#store, this.#store.arena(tier, arena), tenant);
+  }
+
+  /** Namespaces that have numbers; they are below this. */
+  get namespaces(): number {
+    return this.#store.namespaces.count;
   }
 
   /** What a number stands for. Throws BlockError `unknown_namespace`. */

@@ -49,6 +49,14 @@ export function blockIn(store: BlockStore, tier: TierIndex, arena: Arena, slot: 
   };
 }
 
+export function slotsOfTenant(store: BlockStore, arena: Arena, tenant: string): number[] {
+  const number = store.namespaces.tenant(tenant);
+  const slots: number[] = [];
+  for (let slot = 0; slot < arena.blocks; slot++)
+    if (arena.stateOf(slot) !== slotStates.reset && arena.tenants[slot] === number) slots.push(slot);
+  return slots;
+}
+
 function digestOf({ table }: BlockStore, row: number): Uint32Array {
   return Uint32Array.from({ length: digestWords }, (_, word) => table.digestWord(row, word));
 }

@@ -68,6 +68,13 @@ export const kvbmSettings = defineSettings({
   }),
   maxHolders: setting.integer({ default: 256, min: 1, group: holders, help: 'Workers that are attached at once.' }),
   maxLeases: setting.integer({ default: 4096, min: 1, group: holders, help: 'Leases of one worker at once.' }),
+  leaseMs: setting.integer({
+    default: 120_000,
+    min: 1,
+    unit: 'milliseconds',
+    group: holders,
+    help: 'Milliseconds after which a lease ends that nobody released; readers notice when blocks go under them.',
+  }),
   maxNamespaces: setting.integer({
     default: 16_384,
     min: 1,

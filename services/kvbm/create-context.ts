@@ -81,15 +81,17 @@ export async function createContext(
   const limits = { hostBytes: config.hostMib * mebibyte, layoutBytes: config.layoutHostMib * mebibyte };
   const map = mapWith(config, stopping);
   const layouts = new Layouts({ manager, host, directory, lower: () => lower, map, hash64, eviction, ...limits, log });
-  const { maxHolders, maxLeases } = config;
   const holders = new Holders({
     manager,
     locks: addon,
     hash64,
     file: directory.writersFile,
-    maxHolders,
-    maxLeases,
+    maxHolders: config.maxHolders,
+    maxLeases: config.maxLeases,
+    leaseMs: config.leaseMs,
     log,
+    nowMs,
+    onExpired: () => metrics.expired(),
   });
   const presence = new Presence({ manager, limit: config.eventLimit, onOverflow: () => metrics.resnapshots() });
   const onboarding = { manager, host, sources: lower.sources, nowMs, onLoad: metrics.loaded };

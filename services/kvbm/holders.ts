@@ -18,7 +18,8 @@ export interface AttachedHolder {
   readonly tag: bigint;
   /** Namespaces that it opened. */
   readonly namespaces: Set<number>;
-  readonly leases: Set<number>;
+  /** Monotonic milliseconds at which each of its leases ends if nobody releases it. */
+  readonly leases: Map<number, number>;
   /** Its streams of events. */
   readonly readers: Set<PresenceReader>;
   /** Aborted when another Attach takes its place. */
@@ -34,6 +35,9 @@ export interface HoldersOptions {
   readonly file: string;
   readonly maxHolders: number;
   readonly maxLeases: number;
+  readonly leaseMs: number;
+  readonly nowMs: () => number;
+  readonly onExpired: () => void;
   readonly log: Logger;
 }
 
@@ -93,7 +97,7 @@ export class Holders {
       lock,
       tag: lock === undefined ? noLock : this.#tag(lock.path),
       namespaces: new Set(),
-      leases: new Set(),
+      leases: new Map(),
       readers: new Set(),
       replaced: new AbortController(),
       lost: false,
@@ -120,6 +124,18 @@ export class Holders {
       throw new StatorError('overloaded', `The worker has ${maxLeases} leases; more need --max-leases.`);
   }
 
+  /** A lease was given to a holder. */
+  lend(holder: AttachedHolder, lease: number): void {
+    holder.leases.set(lease, this.#options.nowMs() + this.#options.leaseMs);
+  }
+
+  /** Ends a lease; false when the holder does not have it (any more). */
+  giveBack(holder: AttachedHolder, lease: number): boolean {
+    if (!holder.leases.delete(lease)) return false;
+    this.#options.manager.release(holder.id, lease);
+    return true;
+  }
+
   /** A stream ended: leases and the right to commit end now. */
   end(holder: AttachedHolder): void {
     if (this.#holders.get(holder.id) !== holder || holder.lost) return;
@@ -134,8 +150,11 @@ export class Holders {
     }
   }
 
-  /** Looks at the locks of lost holders and of processes of earlier lives, and frees the slots of those that are gone. */
+  /** Ends leases that are too old. Looks at the locks of lost holders and of processes of earlier lives, and frees the slots of those that are gone. */
   poll(): void {
+    const { nowMs, onExpired } = this.#options;
+    for (const holder of this.#holders.values())
+      for (const [lease, endsMs] of holder.leases) if (endsMs <= nowMs() && this.giveBack(holder, lease)) onExpired();
     for (const holder of this.#holders.values())
       if (holder.lost && holder.lock !== undefined && !holder.lock.isHeld) this.#finish(holder);
     for (const [tag, { id, lock }] of this.#ghosts) if (!lock.isHeld) this.#exorcise(tag, id, lock);

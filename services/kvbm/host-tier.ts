@@ -31,6 +31,8 @@ interface HostLayout {
   readonly slab: Slab;
   /** Slots of an earlier life whose bytes were not compared with their checksum yet. */
   readonly unverified: Set<number>;
+  /** Slots whose bytes must be overwritten once nobody has them any more. */
+  readonly unclean: Set<number>;
 }
 
 /**
@@ -47,7 +49,7 @@ export class HostTier {
 
   /** A layout came, under the next index. `unverified` slots are compared with their checksums before first use. */
   add(layout: Layout, slab: Slab, unverified: Iterable<number>): void {
-    this.#layouts[layout.index] = { layout, slab, unverified: new Set(unverified) };
+    this.#layouts[layout.index] = { layout, slab, unverified: new Set(unverified), unclean: new Set() };
   }
 
   layoutOf(index: number): Layout {
@@ -75,9 +77,10 @@ export class HostTier {
   /** Reserves host slots; `tag` names the writer's lock file, 0 this process. Throws as BlockManager.reserve. */
   reserve(holder: number, chain: BlockChain, priority: number, tag = 0n): Reservation {
     const reservation = this.#options.manager.reserve(holder, tiers.host, chain, priority);
-    const { slab, unverified } = this.#of(reservation.arena);
+    const { slab, unverified, unclean } = this.#of(reservation.arena);
     for (const slot of reservation.slots) {
       unverified.delete(slot);
+      if (unclean.delete(slot)) slab.erase(slot);
       slab.markWriting(slot, tag);
     }
     return reservation;
@@ -139,6 +142,33 @@ export class HostTier {
     if (manager.slotOf(tiers.host, namespace, digests, block) !== slot) return;
     this.#of(layout).slab.forget(slot);
     if (manager.drop(tiers.host, namespace, digests, block)) onUnsound();
+  }
+
+  /** Drops a tenant's blocks. Their bytes are overwritten at once, those under a reader or writer when it is done. */
+  purge(tenant: string): void {
+    const { manager } = this.#options;
+    const held = this.#layouts.map(({ layout: { index } }) => manager.tenantSlots(tiers.host, index, tenant));
+    manager.purge(tenant);
+    for (const [index, slots] of held.entries()) {
+      const { slab, unclean, unverified } = this.#of(index);
+      for (const slot of slots) {
+        slab.forget(slot);
+        unverified.delete(slot);
+        unclean.add(slot);
+      }
+    }
+    this.clean();
+  }
+
+  /** Overwrites what was purged under a reader or writer that is done now. */
+  clean(): void {
+    const { manager } = this.#options;
+    for (const { layout, slab, unclean } of this.#layouts)
+      for (const slot of unclean) {
+        if (!manager.isFree(tiers.host, layout.index, slot)) continue;
+        slab.erase(slot);
+        unclean.delete(slot);
+      }
   }
 
   /** A slot of an earlier life was found to be right. */

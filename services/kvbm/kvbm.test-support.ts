@@ -59,6 +59,12 @@ export function chain(namespace: number, prompt: string, from: number, count: nu
   });
 }
 
+export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const messages: T[] = [];
+  for await (const message of stream) messages.push(message);
+  return messages;
+}
+
 export async function refusal(run: Promise<unknown>): Promise<string> {
   const error = await run.then(() => null, StatorError.from);
   return error === null ? 'none' : `${error.code} ${error.field ?? ''}`.trim();
@@ -84,7 +90,14 @@ export class TestKvbm {
   #rpc: RpcClient<typeof KvBlockService> | undefined;
 
   constructor(settings: Partial<KvbmConfig> = {}, lower?: OpenLowerTiers) {
-    this.#settings = { slabDir: join(this.folder, 'slabs'), hostMib: 1, ...settings };
+    this.#settings = {
+      slabDir: join(this.folder, 'slabs'),
+      hostMib: 1,
+      heartbeatMs: 20,
+      lostPollMs: 5,
+      eventIntervalMs: 2,
+      ...settings,
+    };
     this.#lower = lower;
   }
 

@@ -14,6 +14,7 @@ export interface KvbmMetrics {
   readonly recovered: Count;
   readonly unsound: Count;
   readonly suspects: Count;
+  readonly expired: Count;
   readonly resnapshots: Count;
   readonly prefetches: Count;
   readonly matches: Count;
@@ -63,6 +64,7 @@ export function kvbmMetrics(registry: Registry, manager: BlockManager): KvbmMetr
       'Blocks in host memory that were dropped because their bytes were wrong.',
     ),
     suspects: tally.counter('suspect_slots_total', 'Slots whose bytes a worker found to be wrong.'),
+    expired: tally.counter('expired_leases_total', 'Leases that nobody released in time.'),
     resnapshots: tally.counter(
       'event_overflows_total',
       'Times that a reader of events was too slow and got a snapshot.',

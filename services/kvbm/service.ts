@@ -11,12 +11,19 @@ import { createContext, type OpenLowerTiers } from './create-context.ts';
 import { abort } from './handlers/abort.ts';
 import { attach } from './handlers/attach.ts';
 import { commit } from './handlers/commit.ts';
+import { evict } from './handlers/evict.ts';
+import { listBlocks } from './handlers/list-blocks.ts';
 import { match } from './handlers/match.ts';
 import { onboard } from './handlers/onboard.ts';
 import { openNamespace } from './handlers/open-namespace.ts';
+import { prefetch } from './handlers/prefetch.ts';
+import { purge } from './handlers/purge.ts';
 import { release } from './handlers/release.ts';
 import { reserve } from './handlers/reserve.ts';
 import { stats } from './handlers/stats.ts';
+import { verify } from './handlers/verify.ts';
+import { watchEvents } from './handlers/watch-events.ts';
+import { sweep } from './sweep.ts';
 import { noLowerTiers } from './tiers.ts';
 
 /** A running block manager. */
@@ -36,6 +43,7 @@ export async function startKvbm(
   const stopping = new AbortController();
   const { context, close } = await createContext(config, parts, stopping.signal, openLower);
   const timers = startTimers(context);
+  const sweeping = sweep(context).catch((error: unknown) => telemetry.log.error({ err: error }, 'the sweep failed'));
   const server = await startRpcServer({
     listen: config.listen,
     services: [KvBlockService],
@@ -61,6 +69,7 @@ export async function startKvbm(
     stopping.abort();
     await server.stop(config.shutdownGraceSeconds * 1000);
     timers.stop();
+    await sweeping;
     await close();
   };
   const stop = (): Promise<void> => {
@@ -71,9 +80,12 @@ export async function startKvbm(
   return { address, stop, [Symbol.asyncDispose]: stop };
 }
 
-function startTimers({ config, holders, presence }: KvbmContext): { stop(): void } {
+function startTimers({ config, holders, host, presence }: KvbmContext): { stop(): void } {
   const timers = [
-    setInterval(() => holders.poll(), config.lostPollMs),
+    setInterval(() => {
+      holders.poll();
+      host.clean();
+    }, config.lostPollMs),
     setInterval(() => presence.flush(), config.eventIntervalMs),
   ];
   return { stop: () => timers.forEach(clearInterval) };
@@ -89,6 +101,12 @@ function createImplementation(context: KvbmContext): Partial<ServiceImpl<typeof 
     ...abort(context),
     ...onboard(context),
     ...release(context),
+    ...prefetch(context),
+    ...evict(context),
+    ...purge(context),
     ...stats(context),
+    ...listBlocks(context),
+    ...verify(context),
+    ...watchEvents(context),
   };
 }

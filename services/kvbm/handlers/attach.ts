@@ -25,7 +25,7 @@ async function* serveAttach(
   const { layouts, holders, presence, stopping } = context;
   const { instanceId, name, lockFile } = request;
   if (name.length > 256) throw StatorError.invalid('name', 'A name has at most 256 characters.');
-  const layout = await layouts.ensure(checkLayout(request.layout));
+  const layout = yield* waitFor(layouts.ensure(checkLayout(request.layout)), context, signal);
   const holder = holders.attach({ instanceId, name, lockFile }, layout);
   const reader = request.events ? presence.read((namespace) => holder.namespaces.has(namespace)) : undefined;
   if (reader !== undefined) holder.readers.add(reader);
@@ -41,13 +41,33 @@ async function* serveAttach(
     throw new StatorError('conflict', 'The worker attached anew under the same lock file.', { field: 'lock_file' });
 }
 
+/** Signs of life until it is there: pages of a large slab take their time. */
+async function* waitFor<T>(
+  wanted: Promise<T>,
+  { config }: KvbmContext,
+  signal: AbortSignal,
+): AsyncGenerator<AttachResponse, T> {
+  const settled = new AbortController();
+  const end = (): void => settled.abort();
+  wanted.then(end, end);
+  const either = AbortSignal.any([settled.signal, signal]);
+  for (;;) {
+    await silence(config.heartbeatMs, either);
+    if (either.aborted) return wanted;
+    yield heartbeat();
+  }
+}
+
+function heartbeat(): AttachResponse {
+  return create(AttachResponseSchema, { message: { case: 'heartbeat', value: {} } });
+}
+
 async function* messages(
   { config, log }: KvbmContext,
   holder: AttachedHolder,
   reader: PresenceReader | undefined,
   ended: AbortSignal,
 ): AsyncGenerator<AttachResponse> {
-  const heartbeat = create(AttachResponseSchema, { message: { case: 'heartbeat', value: {} } });
   log.info({ holder: holder.name, instance: holder.instanceId, layout: holder.layout.format }, 'worker attached');
   while (!ended.aborted) {
     if (reader === undefined) await silence(config.heartbeatMs, ended);
@@ -58,7 +78,7 @@ async function* messages(
       told = true;
       yield create(AttachResponseSchema, { message: { case: 'events', value } });
     }
-    if (!told) yield heartbeat;
+    if (!told) yield heartbeat();
   }
 }
 

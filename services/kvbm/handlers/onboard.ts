@@ -52,7 +52,7 @@ async function* serveOnboard(
         return;
       }
       given.push(step.value.lease.id);
-      holder.leases.add(step.value.lease.id);
+      holders.lend(holder, step.value.lease.id);
       yield messageOf(step.value);
     }
   } finally {
@@ -62,8 +62,8 @@ async function* serveOnboard(
 }
 
 /** Who breaks the call off may not have heard of all its leases: they end with it. */
-function giveBack({ host }: KvbmContext, holder: AttachedHolder, leases: readonly number[]): void {
-  for (const lease of leases) if (holder.leases.delete(lease)) host.release(holder.id, lease);
+function giveBack({ holders }: KvbmContext, holder: AttachedHolder, leases: readonly number[]): void {
+  for (const lease of leases) holders.giveBack(holder, lease);
 }
 
 function endName(end: OnboardEnd): string {

@@ -6,13 +6,13 @@ import type { KvbmContext } from '../context.ts';
 import { inspect } from '../inspection.ts';
 
 export function release(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockService>> {
-  const { holders, host, config, metrics } = context;
+  const { holders, config, metrics } = context;
   return {
     async release({ holderId, leaseIds, suspectSlots }) {
       const holder = holders.acting(holderId);
       if (suspectSlots.length > config.maxChainBlocks)
         throw StatorError.invalid('suspect_slots', `A call names at most ${config.maxChainBlocks} slots.`);
-      for (const id of leaseIds) if (holder.leases.delete(Number(id))) host.release(holder.id, Number(id));
+      for (const id of leaseIds) holders.giveBack(holder, Number(id));
       if (suspectSlots.length > 0) {
         metrics.suspects(suspectSlots.length);
         await inspect(context, holder.layout, [...new Set(suspectSlots)]);

@@ -124,7 +124,7 @@ export type AttachResponse = Message<"stator.kvbm.v1.AttachResponse"> & {
    */
   message: {
     /**
-     * First message.
+     * First message but for heartbeats, which come while a new slab gets its memory.
      *
      * @generated from field: stator.kvbm.v1.AttachWelcome welcome = 1;
      */
@@ -759,7 +759,7 @@ export const OnboardRequestSchema: GenMessage<OnboardRequest> = /*@__PURE__*/
  */
 export type OnboardResponse = Message<"stator.kvbm.v1.OnboardResponse"> & {
   /**
-   * Lease that pins them, for Release.
+   * Lease that pins them, for Release. It ends by itself after the block manager's --lease-ms.
    *
    * @generated from field: uint64 lease_id = 1;
    */
