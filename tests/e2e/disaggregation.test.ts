@@ -1,0 +1,99 @@
+import { expect } from 'chai';
+import { type Cluster, startCluster } from '../support/cluster.ts';
+import { comesToRest, scrapeAll } from '../support/handed-over.ts';
+import { sumOf } from '../support/metrics-text.ts';
+import { type ChatStream, streamChat } from '../support/sse.ts';
+import { until } from '../support/until.ts';
+
+const model = 'm';
+const engine = { model, kvBlockBytes: 4096, stepMs: 1, kvBlocks: 4096 };
+const aggregated = { engine: 'mocker', settings: engine } as const;
+const prefill = { engine: 'mocker', settings: { ...engine, role: 'prefill' } } as const;
+const decode = { engine: 'mocker', settings: { ...engine, role: 'decode' } } as const;
+
+/** The same requests each time: seeds decide the output. */
+function bodyOf(index: number): object {
+  const content = `${index % 7}: ${'something to say about it. '.repeat(1 + ((index * 13) % 60))}`;
+  return {
+    model,
+    messages: [{ role: 'user', content }],
+    max_tokens: 1 + ((index * 31) % 50),
+    temperature: index % 2,
+    seed: index,
+    ignore_eos: index % 5 !== 0,
+    nvext: { extra_fields: ['worker_id', 'timing'] },
+  };
+}
+
+async function answers(cluster: Cluster, count: number): Promise<ChatStream[]> {
+  return Promise.all(Array.from({ length: count }, (_, index) => streamChat(cluster.url, bodyOf(index)).ended));
+}
+
+describe('prefill and decode apart', function () {
+  this.timeout(120_000);
+  let clusters: Cluster[] = [];
+
+  afterEach(async () => {
+    for (const cluster of clusters.splice(0)) await cluster.stop();
+    clusters = [];
+  });
+
+  async function start(...workers: Parameters<typeof startCluster>[0]['workers'][number][]): Promise<Cluster> {
+    const cluster = await startCluster({ workers });
+    clusters.push(cluster);
+    return cluster;
+  }
+
+  it('gives the same bytes as together, however many run at once, and keeps nothing', async () => {
+    const whole = await answers(await start(aggregated), 96);
+    const apart = await start(prefill, prefill, decode, decode);
+    const found = await answers(apart, 96);
+    for (const [index, { text, finishReason, usage }] of found.entries()) {
+      expect(text, `request ${index}`).to.equal(whole[index]?.text);
+      expect(finishReason).to.equal(whole[index]?.finishReason);
+      expect(usage?.completion_tokens).to.equal(whole[index]?.usage?.completion_tokens);
+    }
+    const samples = await scrapeAll(apart);
+    expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome: 'ok' })).to.be.greaterThan(20);
+    for (const outcome of ['failed', 'damaged', 'mismatch', 'expired', 'no_room'])
+      expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome }), outcome).to.equal(0);
+    await comesToRest(apart);
+    const ids = found.map(({ nvext }) => nvext['worker_id'] as Record<string, string>);
+    const handed = ids.filter((id) => id['prefill_worker_id'] !== id['decode_worker_id']);
+    expect(handed.length).to.be.greaterThan(80);
+    const timing = found.find(({ usage }) => (usage?.completion_tokens ?? 0) > 1)?.nvext['timing'];
+    expect(timing).to.include.keys('ttft_ms', 'handoff_time_ms', 'prefill_time_ms');
+  });
+
+  it('is ready once both kinds are there', async () => {
+    const cluster = await startCluster({ workers: [] });
+    clusters.push(cluster);
+    const status = async (): Promise<number> =>
+      (
+        await fetch(`${cluster.url}/v1/chat/completions`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(bodyOf(1)),
+        })
+      ).status;
+    await cluster.addWorker(prefill);
+    await until('the prefill worker is known', async () => (await status()) === 503);
+    await cluster.addWorker(decode);
+    await cluster.listsModels(1);
+    expect(await status()).to.equal(200);
+  });
+
+  it('leaves nothing behind when clients leave at any moment', async () => {
+    const cluster = await start(prefill, decode, decode);
+    const streams = Array.from({ length: 200 }, (_, index) => {
+      const stream = streamChat(cluster.url, { ...bodyOf(index), max_tokens: 40, ignore_eos: true });
+      // From before the first placement to the middle of decoding.
+      if (index % 4 !== 0) setTimeout(() => stream.leave(), (index * 37) % 400);
+      return stream;
+    });
+    const outcomes = await Promise.allSettled(streams.map(({ ended }) => ended));
+    const stayed = outcomes.filter((_, index) => index % 4 === 0);
+    expect(stayed.every(({ status }) => status === 'fulfilled')).to.equal(true);
+    await comesToRest(cluster);
+  });
+});
