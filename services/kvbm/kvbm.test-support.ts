@@ -130,6 +130,13 @@ export class TestKvbm {
     await this.#discovery?.close();
   }
 
+  /** Ends it while its workers live on: what they were writing stays as it is. */
+  async kill(): Promise<void> {
+    await this.#service?.stop();
+    this.#rpc?.close();
+    await this.#discovery?.close();
+  }
+
   async close(): Promise<void> {
     await this.stop();
     rmSync(this.folder, { recursive: true, force: true });
@@ -231,6 +238,17 @@ export class TestWorker {
     const bytes = written.map(({ length }) => BigInt(length));
     const request = { holderId: this.holderId, epoch, slots, generations, checksums, bytes };
     return (await this.#client.commit(request)).outcomes;
+  }
+
+  refusedCommit(slots: number[], generations: number[], epoch: number): Promise<string> {
+    return refusal(
+      this.commit(
+        slots,
+        generations,
+        slots.map((_, at) => blockBytesOf('x', at)),
+        epoch,
+      ),
+    );
   }
 
   async match(prompt: string, count: number, namespace = this.namespace): Promise<number[]> {
