@@ -46,8 +46,10 @@ std::unique_ptr<KvTransfer> transferFrom(const Napi::Object& from, const Engine&
   transfer->scope = cacheScope(transfer->adapter, salt);
   transfer->hasher = BlockHasher(transfer->adapter, salt);
   transfer->from = static_cast<uint32_t>(lengthFrom(from, "from"));
+  if (!from.Get("spans").IsArray()) throw Napi::TypeError::New(from.Env(), "spans must be an array");
   const auto spans = from.Get("spans").As<Napi::Array>();
   for (uint32_t i = 0; i < spans.Length(); ++i) {
+    if (!spans.Get(i).IsObject()) throw Napi::TypeError::New(from.Env(), "spans must be objects");
     transfer->spans.push_back(memoryFrom(spans.Get(i).As<Napi::Object>(), i, transfer->imports ? 0 : format->bytes()));
   }
   const size_t blocks = size_t{transfer->from} + transfer->spans.size();

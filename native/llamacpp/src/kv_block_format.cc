@@ -115,7 +115,7 @@ bool KvBlockFormat::parseCache(Reader& reader, bool values) {
   CellMeta meta{};
   if (!reader.take(streams) || streams != 1 || !reader.take(cells) || cells != 1) return false;
   if (!reader.take(meta) || meta.position != 0 || meta.sequences != 1) return false;
-  if (!reader.take(transposed) || transposed > 1 || !reader.take(layers) || layers == 0 || layers > kMaxLayers) return false;
+  if (!reader.take(transposed) || transposed > 1 || !reader.take(layers) || layers > kMaxLayers) return false;
   transposed_ = transposed == 1;
   fixed(streams, origin_.blockTokens);
   pieces_.push_back({Piece::Kind::kCells});
