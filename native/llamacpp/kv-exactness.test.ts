@@ -114,7 +114,7 @@ describe('llama.cpp addon: KV blocks from elsewhere give the same text', functio
       await using other = await TestEngine.create(model, exact);
       const prompt = promptOf(9, 300);
       const plain = await one.generate(prompt, sampling);
-      const changed = prompt.map((token, index) => (index === 3 ? 1 : token));
+      const changed = prompt.map((token, index) => (index === 3 ? token + 1 : token));
       const different = await other.generate(changed, sampling);
       expect(different.logprobs).not.to.deep.equal(plain.logprobs);
       expect((await exportBlocks(other, changed, 17, 1))[0]?.subarray(128)).not.to.deep.equal(
