@@ -1,6 +1,7 @@
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
 import { handoffSettings } from './handoff/settings.ts';
+import { kvTierSettings } from './kv-tiers/settings.ts';
 
 const group = 'Worker';
 
@@ -79,6 +80,7 @@ export const workerSettings = defineSettings({
     help: 'Sequences that wait for KV from elsewhere at once; further ones are computed.',
   }),
   ...handoffSettings,
+  ...kvTierSettings,
   maxEmbedRequests: setting.integer({
     default: 64,
     min: 1,

@@ -70,6 +70,7 @@ export interface EngineKv {
   /**
    * Copies cached blocks out, from block `from` on, one into each span. Returns the bytes of each block that was written:
    * fewer entries than spans where the engine does not have the next one (any more). They may leave the cache meanwhile.
+   * The spans are not written after it has resolved or rejected.
    */
   exportBlocks(prefix: KvPrefix, from: number, into: readonly KvSpan[], signal: AbortSignal): Promise<number[]>;
   /**

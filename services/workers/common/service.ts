@@ -19,6 +19,8 @@ import { subscribeKvEvents } from './handlers/subscribe-kv-events.ts';
 import { HandoffParts } from './handoff/parts.ts';
 import { EngineHost } from './host.ts';
 import { AdmittingEngine } from './kv-admission.ts';
+import { kvTiersOf } from './kv-tiers/parts.ts';
+import { type KvTiers, TieredEngine } from './kv-tiers/tiered-engine.ts';
 import { WorkerModels } from './models.ts';
 import { selfTest } from './self-test.ts';
 import { SessionRunner } from './session-runner.ts';
@@ -70,6 +72,8 @@ class Worker implements WorkerService {
   #state: WorkerState | undefined;
   #canary: Canary | undefined;
   #stopped: Promise<void> | undefined;
+  /** Why KV tiers cannot be used. */
+  #tierProblem: string | null;
   address = '';
 
   constructor(options: WorkerOptions) {
@@ -77,6 +81,7 @@ class Worker implements WorkerService {
     const config = { ...defaultSettings(workerSettings), ...options.config };
     this.#o = options;
     this.#config = config;
+    this.#tierProblem = config.kvbmMode === 'required' ? 'no KV block manager was found yet' : null;
     this.ended = this.#fatal.promise;
     // Whoever does not watch it must not be ended by an unhandled rejection.
     this.ended.catch(() => {});
@@ -143,6 +148,7 @@ class Worker implements WorkerService {
     this.#server.setServing(false);
     this.address = this.#config.advertise ?? this.#server.address;
     const state = this.#createContext(this.#server, this.address);
+    void state.setDegraded('kvbm', this.#tierProblem, this.#config.kvbmMode === 'required');
     state.attach(await discovery.register(state.instance()));
     this.#canary = new Canary({
       hosts: this.#models.hosts,
@@ -201,15 +207,31 @@ class Worker implements WorkerService {
   #withKv(engine: Engine): Engine {
     const { telemetry } = this.#o.parts;
     const { source, wrap } = this.#handoffs.forEngine(engine);
+    const tiers = this.#tiersOf(engine);
     const admitting = new AdmittingEngine(engine, {
-      sources: [source],
+      sources: tiers === undefined ? [source] : [source, tiers.source],
+      observers: tiers === undefined ? [] : [tiers.observer],
       maxFetching: this.#config.maxSequencesFetchingKv,
       fetchTimeoutMs: this.#config.handoffTtlSeconds * 1000,
       holdTimeoutMs: this.#config.handoffTtlSeconds * 1000,
       log: telemetry.log,
       metrics: telemetry.metrics,
     });
-    return wrap(admitting);
+    return wrap(tiers === undefined ? admitting : new TieredEngine(admitting, tiers));
+  }
+
+  #tiersOf(engine: Engine): KvTiers | undefined {
+    const { parts, kind } = this.#o;
+    const isRequired = this.#config.kvbmMode === 'required';
+    return kvTiersOf(engine, {
+      ...parts,
+      config: this.#config,
+      name: this.#o.name ?? kind,
+      onState: (problem) => {
+        this.#tierProblem = problem;
+        void this.#state?.setDegraded('kvbm', problem, isRequired);
+      },
+    });
   }
 
   async #warmUp(host: EngineHost): Promise<void> {

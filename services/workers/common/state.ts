@@ -12,6 +12,9 @@ export class WorkerState {
   readonly #telemetry: Telemetry;
   readonly #setServing: (serving: boolean) => void;
   readonly #flags = { draining: false, asleep: false, unhealthy: false };
+  readonly #degraded = new Map<string, string>();
+  /** What it does without and must not. */
+  readonly #required = new Set<string>();
   #refusing = false;
   #registration: Registration | undefined;
   #publishing: Promise<void> = Promise.resolve();
@@ -36,6 +39,7 @@ export class WorkerState {
     const instance = clone(InstanceSchema, this.#base);
     instance.state = this.#state();
     instance.cards = this.#models.cards();
+    instance.degraded = Object.fromEntries(this.#degraded);
     return instance;
   }
 
@@ -60,6 +64,17 @@ export class WorkerState {
 
   setUnhealthy(unhealthy: boolean): Promise<void> {
     return this.#set('unhealthy', unhealthy);
+  }
+
+  /** What the worker does without, and why; null: it has it again. While `isRequired` it counts as unhealthy. */
+  setDegraded(part: string, why: string | null, isRequired = false): Promise<void> {
+    if (why === (this.#degraded.get(part) ?? null)) return this.#publishing;
+    if (why === null) this.#degraded.delete(part);
+    else this.#degraded.set(part, why);
+    if (why !== null && isRequired) this.#required.add(part);
+    else this.#required.delete(part);
+    this.#setServing(this.#state() === InstanceState.READY);
+    return this.publish();
   }
 
   /** Brings the registration up to date, one update after the other. */
@@ -98,6 +113,6 @@ export class WorkerState {
   #state(): InstanceState {
     if (this.#flags.draining) return InstanceState.DRAINING;
     if (this.#flags.asleep) return InstanceState.ASLEEP;
-    return this.#flags.unhealthy ? InstanceState.UNHEALTHY : InstanceState.READY;
+    return this.#flags.unhealthy || this.#required.size > 0 ? InstanceState.UNHEALTHY : InstanceState.READY;
   }
 }
