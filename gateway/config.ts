@@ -44,6 +44,10 @@ export const gatewaySettings = defineSettings({
     default: 'both',
     help: 'Name under which chat answers show reasoning: reasoning_content (DeepSeek, Dynamo), reasoning (vLLM), or both.',
   }),
+  strictTools: setting.choice(['enforce', 'prefer'], {
+    default: 'enforce',
+    help: 'Strict tools where the engine cannot keep calls to schemas: enforce refuses them, prefer trusts the model.',
+  }),
   maxTokenTables: setting.integer({ default: 32, min: 1, help: 'Vocabularies kept for turning tokens into text.' }),
   apiKeysFile: setting.optionalString({
     group: 'Tenants',

@@ -281,7 +281,7 @@ describe('tool calls and reasoning of chats', () => {
     const { choices } = await whole(gateway, { ...withTools, tool_choice });
     expect(choices[0]?.message.tool_calls?.[0]?.function.name).to.equal('get_time');
     const { request } = await worker.sequence(0);
-    expect(request.guided?.constraint.case).to.equal('jsonSchema');
+    expect(request.guided?.constraint.case).to.equal('structuralTag');
     expect(request.guided?.constraint.value).to.include('get_time').and.not.include('get_weather');
   });
 });

@@ -66,6 +66,17 @@ describe('structural tags', () => {
     check({ ...tags, excludes: ['<think>'] }, ['a'], ['a <think>']);
   });
 
+  it("write arguments as Qwen3-Coder's parameters", () => {
+    const properties = { city: { type: 'string' }, days: { type: 'integer' }, unit: { enum: ['C', 'F'] } };
+    const schema = { type: 'object', properties, required: ['city'] };
+    const one = (name: string, value: string) => `<parameter=${name}>\n${value}\n</parameter>\n`;
+    check(
+      { type: 'tag', begin: '<f>', content: { type: 'qwen_xml_parameter', json_schema: schema }, end: '</f>' },
+      [`<f>${one('city', 'Den "Haag"\n<b>')}</f>`, `<f>${one('city', '')}${one('days', '3')}${one('unit', 'C')}</f>`],
+      ['<f></f>', `<f>${one('city', 'x')}${one('days', 'three')}</f>`, `<f>${one('city', 'x')}${one('unit', 'K')}</f>`],
+    );
+  });
+
   it('follow each other with a separator', () => {
     const tags = { type: 'tags_with_separator', tags: [call, other], separator: ';' };
     check(tags, ['', '<call>f(1)</call>', '<call>f(1)</call>;<call>g(x)</call>'], ['<call>f(1)</call>;', 'a']);

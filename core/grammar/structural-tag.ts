@@ -4,6 +4,7 @@ import { oneOf, quote, RuleSet, repeat } from './gbnf.ts';
 import { addJsonSchema } from './json/emitter.ts';
 import { isObject } from './json/shapes.ts';
 import { addGbnf } from './nested-gbnf.ts';
+import { addQwenParameters } from './qwen-xml.ts';
 import { plainCharacter, regexGbnf } from './regex/gbnf.ts';
 import { wholeRegex } from './regex/parse.ts';
 
@@ -51,6 +52,8 @@ class TagWriter {
         return closed(quote(text(format, 'value', at)));
       case 'json_schema':
         return closed(`(${addJsonSchema(this.#rules, format['json_schema'])})`);
+      case 'qwen_xml_parameter':
+        return closed(`(${addQwenParameters(this.#rules, format['json_schema'])})`);
       case 'regex':
         return closed(`(${regexGbnf(wholeRegex(text(format, 'pattern', at)), this.#rules, plainCharacter)})`);
       case 'grammar':

@@ -55,7 +55,7 @@ export interface DocumentPlan {
   readonly grammar: Grammar;
   readonly reasoningStart: ReasoningStart;
   readonly toolChoice: ToolChoice;
-  /** A grammar forces the answer to be JSON, so that what begins as JSON is no reasoning. */
+  /** A grammar forces the answer to be JSON from its first token on, so that what begins as JSON is no reasoning. */
   readonly structured: boolean;
 }
 
@@ -108,14 +108,10 @@ function* firstReasoning(c: Context, plan: DocumentPlan): Step<void> {
   const space = input.takeRecord();
   if (!opened) {
     // Engines that apply a grammar from the first token on leave no room for reasoning.
-    if (guides(plan) && (unit === 123 || unit === 91)) return c.content(space);
+    if (plan.structured && (unit === 123 || unit === 91)) return c.content(space);
     c.reasoning(space);
   }
   yield* readReasoning(c, plan.grammar);
-}
-
-function guides(plan: DocumentPlan): boolean {
-  return plan.structured || plan.toolChoice.mode === 'required' || plan.toolChoice.mode === 'named';
 }
 
 function* readReasoning(c: Context, grammar: Grammar): Step<void> {

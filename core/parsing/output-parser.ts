@@ -11,7 +11,7 @@ export interface ParserOptions {
   /** False: only the first call is reported. */
   readonly parallelToolCalls: boolean;
   readonly reasoningStart: ReasoningStart;
-  /** A grammar forces the content to be JSON. */
+  /** A grammar forces the answer to be JSON from its first token on: calls that are forced, too. */
   readonly structured: boolean;
 }
 

@@ -62,7 +62,7 @@ describe('tool calls and reasoning for gRPC clients', () => {
     const required = { toolChoice: { choice: { case: 'mode', value: ToolChoice_Mode.REQUIRED } } };
     const forced = await ask('[{"name":"get_weather","parameters":{"city":"Rome"}}]', required);
     expect(forced).to.deep.include({ text: '', names: ['get_weather'], arguments: '{"city":"Rome"}' });
-    expect((await forced.worker.sequence(0)).request.guided?.constraint.case).to.equal('jsonSchema');
+    expect((await forced.worker.sequence(0)).request.guided?.constraint.case).to.equal('structuralTag');
     const named = await ask('{"city":"Rome"}', { toolChoice: { choice: { case: 'function', value: 'get_weather' } } });
     expect(named).to.deep.include({ text: '', names: ['get_weather'], arguments: '{"city":"Rome"}' });
     const call = hermesCall('get_weather', {});

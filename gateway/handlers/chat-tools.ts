@@ -1,52 +1,57 @@
-import type { ToolSchema } from '#core/parsing/context.ts';
 import type { ToolChoice } from '#core/parsing/document.ts';
 import type { Tool } from '#gen/stator/chat/v1/chat_pb.ts';
 import { type ChatRequest, ToolChoice_Mode } from '#gen/stator/inference/v1/inference_pb.ts';
+import { GuidedMode } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { forcedSchema } from '../parsing/forced-calls.ts';
-import type { ModelFormats } from '../parsing/formats.ts';
+import type { ModelEntry } from '../models/catalog.ts';
+import { answerConstraint, type NamedConstraint, type OfferedTool } from '../parsing/constraint.ts';
+import { formatsOf } from '../parsing/formats.ts';
 import { needsParsing, type ParsingWishes } from '../parsing/wishes.ts';
-import type { Guided } from '../pipeline/request.ts';
+import { askedConstraint } from './request.ts';
 
 /** What a typed chat request asks of its answer besides text. */
 export interface ChatShape {
   /** What the template gets; empty where none may be called. */
   readonly tools: Tool[];
   readonly parsing: ParsingWishes | null;
-  /** The calls that are forced. */
-  readonly forced: Guided | null;
+  readonly guided: NamedConstraint | null;
 }
 
 /** Refuses choices that contradict the tools, and tools whose calls nobody would recognise. */
-export function chatShapeOf(request: ChatRequest, formats: ModelFormats, model: string): ChatShape {
+export function chatShapeOf(request: ChatRequest, { card, name }: ModelEntry, enforceStrict: boolean): ChatShape {
+  const formats = formatsOf(card);
   const choice = choiceOf(request);
   const tools = choice.mode === 'none' ? [] : request.tools;
   const schemas = tools.map(toolSchema);
   if (choice.mode === 'auto' && formats.tool === null) {
-    throw StatorError.unsupported(
-      'tools',
-      `\`tools\` is not supported by the model \`${model}\`: it has no parser for them`,
-    );
+    const message = `\`tools\` is not supported by the model \`${name}\`: it has no parser for them`;
+    throw StatorError.unsupported('tools', message);
   }
   const parallel = request.parallelToolCalls ?? true;
-  const schema = forcedSchema(schemas, choice, parallel);
-  const guided = request.options?.guided?.constraint.case;
+  const guided = answerConstraint({
+    card,
+    tools: schemas,
+    choice,
+    parallel,
+    content: askedConstraint(request.options),
+    contentOrCalls: true,
+    enforceStrict,
+    fields: { toolChoice: 'tool_choice', tools: 'tools', strict: (index) => `tools[${index}].strict` },
+  });
+  const kind = guided?.guided.case;
+  const leavesRoom = card.capabilities?.guidedModes.includes(GuidedMode.STRUCTURAL_TAG) === true;
   const wishes: ParsingWishes = {
     formats,
     tools: schemas,
     toolChoice: choice,
     parallelToolCalls: parallel,
-    structured: schema !== null || guided === 'jsonSchema' || guided === 'jsonObject',
+    structured: !leavesRoom && (kind === 'jsonSchema' || kind === 'jsonObject'),
     thinking: null,
     continuesReasoning: request.continueFinalMessage ? false : null,
     showReasoning: !request.hideReasoning,
     fillsContent: false,
   };
-  return {
-    tools,
-    parsing: needsParsing(wishes) ? wishes : null,
-    forced: schema === null ? null : { case: 'jsonSchema', value: JSON.stringify(schema) },
-  };
+  return { tools, parsing: needsParsing(wishes) ? wishes : null, guided };
 }
 
 function choiceOf({ tools, toolChoice }: ChatRequest): ToolChoice {
@@ -64,10 +69,10 @@ function choiceOf({ tools, toolChoice }: ChatRequest): ToolChoice {
   return { mode: mode === ToolChoice_Mode.REQUIRED ? 'required' : 'auto' };
 }
 
-function toolSchema({ name, parametersJson }: Tool, index: number): ToolSchema {
-  if (parametersJson === '') return { name };
+function toolSchema({ name, parametersJson, strict = false }: Tool, index: number): OfferedTool {
+  if (parametersJson === '') return { name, strict };
   try {
-    return { name, parameters: JSON.parse(parametersJson) as unknown };
+    return { name, strict, parameters: JSON.parse(parametersJson) as unknown };
   } catch (cause) {
     const field = `tools[${index}].parameters_json`;
     throw StatorError.invalid(field, `\`${field}\` is not JSON`, { cause });

@@ -6,7 +6,6 @@ import { ChatPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
-import { formatsOf } from '../parsing/formats.ts';
 import { checkCard } from '../pipeline/check-card.ts';
 import type { GenerationRequest } from '../pipeline/request.ts';
 import { type ChatShape, chatShapeOf } from './chat-tools.ts';
@@ -39,13 +38,13 @@ export function chat(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceServ
     async *chat(request, context) {
       const model = ctx.catalog.resolve(request.model);
       const timeoutMs = ctx.config.requestTimeoutSeconds * 1000;
-      const shape = chatShapeOf(request, formatsOf(model.entry.card), model.entry.name);
-      const { parsing, forced } = shape;
+      const shape = chatShapeOf(request, model.entry, ctx.config.strictTools === 'enforce');
+      const { parsing, guided } = shape;
       const prompt = promptOf(request, model, shape);
-      const generation = generationOf(request.options, model, prompt, { context, timeoutMs, parsing, forced });
+      const generation = generationOf(request.options, model, prompt, { context, timeoutMs, parsing, guided });
       const seedGiven = request.options?.sampling?.seed !== undefined;
       checkCard(generation, Task.CHAT, {
-        guided: forced === null ? 'options.guided' : 'tool_choice',
+        guided: guided?.field ?? '',
         logprobs: 'options.top_logprobs',
         seedGiven,
       });

@@ -9,8 +9,9 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { type HeaderWishes, headerWishes } from '../api/translate/header-wishes.ts';
 import { routingOf, timeoutOf } from '../api/translate/routing.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
+import type { NamedConstraint } from '../parsing/constraint.ts';
 import type { ParsingWishes } from '../parsing/wishes.ts';
-import type { GenerationRequest, Guided, RoutingWishes, Sampling, StopOptions } from '../pipeline/request.ts';
+import type { GenerationRequest, RoutingWishes, Sampling, StopOptions } from '../pipeline/request.ts';
 import type { TraceContext } from '../telemetry/request-record.ts';
 
 /** Most choices of one request; the same as REST's. */
@@ -56,12 +57,18 @@ function stopOf(options: GenerationOptions | undefined): StopOptions {
   };
 }
 
+/** The constraint that a typed request names. */
+export function askedConstraint(options: GenerationOptions | undefined): NamedConstraint | null {
+  const guided = options?.guided?.constraint;
+  return guided?.case === undefined ? null : { guided, field: 'options.guided' };
+}
+
 /** What a typed request asks of the pipeline: the same that REST requests become. */
 export function generationOf(
   options: GenerationOptions | undefined,
   model: ResolvedModel,
   prompt: GenerationRequest['prompt'],
-  o: { context: HandlerContext; timeoutMs: number; parsing?: ParsingWishes | null; forced?: Guided | null },
+  o: { context: HandlerContext; timeoutMs: number; parsing?: ParsingWishes | null; guided?: NamedConstraint | null },
 ): GenerationRequest {
   const choices = options?.choices || 1;
   inRange('options.choices', choices, 1, mostChoices);
@@ -72,11 +79,7 @@ export function generationOf(
   const stop = stopOf(options);
   const wished = routingOf({}, headers, stop, { nowMs: Date.now(), apart: servesApart(model.entry) });
   const adapter = options?.adapter || model.adapter;
-  const asked: Guided | null = options?.guided?.constraint.case === undefined ? null : options.guided.constraint;
-  const forced = o.forced ?? null;
-  if (asked !== null && forced !== null) {
-    throw StatorError.invalid('options.guided', '`options.guided` cannot be combined with forced tool calls');
-  }
+  const guided = o.guided === undefined ? askedConstraint(options) : o.guided;
   return {
     requestId: randomUUID(),
     model: { entry: model.entry, adapter },
@@ -87,7 +90,8 @@ export function generationOf(
     topLogprobs: options?.topLogprobs ?? null,
     promptLogprobs: null,
     specialTokens: options?.specialTokens ?? false,
-    guided: forced ?? asked,
+    guided: guided?.guided ?? null,
+    guidedField: guided?.field ?? '',
     parsing: o.parsing ?? null,
     cacheSalt: headers.tenantId || options?.cacheSalt || '',
     priority: headers.priority ?? options?.priority ?? 0,

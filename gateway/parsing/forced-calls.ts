@@ -13,7 +13,7 @@ type Json = Readonly<Record<string, unknown>>;
 const noArguments: Json = { type: 'object', properties: {}, additionalProperties: false };
 
 /** JSON Schema of the arguments of one tool. */
-function argumentsSchema(tool: ToolSchema): unknown {
+export function argumentsSchema(tool: ToolSchema): unknown {
   return tool.parameters ?? noArguments;
 }
 

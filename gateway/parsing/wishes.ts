@@ -9,7 +9,7 @@ export interface ParsingWishes {
   readonly tools: readonly ToolSchema[];
   readonly toolChoice: ToolChoice;
   readonly parallelToolCalls: boolean;
-  /** A grammar forces the answer to be JSON. */
+  /** A grammar forces the answer to be JSON from its first token on. */
   readonly structured: boolean;
   /** Whether the request decided that the model thinks; null: it left that to the template. */
   readonly thinking: boolean | null;
@@ -24,22 +24,25 @@ export function needsParsing(wishes: ParsingWishes): boolean {
   return wishes.formats.reasoning !== null || wishes.toolChoice.mode !== 'none';
 }
 
-/** A parser for one choice. `promptTail`: the end of the prompt as text, special tokens included. */
-export function createAnswerParser(wishes: ParsingWishes, promptTail: string): AnswerParser {
+/** A parser for one choice. */
+export function createAnswerParser(wishes: ParsingWishes, start: ReasoningStart): AnswerParser {
   return new AnswerParser({
     toolFormat: wishes.formats.tool,
     reasoningFormat: wishes.formats.reasoning,
     tools: wishes.tools,
     toolChoice: wishes.toolChoice,
     parallelToolCalls: wishes.parallelToolCalls,
-    reasoningStart: reasoningStart(wishes, promptTail),
+    reasoningStart: start,
     structured: wishes.structured,
     showReasoning: wishes.showReasoning,
     fillsContent: wishes.fillsContent,
   });
 }
 
-/** Where an answer begins: as the prompt leaves it, then as the request decided, then as the format does. */
+/**
+ * Where an answer begins: as the prompt leaves it, then as the request decided, then as the format does. `promptTail`: the
+ * end of the prompt as text, special tokens included.
+ */
 export function reasoningStart(wishes: ParsingWishes, promptTail: string): ReasoningStart {
   const { reasoning } = wishes.formats;
   if (reasoning === null) return 'content';

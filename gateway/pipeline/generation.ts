@@ -168,7 +168,7 @@ export class Generation implements AttemptOwner {
         this.#handedOver(attempt, finished.handoff);
         return;
       default:
-        this.#recover(attempt, engineError(finished));
+        this.#recover(attempt, engineError(finished, this.request.guidedField));
         return;
     }
     this.#endAttempt(choice, { cancel: false, workerFailed: false });

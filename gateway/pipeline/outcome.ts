@@ -8,8 +8,11 @@ export function isRetryable(error: StatorError): boolean {
   return error.retryable ?? errorClasses[error.code].retryable;
 }
 
-/** The error of a sequence that ended neither by stop nor by length. */
-export function engineError(finished: SlotFinished): StatorError {
+/**
+ * The error of a sequence that ended neither by stop nor by length. `guidedField`: what the client calls the constraint
+ * that engines call `guided`.
+ */
+export function engineError(finished: SlotFinished, guidedField: string): StatorError {
   const { error } = finished;
   if (error === undefined) {
     const cancelled = finished.reason === FinishReason.CANCELLED;
@@ -19,8 +22,6 @@ export function engineError(finished: SlotFinished): StatorError {
     return new StatorError(cancelled ? 'cancelled' : 'backend_protocol', message);
   }
   const code = isErrorCode(error.code) ? error.code : 'engine_failed';
-  return new StatorError(code, error.message, {
-    retryable: error.retryable,
-    ...(error.field === '' ? {} : { field: error.field }),
-  });
+  const field = guidedField !== '' && /^guided\b/.test(error.field) ? guidedField : error.field;
+  return new StatorError(code, error.message, { retryable: error.retryable, ...(field === '' ? {} : { field }) });
 }

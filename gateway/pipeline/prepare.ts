@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import type { ReasoningStart } from '#core/parsing/document.ts';
 import { Detokenizer } from '#core/tokens/detokenizer.ts';
 import { StopMatcher } from '#core/tokens/stop-matcher.ts';
 import {
@@ -7,17 +8,18 @@ import {
   type MediaSlot,
   type PositionLogprobs,
 } from '#gen/stator/engine/v1/generate_pb.ts';
-import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
+import { GuidedMode, type ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { PreprocessRequestSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { afterReasoning } from '../parsing/after-reasoning.ts';
 import { markupOf } from '../parsing/formats.ts';
-import { createAnswerParser } from '../parsing/wishes.ts';
+import { createAnswerParser, reasoningStart } from '../parsing/wishes.ts';
 import type { ModelTokens } from '../tokenizer/token-tables.ts';
 import { Choice } from './choice.ts';
 import type { Generation } from './generation.ts';
 import type { PipelineParts } from './parts.ts';
 import type { Placement } from './placement.ts';
-import type { GenerationRequest } from './request.ts';
+import type { GenerationRequest, Guided } from './request.ts';
 
 /** More than any format's marker and the white space around it. */
 const tailTokens = 48;
@@ -35,6 +37,10 @@ export interface PreparedPrompt {
   /** Most output tokens of a choice. */
   readonly maxTokens: number;
   readonly tokens: ModelTokens;
+  /** Where answers begin: in reasoning or after it. */
+  readonly reasoningStart: ReasoningStart;
+  /** What the engine keeps answers to. */
+  readonly guided: Guided | null;
   /** Log-probabilities of the prompt once the engine told them. */
   logprobs: readonly PositionLogprobs[] | null;
 }
@@ -60,6 +66,8 @@ export async function preparePrompt(
     parts.tables.get(request.model.entry, signal),
   ]);
   if (prepared.tokenIds.length === 0) throw StatorError.invalid('prompt', 'The prompt has no tokens.');
+  const start =
+    request.parsing === null ? 'content' : reasoningStart(request.parsing, promptTail(prepared.tokenIds, tokens));
   return {
     tokenIds: prepared.tokenIds,
     localHashes: prepared.localHashes,
@@ -69,6 +77,8 @@ export async function preparePrompt(
     text: request.returnPromptText ? promptText(request, prepared.text, prepared.tokenIds, tokens) : '',
     maxTokens: outputBudget(card, request, prepared.tokenIds.length),
     tokens,
+    reasoningStart: start,
+    guided: guidedAfterReasoning(request, start),
     logprobs: null,
   };
 }
@@ -119,18 +129,24 @@ export function createChoices(request: GenerationRequest, prompt: PreparedPrompt
   const { stop, parsing } = request;
   const { tokens } = prompt;
   const table = parsing === null ? tokens.table : tokens.tableWith(markupOf(parsing.formats));
-  const tail = parsing === null ? '' : promptTail(prompt);
   return Array.from({ length: request.choices }, (_, number) => {
     const detokenizer = new Detokenizer(table, { specialTokens: request.specialTokens });
     const stops =
       stop.stopStrings.length === 0 ? null : new StopMatcher(stop.stopStrings, { include: stop.includeStopString });
-    const parser = parsing === null ? null : createAnswerParser(parsing, tail);
+    const parser = parsing === null ? null : createAnswerParser(parsing, prompt.reasoningStart);
     return new Choice(firstIndex + number, { detokenizer, stops, minTokens: stop.minTokens, parser });
   });
 }
 
+/** The constraint, with room for reasoning where the engine can leave it. */
+function guidedAfterReasoning({ guided, parsing, model }: GenerationRequest, start: ReasoningStart): Guided | null {
+  const modes = model.entry.card.capabilities?.guidedModes ?? [];
+  if (guided === null || parsing === null || !modes.includes(GuidedMode.STRUCTURAL_TAG)) return guided;
+  return afterReasoning(guided, parsing.formats.reasoning, start);
+}
+
 /** The end of a prompt as text, long enough to show whether it leaves reasoning open. */
-function promptTail({ tokenIds, tokens }: PreparedPrompt): string {
+function promptTail(tokenIds: readonly number[], tokens: ModelTokens): string {
   const detokenizer = new Detokenizer(tokens.table, { specialTokens: true });
   let text = '';
   for (const tokenId of tokenIds.slice(-tailTokens)) text += detokenizer.push(tokenId);
@@ -162,7 +178,7 @@ export function buildGenerateRequest(generation: Generation, choice: Choice, pla
       ...(request.topLogprobs === null ? {} : { topLogprobs: request.topLogprobs }),
       ...(request.promptLogprobs === null || !fresh || number > 0 ? {} : { promptLogprobs: request.promptLogprobs }),
     },
-    ...(request.guided === null ? {} : { guided: { constraint: request.guided } }),
+    ...(prompt.guided === null ? {} : { guided: { constraint: prompt.guided } }),
     cache: {
       cacheSalt: request.cacheSalt,
       kvBlockSize: prompt.kvBlockSize,

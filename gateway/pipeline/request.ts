@@ -70,6 +70,8 @@ export interface GenerationRequest {
   readonly promptLogprobs: number | null;
   readonly specialTokens: boolean;
   readonly guided: Guided | null;
+  /** The client's field that `guided` comes from; empty: there is none. */
+  readonly guidedField: string;
   /** How answers are split into content, reasoning and calls; null: they are content. */
   readonly parsing: ParsingWishes | null;
   readonly cacheSalt: string;

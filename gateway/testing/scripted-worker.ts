@@ -58,6 +58,14 @@ export class ScriptedSequence {
     this.#events.onFrameEnd();
   }
 
+  /** Refuses the sequence because of a field of its request. */
+  failOf(field: string, message: string): void {
+    this.#forget();
+    const error = { code: 'unsupported', message, retryable: false, field };
+    this.#events.onFinished(create(SlotFinishedSchema, { reason: FinishReason.ERROR, error }));
+    this.#events.onFrameEnd();
+  }
+
   lose(): void {
     this.#forget();
     this.#events.onLost(new StatorError('stream_incomplete', 'the session broke'));

@@ -21,12 +21,13 @@ export async function chatCompletions(
   refuseDeprecated(body);
   const valid = validateBody(chatRequest, body);
   const model = ctx.catalog.resolve(valid.model);
-  const { requestTimeoutSeconds, reasoningField } = ctx.config;
+  const { requestTimeoutSeconds, reasoningField, strictTools } = ctx.config;
   const input = {
     requestId: randomUUID(),
     nowMs: Date.now(),
     timeoutMs: requestTimeoutSeconds * 1000,
     reasoningField,
+    enforceStrict: strictTools === 'enforce',
   };
   const job = translateChat(valid, model, headerWishes(exchange.request.rawHeaders), input);
   await answerJob(ctx, exchange, record, job);

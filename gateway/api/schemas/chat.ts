@@ -16,6 +16,12 @@ export const responseFormat = z.discriminatedUnion('type', [
       strict: z.boolean().nullish(),
     }),
   }),
+  z.strictObject({
+    type: z.literal('structural_tag'),
+    format: z.record(z.string(), z.unknown()).optional(),
+    structures: z.array(z.record(z.string(), z.unknown())).optional(),
+    triggers: z.array(z.string()).optional(),
+  }),
 ]);
 
 const namedTool = z.strictObject({

@@ -72,6 +72,12 @@ export const generationFields = {
     .min(1)
     .nullish()
     .describe('The output is one of these, if the model promises it.'),
+  structural_tag: z
+    .union([z.record(z.string(), z.unknown()), z.string().min(1)])
+    .nullish()
+    .describe(
+      "Free text with constrained parts, as XGrammar's structural tags describe it, if the model promises them.",
+    ),
   prompt_logprobs: z
     .int()
     .min(0)

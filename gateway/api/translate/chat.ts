@@ -1,10 +1,10 @@
 import { create } from '@bufbuild/protobuf';
 import { servesApart } from '#core/models/serving.ts';
-import { Task } from '#gen/stator/model/v1/model_pb.ts';
+import { GuidedMode, type ModelCard, Task } from '#gen/stator/model/v1/model_pb.ts';
 import { ChatPromptSchema, TextPromptSchema, TokenPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
-import { forcedSchema } from '../../parsing/forced-calls.ts';
+import { answerConstraint } from '../../parsing/constraint.ts';
 import { formatsOf, type ModelFormats, withoutReasoning } from '../../parsing/formats.ts';
 import { needsParsing, type ParsingWishes } from '../../parsing/wishes.ts';
 import { checkCard } from '../../pipeline/check-card.ts';
@@ -18,18 +18,11 @@ import { chatMessagesOf, rawPromptOf, toolsOf } from './messages.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
 import { fillsContentOf, templateArgsOf, thinkingOf } from './reasoning.ts';
 import { cacheSaltOf, priorityOf, routingOf, timeoutOf } from './routing.ts';
-import { type OfferedTools, offeredToolsOf, toolSchemasOf } from './tools.ts';
+import { type OfferedTools, offeredSchemasOf, offeredToolsOf } from './tools.ts';
 
-/** The constraint of forced calls, of `response_format` or of a `guided_*` field. */
-function constraintOf(body: ChatRequestBody, offered: OfferedTools): NamedGuided | null {
+/** What `response_format` or a `guided_*` field asks of the content. */
+function contentConstraint(body: ChatRequestBody): NamedGuided | null {
   const guided = guidedOf(body);
-  const forced = forcedCalls(offered);
-  if (forced !== null && guided !== null) {
-    const message = `Validation: \`${guided.field}\` cannot be combined with a \`tool_choice\` that forces calls`;
-    throw StatorError.invalid(guided.field, message);
-  }
-  // An answer that must be calls has no content for `response_format` to be about.
-  if (forced !== null) return forced;
   const format = body.response_format;
   if (!format || format.type === 'text') return guided;
   if (guided !== null) {
@@ -38,19 +31,27 @@ function constraintOf(body: ChatRequestBody, offered: OfferedTools): NamedGuided
       `Validation: \`${guided.field}\` cannot be combined with \`response_format\``,
     );
   }
-  if (format.type === 'json_object') return { guided: { case: 'jsonObject', value: true }, field: 'response_format' };
-  const schema = format.json_schema.schema ?? {};
-  return {
-    guided: { case: 'jsonSchema', value: jsonText(schema, 'response_format.json_schema.schema') },
-    field: 'response_format',
-  };
+  const field = 'response_format';
+  if (format.type === 'json_object') return { guided: { case: 'jsonObject', value: true }, field };
+  if (format.type === 'structural_tag')
+    return { guided: { case: 'structuralTag', value: jsonText(format, field) }, field };
+  const value = jsonText(format.json_schema.schema ?? {}, 'response_format.json_schema.schema');
+  return { guided: { case: 'jsonSchema', value }, field };
 }
 
-/** The calls that `tool_choice` forces. */
-function forcedCalls({ tools, choice, parallel }: OfferedTools): NamedGuided | null {
-  const schema = forcedSchema(toolSchemasOf(tools), choice, parallel);
-  if (schema === null) return null;
-  return { guided: { case: 'jsonSchema', value: jsonText(schema, 'tools') }, field: 'tool_choice' };
+function constraintOf(body: ChatRequestBody, card: ModelCard, offered: OfferedTools, input: TranslateInput) {
+  const { choice, parallel } = offered;
+  const content = contentConstraint(body);
+  return answerConstraint({
+    card,
+    tools: offeredSchemasOf(offered.tools),
+    choice,
+    parallel,
+    content,
+    contentOrCalls: content?.field === 'response_format',
+    enforceStrict: input.enforceStrict ?? true,
+    fields: { toolChoice: 'tool_choice', tools: 'tools', strict: (index) => `tools[${index}].function.strict` },
+  });
 }
 
 /** How the answer is split; null: all of it is content. */
@@ -58,7 +59,7 @@ function parsingOf(body: ChatRequestBody, offered: OfferedTools, formats: ModelF
   const separate = body.separate_reasoning ?? true;
   const wishes: ParsingWishes = {
     formats: separate ? formats : withoutReasoning(formats),
-    tools: toolSchemasOf(offered.tools),
+    tools: offeredSchemasOf(offered.tools),
     toolChoice: offered.choice,
     parallelToolCalls: offered.parallel,
     structured,
@@ -107,9 +108,11 @@ function promptOf(body: ChatRequestBody, model: ResolvedModel, { tools }: Offere
   return { case: 'chat', value };
 }
 
-function forcesJson(constraint: NamedGuided | null): boolean {
+/** Whether the answer is JSON from its first token on: engines that can leave room for reasoning are asked to. */
+function forcesJson(constraint: NamedGuided | null, { capabilities }: ModelCard): boolean {
   const kind = constraint?.guided.case;
-  return kind === 'jsonSchema' || kind === 'jsonObject';
+  const json = kind === 'jsonSchema' || kind === 'jsonObject';
+  return json && capabilities?.guidedModes.includes(GuidedMode.STRUCTURAL_TAG) !== true;
 }
 
 function logprobsOf(body: ChatRequestBody): number | null {
@@ -130,7 +133,8 @@ export function translateChat(
   const stream = streamOptionsOf(body);
   const formats = formatsOf(model.entry.card);
   const offered = offeredToolsOf(body, formats, model.entry.name);
-  const constraint = constraintOf(body, offered);
+  const { card } = model.entry;
+  const constraint = constraintOf(body, card, offered, input);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
   const annotations = stream.stream ? (body.nvext?.annotations ?? []) : [];
   const stop = stopOf(body, maxTokens, model);
@@ -145,7 +149,8 @@ export function translateChat(
     promptLogprobs: promptLogprobsOf(body),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: constraint?.guided ?? null,
-    parsing: parsingOf(body, offered, formats, forcesJson(constraint)),
+    guidedField: constraint?.field ?? '',
+    parsing: parsingOf(body, offered, formats, forcesJson(constraint, card)),
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, { ...input, apart: servesApart(model.entry) }),

@@ -111,6 +111,16 @@ export function promptLogprobsOf(body: Body): number | null {
   return body.prompt_logprobs ?? (body.nvext?.extra_fields?.includes('prompt_logprobs') ? 0 : null);
 }
 
+/** Constraints that are JSON text must be JSON. */
+function checkJson(guided: Guided, field: string): void {
+  if (guided.case !== 'jsonSchema' && guided.case !== 'structuralTag') return;
+  try {
+    JSON.parse(guided.value);
+  } catch (cause) {
+    throw StatorError.invalid(field, `Validation: \`${field}\`: must be JSON`, { cause });
+  }
+}
+
 /** The constraint of the `guided_*` fields and the field it came from. */
 export function guidedOf(body: Body): { guided: Guided; field: string } | null {
   const found: { guided: Guided; field: string }[] = [];
@@ -124,6 +134,12 @@ export function guidedOf(body: Body): { guided: Guided; field: string } | null {
   if (body.guided_choice) {
     found.push({ guided: { case: 'choice', value: { choices: body.guided_choice } }, field: 'guided_choice' });
   }
+  if (body.structural_tag) {
+    const tag = body.structural_tag;
+    const value = typeof tag === 'string' ? tag : jsonText(tag, 'structural_tag');
+    found.push({ guided: { case: 'structuralTag', value }, field: 'structural_tag' });
+  }
+  for (const { guided, field } of found) checkJson(guided, field);
   const [first, second] = found;
   if (first !== undefined && second !== undefined) {
     throw StatorError.invalid(

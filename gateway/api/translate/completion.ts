@@ -81,6 +81,7 @@ export function translateCompletion(
     promptLogprobs: promptLogprobsOf(body),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: guided?.guided ?? null,
+    guidedField: guided?.field ?? '',
     parsing: null,
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),

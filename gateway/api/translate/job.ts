@@ -1,5 +1,6 @@
 import type { ReasoningField } from '../../output/chat-parts.ts';
-import type { GenerationRequest, Guided } from '../../pipeline/request.ts';
+import type { NamedConstraint } from '../../parsing/constraint.ts';
+import type { GenerationRequest } from '../../pipeline/request.ts';
 import type { dryRunPrefix, Nvext } from '../schemas/nvext.ts';
 import type { StreamOptions } from './common.ts';
 
@@ -39,10 +40,7 @@ export interface Job {
   readonly traceAttributes: Readonly<Record<string, string>>;
 }
 
-export interface NamedGuided {
-  readonly guided: Guided;
-  readonly field: string;
-}
+export type NamedGuided = NamedConstraint;
 
 /** What translation knows besides the body. */
 export interface TranslateInput {
@@ -51,4 +49,6 @@ export interface TranslateInput {
   readonly timeoutMs: number;
   /** Default: both. */
   readonly reasoningField?: ReasoningField;
+  /** Whether strict tools are refused where calls cannot be kept to their schemas. Default: true. */
+  readonly enforceStrict?: boolean;
 }

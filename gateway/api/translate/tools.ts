@@ -1,6 +1,6 @@
-import type { ToolSchema } from '#core/parsing/context.ts';
 import type { ToolChoice } from '#core/parsing/document.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import type { OfferedTool } from '../../parsing/constraint.ts';
 import type { ModelFormats } from '../../parsing/formats.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 
@@ -29,9 +29,13 @@ export function offeredToolsOf(body: ChatRequestBody, formats: ModelFormats, mod
   return { tools, choice, parallel: body.parallel_tool_calls ?? true };
 }
 
-/** What parsing must know of the tools. */
-export function toolSchemasOf(tools: Tools): ToolSchema[] {
-  return tools.map(({ function: { name, parameters } }) => ({ name, ...(parameters ? { parameters } : {}) }));
+/** What parsing and constraints must know of the tools. */
+export function offeredSchemasOf(tools: Tools): OfferedTool[] {
+  return tools.map(({ function: { name, parameters, strict } }) => ({
+    name,
+    strict: strict ?? false,
+    ...(parameters ? { parameters } : {}),
+  }));
 }
 
 function choiceOf(asked: ChatRequestBody['tool_choice'] | 'auto' | 'required', tools: Tools): ToolChoice {

@@ -1,0 +1,235 @@
+import { expect } from 'chai';
+import { jsonSchemaGrammar, regexGrammar } from '#core/grammar/constraints.ts';
+import { structuralTagGrammar } from '#core/grammar/structural-tag.ts';
+import { GbnfMatcher } from '#core/grammar/testing/matcher.ts';
+import type { GuidedDecoding } from '#gen/stator/engine/v1/generate_pb.ts';
+import { GuidedMode, type ModelCard } from '#gen/stator/model/v1/model_pb.ts';
+import type { ErrorBody } from './testing/answers.ts';
+import { startHarness } from './testing/harness.ts';
+import { answering, type ScriptedSequence, ScriptedWorker } from './testing/scripted-worker.ts';
+import { hermesCall, type ToolAnswer, timeTool, toolCard, weatherTool } from './testing/tool-chats.ts';
+
+const chat = { model: 'test-model', messages: [{ role: 'user', content: 'Hi' }] };
+const strict = (tool: typeof weatherTool) => ({ ...tool, function: { ...tool.function, strict: true } });
+const strictChat = { ...chat, tools: [strict(weatherTool), timeTool] };
+const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] };
+const jsonFormat = { response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } };
+const noReasoning = toolCard({ reasoningParser: 'none' });
+
+/** The answer to a chat whose model says `text`, and what the engine was asked to keep to. */
+async function ask(body: object, text: string, card: ModelCard = toolCard()) {
+  await using gateway = await startHarness();
+  const worker = new ScriptedWorker(answering(text));
+  gateway.addWorker(1n, worker, card);
+  const response = await gateway.post('/v1/chat/completions', body);
+  const answer = (await response.json()) as ToolAnswer & ErrorBody;
+  expect(response.status, JSON.stringify(answer)).to.equal(200);
+  const { request } = await worker.sequence(0);
+  return { message: answer.choices[0]?.message, constraint: request.guided?.constraint };
+}
+
+function grammarOf(constraint: GuidedDecoding['constraint'] | undefined): GbnfMatcher {
+  if (constraint?.case === 'jsonSchema') return new GbnfMatcher(jsonSchemaGrammar(JSON.parse(constraint.value)));
+  if (constraint?.case === 'regex') return new GbnfMatcher(regexGrammar(constraint.value));
+  if (constraint?.case === 'structuralTag') return new GbnfMatcher(structuralTagGrammar(JSON.parse(constraint.value)));
+  throw new Error(`no grammar for ${constraint?.case}`);
+}
+
+/** Checks which answers the constraint of a chat allows. */
+async function expectAllowed(body: object, card: ModelCard, allowed: readonly string[], others: readonly string[]) {
+  const { constraint } = await ask(body, allowed[0] ?? '', card);
+  const grammar = grammarOf(constraint);
+  for (const text of allowed) expect(grammar.matches(text), `allows ${text}`).to.equal(true);
+  for (const text of others) expect(grammar.matches(text), `forbids ${text}`).to.equal(false);
+}
+
+const args = { city: 'Paris', days: 3 };
+const wrong = { days: 3 };
+
+/** Calls of get_weather with arguments as each format writes them. */
+const calls: Readonly<Record<string, (args: object) => string>> = {
+  hermes: (given) =>
+    hermesCall('get_weather', given).replace(
+      '"name":"get_weather","arguments":',
+      '"name": "get_weather", "arguments": ',
+    ),
+  llama3_json: (given) => `{"name": "get_weather", "parameters": ${JSON.stringify(given)}}`,
+  nemotron_deci: (given) => `<TOOLCALL>[{"name": "get_weather", "arguments": ${JSON.stringify(given)}}]</TOOLCALL>`,
+  phi4: (given) => `functools[{"name": "get_weather", "arguments": ${JSON.stringify(given)}}]`,
+  granite: (given) => `<|tool_call|>[{"name": "get_weather", "arguments": ${JSON.stringify(given)}}]`,
+  mistral: (given) => `[TOOL_CALLS][{"name": "get_weather", "arguments": ${JSON.stringify(given)}}]`,
+  jamba: (given) => `<tool_calls>[\n    {"name": "get_weather", "arguments": ${JSON.stringify(given)}}\n]</tool_calls>`,
+  qwen3_coder: (given) =>
+    `<tool_call>\n<function=get_weather>\n${Object.entries(given)
+      .map(([key, value]) => `<parameter=${key}>\n${value}\n</parameter>\n`)
+      .join('')}</function>\n</tool_call>`,
+  deepseek_v3: (given) =>
+    `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n\`\`\`json\n${JSON.stringify(given)}\n\`\`\`<｜tool▁call▁end｜><｜tool▁calls▁end｜>`,
+  deepseek_v3_1: (given) =>
+    `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>${JSON.stringify(given)}<｜tool▁call▁end｜><｜tool▁calls▁end｜>`,
+  kimi_k2: (given) =>
+    `<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>${JSON.stringify(given)}<|tool_call_end|><|tool_calls_section_end|>`,
+};
+
+describe('what engines keep answers to', () => {
+  for (const [format, call] of Object.entries(calls)) {
+    it(`lets ${format} write calls of strict tools that keep to their schemas`, async () => {
+      const card = toolCard({ toolCallParser: format, reasoningParser: 'none' });
+      const good = call(args);
+      const { message, constraint } = await ask(strictChat, good, card);
+      expect(
+        message?.tool_calls?.map((one) => JSON.parse(one.function.arguments)),
+        'what is allowed is read',
+      ).to.deep.equal([args]);
+      const grammar = grammarOf(constraint);
+      expect(grammar.matches(good), good).to.equal(true);
+      expect(grammar.matches('Just text.'), 'text').to.equal(true);
+      expect(grammar.matches(call(wrong)), call(wrong)).to.equal(false);
+    });
+  }
+
+  it('forces a list of calls, one where calls are not parallel, or the arguments of one tool', async () => {
+    const one = '[{"name":"get_time","parameters":{}}]';
+    const two = '[{"name":"get_time","parameters":{}},{"name":"get_weather","parameters":{"city":"Rome"}}]';
+    const bad = ['[]', 'text', '[{"name":"other","parameters":{}}]', '[{"name":"get_weather","parameters":{}}]'];
+    const required = { ...chat, tools: [weatherTool, timeTool], tool_choice: 'required' };
+    await expectAllowed(required, noReasoning, [one, two], bad);
+    await expectAllowed({ ...required, parallel_tool_calls: false }, noReasoning, [one], [two]);
+    const named = { ...required, tool_choice: { type: 'function', function: { name: 'get_weather' } } };
+    await expectAllowed(named, noReasoning, ['{"city":"Rome"}', '{"city":"Rome","days":2}'], ['{}', one]);
+  });
+
+  it('moves references of tools along with their schemas', async () => {
+    const parameters = {
+      type: 'object',
+      properties: { at: { $ref: '#/$defs/place' }, $ref: { type: 'string' } },
+      required: ['at'],
+      $defs: {
+        place: {
+          type: 'object',
+          properties: { x: { type: 'integer' }, next: { $ref: '#/$defs/place' } },
+          required: ['x'],
+        },
+      },
+    };
+    const tools = [timeTool, { type: 'function', function: { name: 'go', parameters } }];
+    const good = '[{"name":"go","parameters":{"at":{"x":1,"next":{"x":2}}}}]';
+    const bad = '[{"name":"go","parameters":{"at":{"x":1,"next":{"y":2}}}}]';
+    await expectAllowed({ ...chat, tools, tool_choice: 'required' }, noReasoning, [good], [bad]);
+  });
+
+  it('lets the model think first, where it may, must or has begun to', async () => {
+    const body = { ...chat, ...jsonFormat };
+    const json = '{"ok":true}';
+    const thought = `<think>\nWell, {"ok": 1}?</think>\n\n${json}`;
+    await expectAllowed(body, toolCard(), [thought, json], ['text', '<think>text', 'hm</think>{"ok":true}']);
+    const forced = toolCard({ reasoningParser: 'deepseek_r1' });
+    await expectAllowed(body, forced, [`hm</think>${json}`, thought], [json, 'text']);
+    await expectAllowed({ ...body, thinking: false }, forced, [json], ['hm</think>x']);
+    const opened = { ...body, messages: [{ role: 'user', content: '<think>\n' }] };
+    await expectAllowed(opened, toolCard(), [`hm</think>${json}`], [json]);
+    const harmony = toolCard({ toolCallParser: 'harmony', reasoningParser: 'gpt_oss' });
+    const channels = `<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>${json}`;
+    await expectAllowed(body, harmony, [channels], [json]);
+    const { message } = await ask(body, thought);
+    expect(message).to.deep.include({ content: `\n\n${json}`, reasoning_content: '\nWell, {"ok": 1}?' });
+  });
+
+  it('puts room for reasoning in front of every kind of constraint', async () => {
+    const kinds: [object, string, string][] = [
+      [{ guided_json: schema }, '{"ok":true}', '{"ok":1}'],
+      [{ guided_json: JSON.stringify(schema) }, '{"ok":true}', '{"ok":1}'],
+      [{ response_format: { type: 'json_object' } }, '{"any":[1]}', '[1]'],
+      [{ guided_regex: '[0-9]+' }, '42', 'x'],
+      [{ guided_choice: ['yes', 'no'] }, 'no', 'maybe'],
+      [{ guided_grammar: 'root ::= "a"+' }, 'aa', 'b'],
+      [{ structural_tag: { type: 'structural_tag', format: { type: 'const_string', value: 'c' } } }, 'c', 'd'],
+      [
+        {
+          response_format: {
+            type: 'structural_tag',
+            structures: [{ begin: '<f>', schema, end: '</f>' }],
+            triggers: ['<f>'],
+          },
+        },
+        'a<f>{"ok":true}</f>',
+        'a<f>1</f>',
+      ],
+    ];
+    for (const [fields, good, bad] of kinds) {
+      await expectAllowed(
+        { ...chat, ...fields },
+        toolCard(),
+        [good, `<think>hm</think>${good}`],
+        [bad, `<think>hm</think>${bad}`],
+      );
+    }
+  });
+
+  it('allows calls or the format of the content, each as it must be', async () => {
+    const body = { ...strictChat, ...jsonFormat };
+    const good = calls['hermes']?.(args) ?? '';
+    await expectAllowed(
+      body,
+      noReasoning,
+      ['{"ok":true}', good, `${good}\n${good}`],
+      ['text', '{"ok":1}', calls['hermes']?.(wrong) ?? '', `${good} text`],
+    );
+    const { message } = await ask(body, `<think>hm</think>${good}`);
+    expect(message?.tool_calls).to.have.length(1);
+    expect(message?.reasoning_content).to.equal('hm');
+    const json = await ask(body, '<think>hm</think>{"ok":true}');
+    expect(json.message).to.deep.include({ content: '{"ok":true}', reasoning_content: 'hm' });
+    expect((await ask(body, good)).message?.tool_calls).to.have.length(1);
+  });
+
+  it('leaves the constraint to an engine that makes room for reasoning by itself', async () => {
+    const card = toolCard();
+    if (card.capabilities !== undefined)
+      card.capabilities.guidedModes = card.capabilities.guidedModes.filter(
+        (mode) => mode !== GuidedMode.STRUCTURAL_TAG,
+      );
+    const { constraint } = await ask({ ...chat, ...jsonFormat }, '{"ok":true}', card);
+    expect(constraint?.case).to.equal('jsonSchema');
+  });
+
+  it('trusts the model with strict tools where the gateway is set to', async () => {
+    await using gateway = await startHarness({ strictTools: 'prefer' });
+    gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), toolCard({ toolCallParser: 'glm47' }));
+    expect((await gateway.post('/v1/chat/completions', strictChat)).status).to.equal(200);
+  });
+
+  it('refuses what cannot be kept to, naming the field', async () => {
+    const glm = toolCard({ toolCallParser: 'glm47' });
+    const cases: [object, string, ModelCard?][] = [
+      [strictChat, 'tools[0].function.strict', glm],
+      [{ ...chat, tools: [timeTool], ...jsonFormat }, 'response_format', glm],
+      [{ ...chat, tools: [timeTool], guided_regex: 'a' }, 'guided_regex'],
+      [{ ...chat, tools: [timeTool], tool_choice: 'required', guided_regex: 'a' }, 'guided_regex'],
+      [{ ...chat, guided_json: '{' }, 'guided_json'],
+      [{ ...chat, structural_tag: 'no' }, 'structural_tag'],
+      [{ ...chat, ...jsonFormat, structural_tag: '{}' }, 'structural_tag'],
+    ];
+    for (const [body, field, card] of cases) {
+      await using gateway = await startHarness();
+      gateway.addWorker(1n, new ScriptedWorker(answering('never')), card ?? toolCard());
+      const response = await gateway.post('/v1/chat/completions', body);
+      const { error } = (await response.json()) as ErrorBody;
+      expect([response.status, error.param], JSON.stringify(error)).to.deep.equal([400, field]);
+    }
+  });
+
+  it("names the client's field where the engine refuses the constraint", async () => {
+    for (const stream of [false, true]) {
+      await using gateway = await startHarness();
+      const refusing = (sequence: ScriptedSequence): void => {
+        sequence.failOf('guided.structural_tag', 'The keyword "contains" at #/x is not supported.');
+      };
+      gateway.addWorker(1n, new ScriptedWorker(refusing), toolCard());
+      const response = await gateway.post('/v1/chat/completions', { ...chat, ...jsonFormat, stream });
+      const { error } = (await response.json()) as ErrorBody;
+      expect([response.status, error.param]).to.deep.equal([400, 'response_format']);
+      expect(error.message).to.include('#/x');
+    }
+  });
+});

@@ -1,0 +1,125 @@
+import type { ToolFormat } from '#core/parsing/context.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** How a format writes one call, as a tag around its arguments. */
+interface CallStyle {
+  readonly begin: (name: string) => string;
+  readonly end: string;
+  /** What stands between `begin` and the arguments. */
+  readonly middle?: readonly Json[];
+  readonly xml?: boolean;
+}
+
+/** How a format writes calls: each begins at the trigger, or all of them stand in a list that begins there. */
+interface CallsStyle {
+  readonly trigger: string;
+  readonly call: CallStyle;
+  readonly list?: { readonly open: string; readonly separator: string; readonly close: string };
+}
+
+const named = (open: string, key: string) => (name: string) => `${open}{"name": ${JSON.stringify(name)}, "${key}": `;
+const inList = (open: string, separator: string, close: string): CallsStyle => ({
+  trigger: open,
+  call: { begin: named('', 'arguments'), end: '}' },
+  list: { open, separator, close },
+});
+
+/** The formats whose calls can be kept to their tools' schemas. */
+const styles: Readonly<Record<string, CallsStyle>> = {
+  hermes: { trigger: '<tool_call>', call: { begin: named('<tool_call>\n', 'arguments'), end: '}\n</tool_call>' } },
+  llama3_json: { trigger: '{"name": ', call: { begin: named('', 'parameters'), end: '}' } },
+  nemotron_deci: inList('<TOOLCALL>[', ', ', ']</TOOLCALL>'),
+  phi4: inList('functools[', ', ', ']'),
+  granite: inList('<|tool_call|>[', ', ', ']'),
+  mistral: inList('[TOOL_CALLS][', ', ', ']'),
+  jamba: inList('<tool_calls>[\n    ', ',\n    ', '\n]</tool_calls>'),
+  qwen3_coder: {
+    trigger: '<tool_call>',
+    call: { begin: (name) => `<tool_call>\n<function=${name}>\n`, end: '</function>\n</tool_call>', xml: true },
+  },
+  deepseek_v3: {
+    trigger: '<｜tool▁call▁begin｜>',
+    call: {
+      begin: (name) => `<｜tool▁call▁begin｜>function<｜tool▁sep｜>${name}\n\`\`\`json\n`,
+      end: '\n```<｜tool▁call▁end｜>',
+    },
+  },
+  deepseek_v3_1: {
+    trigger: '<｜tool▁call▁begin｜>',
+    call: { begin: (name) => `<｜tool▁call▁begin｜>${name}<｜tool▁sep｜>`, end: '<｜tool▁call▁end｜>' },
+  },
+  kimi_k2: {
+    trigger: '<|tool_call_begin|>',
+    call: {
+      begin: (name) => `<|tool_call_begin|>functions.${name}:`,
+      middle: [
+        { type: 'regex', pattern: '[0-9]{1,3}' },
+        { type: 'const_string', value: '<|tool_call_argument_begin|>' },
+      ],
+      end: '<|tool_call_end|>',
+    },
+  },
+};
+
+/** A tool and what its arguments must keep to. */
+export interface TaggedTool {
+  readonly name: string;
+  readonly schema: unknown;
+}
+
+/** Whether calls of a format can be kept to schemas. */
+export function hasCallTags(format: ToolFormat | null): boolean {
+  return format !== null && Object.hasOwn(styles, format.names[0] ?? '');
+}
+
+/** Free text in which calls keep to their tools' schemas, as the format of a structural tag. */
+export function callsInText(format: ToolFormat, tools: readonly TaggedTool[], parallel: boolean): Json {
+  const style = styleOf(format);
+  return {
+    type: 'triggered_tags',
+    triggers: [style.trigger],
+    tags: style.list === undefined ? callTags(style, tools) : [listTag(style, style.list, tools, parallel)],
+    stop_after_first: !parallel,
+  };
+}
+
+/** Calls and nothing else, at least one. */
+export function callsAlone(format: ToolFormat, tools: readonly TaggedTool[], parallel: boolean): Json {
+  const style = styleOf(format);
+  if (style.list !== undefined) return listTag(style, style.list, tools, parallel);
+  return separated(callTags(style, tools), '\n', parallel);
+}
+
+function styleOf(format: ToolFormat): CallsStyle {
+  const style = styles[format.names[0] ?? ''];
+  if (style === undefined) throw new Error(`the format ${format.names[0]} has no tags for calls`);
+  return style;
+}
+
+function listTag(
+  style: CallsStyle,
+  list: NonNullable<CallsStyle['list']>,
+  tools: readonly TaggedTool[],
+  parallel: boolean,
+): Json {
+  const content = separated(callTags(style, tools), list.separator, parallel);
+  return { type: 'tag', begin: list.open, content, end: list.close };
+}
+
+function separated(tags: readonly Json[], separator: string, parallel: boolean): Json {
+  return { type: 'tags_with_separator', tags, separator, at_least_one: true, stop_after_first: !parallel };
+}
+
+function callTags({ call }: CallsStyle, tools: readonly TaggedTool[]): Json[] {
+  return tools.map(({ name, schema }) => {
+    const type = call.xml === true ? 'qwen_xml_parameter' : 'json_schema';
+    const content: Json = { type, json_schema: schema };
+    return {
+      type: 'tag',
+      begin: call.begin(name),
+      content: call.middle === undefined ? content : { type: 'sequence', elements: [...call.middle, content] },
+      end: call.end,
+    };
+  });
+}
