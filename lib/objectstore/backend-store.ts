@@ -28,7 +28,7 @@ export interface BackendStoreOptions extends RequestLimits {
   readonly partBytes: number;
   /** Parts of one upload at once; so many are held in memory. */
   readonly partConcurrency: number;
-  readonly telemetry: Telemetry;
+  readonly telemetry: Pick<Telemetry, 'log' | 'metrics'>;
 }
 
 const MAX_PAGE = 1000;

@@ -15,7 +15,10 @@ type ObjectStoreConfig = SettingsOf<typeof objectStoreSettings>;
  * Opens the store that the settings name. Connects to nothing yet: a wrong credential shows with the first call. Throws
  * `invalid_argument` for a URL that names no store and `unsupported` where its package is not installed.
  */
-export async function openObjectStore(config: ObjectStoreConfig, telemetry: Telemetry): Promise<ObjectStore> {
+export async function openObjectStore(
+  config: ObjectStoreConfig,
+  telemetry: Pick<Telemetry, 'log' | 'metrics'>,
+): Promise<ObjectStore> {
   const { name, prefix, scheme } = parse(config.objectStore);
   const backend = await openBackend(scheme, name, config);
   return new BackendStore(backend, {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { cacheDirectory } from '#lib/config/directories.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
+import { storedTierSettings } from './movers/tier-settings.ts';
 
 const host = 'Host memory';
 const holders = 'Holders';
@@ -129,6 +130,7 @@ export const kvbmSettings = defineSettings({
     group: onboarding,
     help: 'Prefetches under way at once; hints beyond them are dropped.',
   }),
+  ...storedTierSettings,
   eventIntervalMs: setting.integer({
     default: 10,
     min: 1,

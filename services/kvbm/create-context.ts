@@ -1,10 +1,7 @@
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { BlockManager } from '#core/blocks/block-manager.ts';
 import type { Quota } from '#core/blocks/block-store.ts';
-import { lineage } from '#core/blocks/eviction/lineage.ts';
-import { lru } from '#core/blocks/eviction/lru.ts';
-import { multiLru } from '#core/blocks/eviction/multi-lru.ts';
-import type { EvictionPolicyFactory } from '#core/blocks/eviction/policy.ts';
 import type { Hash64 } from '#core/blocks/record/block-header.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { BulkMemory } from '#lib/sharedmem/bulk-memory.ts';
@@ -13,6 +10,7 @@ import { hostMemory } from '#native/hostmem/index.ts';
 import { xxh3 } from '#native/tokens/index.ts';
 import { type KvbmConfig, slabDirectory } from './config.ts';
 import type { KvbmContext } from './context.ts';
+import { evictionPolicies } from './eviction-policies.ts';
 import { Holders } from './holders.ts';
 import { HostTier } from './host-tier.ts';
 import { Layouts, type MapMemory } from './layouts.ts';
@@ -25,12 +23,6 @@ import type { LowerTiers, TierParts } from './tiers.ts';
 
 /** Makes what lies below host memory. */
 export type OpenLowerTiers = (config: KvbmConfig, parts: TierParts) => Promise<LowerTiers>;
-
-const policies: Readonly<Record<KvbmConfig['evictionPolicy'], EvictionPolicyFactory>> = {
-  lru,
-  'multi-lru': multiLru(),
-  lineage,
-};
 
 const mebibyte = 2 ** 20;
 
@@ -55,7 +47,11 @@ export async function createContext(
   const { epoch } = directory;
   const manager = new BlockManager({ quota: quotaOf(config, () => manager), eventLimit: config.eventLimit });
   const metrics = kvbmMetrics(telemetry.metrics, manager);
-  const namespaces = new NamespaceBook({ files: [directory.bookFile], maxNamespaces: config.maxNamespaces, log });
+  const namespaces = new NamespaceBook({
+    files: bookFiles(config, directory),
+    maxNamespaces: config.maxNamespaces,
+    log,
+  });
   let lower: LowerTiers;
   const host = new HostTier({
     manager,
@@ -77,7 +73,7 @@ export async function createContext(
     nowMs,
     stopping,
   });
-  const eviction = policies[config.evictionPolicy];
+  const eviction = evictionPolicies[config.evictionPolicy];
   const limits = { hostBytes: config.hostMib * mebibyte, layoutBytes: config.layoutHostMib * mebibyte };
   const map = mapWith(config, stopping);
   const layouts = new Layouts({ manager, host, directory, lower: () => lower, map, hash64, eviction, ...limits, log });
@@ -113,6 +109,11 @@ export async function createContext(
     directory.close(config.discard);
   };
   return { context, close };
+}
+
+/** One beside each kind of memory that outlives this process. */
+function bookFiles({ diskDir }: KvbmConfig, { bookFile }: SlabDirectory): string[] {
+  return diskDir === undefined ? [bookFile] : [bookFile, join(diskDir, 'namespaces.json')];
 }
 
 function mapWith({ prefault }: KvbmConfig, signal: AbortSignal): MapMemory {

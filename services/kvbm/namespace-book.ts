@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { BlockManager } from '#core/blocks/block-manager.ts';
 import type { NamespaceSpec } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
@@ -85,10 +86,8 @@ export class NamespaceBook {
 
   #save(): void {
     const facts = [...this.#known.values()].map(({ digest, tenant, modelCode, ...rest }) => rest);
-    for (const file of this.#options.files) {
-      writeFileSync(`${file}.new`, JSON.stringify({ version: 1, namespaces: facts }), { mode: 0o600 });
-      renameSync(`${file}.new`, file);
-    }
+    const text = JSON.stringify({ version: 1, namespaces: facts });
+    for (const file of this.#options.files) writeBook(file, text, this.#options.log);
   }
 }
 
@@ -144,6 +143,17 @@ function describeNamespace(facts: NamespaceFacts): KnownNamespace {
     tenant: tenantOf(salt),
     modelCode,
   };
+}
+
+/** A place that cannot be written (a full disk) costs what is there after a restart, and nothing now. */
+function writeBook(file: string, text: string, log: Logger): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(`${file}.new`, text, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  } catch (error) {
+    log.warn({ err: error, file }, 'namespaces cannot be kept for a restart');
+  }
 }
 
 function readBook(file: string, log: Logger): NamespaceFacts[] {

@@ -23,8 +23,8 @@ import { reserve } from './handlers/reserve.ts';
 import { stats } from './handlers/stats.ts';
 import { verify } from './handlers/verify.ts';
 import { watchEvents } from './handlers/watch-events.ts';
+import { openStoredTiers } from './movers/stored-tiers.ts';
 import { sweep } from './sweep.ts';
-import { noLowerTiers } from './tiers.ts';
 
 /** A running block manager. */
 export interface KvbmService extends AsyncDisposable {
@@ -37,7 +37,7 @@ export interface KvbmService extends AsyncDisposable {
 export async function startKvbm(
   config: KvbmConfig,
   parts: ServiceParts,
-  openLower: OpenLowerTiers = async () => noLowerTiers,
+  openLower: OpenLowerTiers = openStoredTiers,
 ): Promise<KvbmService> {
   const { telemetry, discovery, instanceId } = parts;
   const stopping = new AbortController();

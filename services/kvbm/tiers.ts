@@ -89,6 +89,3 @@ export interface LowerTiers {
   /** Ends movers first, then tiers. */
   stop(): Promise<void>;
 }
-
-/** Host memory alone. */
-export const noLowerTiers: LowerTiers = { tiers: [], sources: [], registered: () => {}, stop: async () => {} };

@@ -1,8 +1,10 @@
 import type { BlockHeader, ExpectedHeader } from '#core/blocks/record/block-header.ts';
-import type { tiers } from '#core/blocks/tiers.ts';
+import { tiers } from '#core/blocks/tiers.ts';
 import type { Layout } from '../layout.ts';
 import type { KnownNamespace } from '../namespace-book.ts';
 import type { StoredRejection } from '../stored/sealing.ts';
+
+export const tierNames = { [tiers.disk]: 'disk', [tiers.object]: 'object' } as const;
 
 /** A block as a lower tier knows it. */
 export interface RestingPlace {
