@@ -73,7 +73,7 @@ export async function llamacppWorker(argv: readonly string[]): Promise<void> {
     settings,
     argv,
     start: async (config, parts) => {
-      await addons(parts, 'tokens', 'llamacpp');
+      await addons(parts, 'tokens', 'llamacpp', 'hostmem');
       return (await import('#services/workers/llamacpp/service.ts')).startLlamacppWorker(config, parts);
     },
   });
@@ -88,7 +88,7 @@ export async function mockerWorker(argv: readonly string[]): Promise<void> {
     settings,
     argv,
     start: async (config, parts) => {
-      await addons(parts, 'tokens');
+      await addons(parts, 'tokens', 'hostmem');
       return (await import('#services/workers/mocker/service.ts')).startMockerWorker(config, parts);
     },
   });

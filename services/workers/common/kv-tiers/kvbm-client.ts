@@ -14,9 +14,9 @@ import { LockFile, type ProcessLocks, sweepLockFiles } from './lock-file.ts';
 import { MappedSlab } from './mapped-slab.ts';
 import { Silence } from './silence.ts';
 
-/** Where the block manager is now; undefined: nowhere that is known. */
+/** Where the block manager may be now, the likeliest first. */
 export interface KvbmLocator {
-  target(): RpcTarget | undefined;
+  targets(): readonly RpcTarget[];
   /** Calls back whenever the answer may have changed, until the signal aborts. */
   onChange(listener: () => void, signal: AbortSignal): void;
 }
@@ -88,14 +88,16 @@ export class KvbmClient {
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     const backoff = new Backoff(this.#o.backoff);
-    while (!signal.aborted) {
+    for (let tries = 0; !signal.aborted; ) {
       const changed = this.#changed.promise;
-      const target = this.#o.locator.target();
+      const targets = this.#o.locator.targets();
+      const target = targets[tries % Math.max(1, targets.length)];
       if (target === undefined) {
         await Promise.race([changed, aborted(signal)]);
         continue;
       }
       const wasAttached = await this.#attached(target);
+      tries = wasAttached ? 0 : tries + 1;
       if (wasAttached) backoff.reset();
       if (!signal.aborted) await Promise.race([backoff.wait(signal), changed]);
     }

@@ -8,10 +8,10 @@ import type { KvbmLocator } from './kvbm-client.ts';
 /** The block manager at an address. */
 export function fixedKvbm(address: string, config: SecurityConfig): KvbmLocator {
   const target = targetOf({ address, tls: config.tlsCert !== undefined }, config);
-  return { target: () => target, onChange: () => {} };
+  return { targets: () => [target], onChange: () => {} };
 }
 
-/** The block manager of this machine that discovery shows; of several the oldest one. */
+/** Block managers of this machine that discovery shows, the newest first: one that died is shown for a while beside its successor. */
 export function discoveredKvbm(discovery: Discovery, config: SecurityConfig): KvbmLocator {
   const { bootId, host } = describeInstance({ instanceId: 0n, kind: ServiceKind.WORKER, address: '', tls: false });
   const isHere = (instance: Instance): boolean =>
@@ -22,10 +22,10 @@ export function discoveredKvbm(discovery: Discovery, config: SecurityConfig): Kv
   };
   let watch: ReturnType<Discovery['watch']> | undefined;
   return {
-    target() {
+    targets() {
       const here = [...(watch?.instances().values() ?? [])].filter(isHere);
-      const [oldest] = here.toSorted((a, b) => Number(a.startedUnixMs - b.startedUnixMs));
-      return oldest === undefined ? undefined : targetOf(oldest, config);
+      const newestFirst = here.toSorted((a, b) => Number(b.startedUnixMs - a.startedUnixMs));
+      return newestFirst.map((instance) => targetOf(instance, config));
     },
     onChange(listener, signal) {
       watch ??= discovery.watch(ServiceKind.KVBM, { onUp: tell, onChange: tell, onDown: tell });

@@ -4,7 +4,7 @@ import { frequencyAdmission, type OffloadFilter, passAll, presence } from '#core
 import { OffloadPipeline } from '#core/blocks/offload/pipeline.ts';
 import { TokenBucket } from '#core/blocks/offload/token-bucket.ts';
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
-import type { StatorError } from '#lib/errors/errors.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { MemoryAddon } from '#lib/sharedmem/addon.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Engine, EngineListener, KvEventChange } from '../engine.ts';
@@ -94,7 +94,13 @@ export class KvTiers {
       onboarding: () => this.#source.onboarding,
       present: () => this.#presence.size,
     });
-    this.#client.start();
+    try {
+      this.#client.start();
+    } catch (thrown) {
+      const error = StatorError.from(thrown);
+      this.#log.warn({ err: error }, 'KV tiers cannot be used on this machine: everything is computed');
+      this.#o.onState(error.message);
+    }
   }
 
   snapshot(): Iterable<KvEventChange> {

@@ -1,0 +1,145 @@
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import { until } from '#tests/support/until.ts';
+import { attached, type Generated, Machine, type TestProcess, type WorkerProcess } from './processes.ts';
+import { promptOf } from './tiered-worker.ts';
+
+const blockSize = 16;
+const outputTokens = 24;
+
+/** Bytes of KV are real and checked, tokens a function of the prefix: what is wrong anywhere makes requests fail or differ. */
+const engine = {
+  ...{ model: 'synthetic', blockSize, kvBlockBytes: 16_384, meanOutputTokens: 0 },
+  ...{ kvBlocks: 160, stepMs: 1, prefillTokensPerSecond: 200_000, maxSequences: 64 },
+};
+
+describe('KV tiers of worker processes', function () {
+  this.timeout(180_000);
+  let machine: Machine;
+  let kvbm: TestProcess;
+  let a: WorkerProcess;
+  let b: WorkerProcess;
+  const prompts = Array.from({ length: 96 }, (_, i) => promptOf(i % 8, i % 6, 80 + (i % 9) * 16));
+  let expected: readonly Generated[];
+
+  before(async () => {
+    await using alone = new Machine();
+    const plain = await alone.worker('mocker', { ...engine, kvBlocks: 8192, kvbm: 'off' });
+    expected = await Promise.all(prompts.map((prompt) => plain.generate(prompt, outputTokens)));
+  });
+
+  afterEach(async function () {
+    const outputs = [kvbm, a, b].map(({ process }) => process.output.slice(-2000));
+    if (this.currentTest?.state === 'failed') process.stderr.write(outputs.join('\n────\n'));
+    await machine[Symbol.asyncDispose]();
+  });
+
+  async function start(o: { readonly lower?: boolean; readonly hostMib?: number } = {}): Promise<void> {
+    machine = new Machine();
+    const below = {
+      diskDir: path.join(machine.folder, 'disk'),
+      diskMib: 64,
+      objectStore: `file:${path.join(machine.folder, 'objects')}`,
+    };
+    kvbm = await machine.kvbm({ hostMib: o.hostMib ?? 8, ...(o.lower === true && below) });
+    [a, b] = await Promise.all([machine.worker('mocker', engine), machine.worker('mocker', engine)]);
+    await attached(a, b);
+  }
+
+  /** Runs every prompt on both workers, 64 at once, and compares. */
+  async function load(rounds: number): Promise<void> {
+    const orders = Array.from({ length: rounds * prompts.length }, (_, i) => i % prompts.length);
+    const lane = async (worker: WorkerProcess): Promise<void> => {
+      for (let at = orders.shift(); at !== undefined; at = orders.shift()) {
+        const { tokens } = await worker.generate(prompts[at] ?? [], outputTokens);
+        expect(tokens).to.deep.equal(expected[at]?.tokens);
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, (_, i) => lane(i % 2 === 0 ? a : b)));
+  }
+
+  async function onboarded(tier?: string): Promise<number> {
+    const labels = tier === undefined ? {} : { tier };
+    const counts = [a, b].map((worker) => worker.metric('stator_worker_kv_onboarded_blocks_total', labels));
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+  }
+
+  async function nothingIsHeld(): Promise<void> {
+    for (const worker of [a, b]) {
+      await until('nothing is held', async () => {
+        const names = ['kv_holding', 'kv_fetching', 'kv_onboarding', 'kv_offload_waiting_blocks', 'running_sequences'];
+        const counts = await Promise.all(names.map((name) => worker.metric(`stator_worker_${name}`)));
+        const active = await worker.metric('stator_worker_kv_blocks', { state: 'active' });
+        return counts.every((count) => count === 0) && active === 0;
+      });
+      expect(await worker.metric('stator_worker_kv_onboard_dropped_blocks_total', { reason: 'wrong_bytes' })).to.equal(
+        0,
+      );
+    }
+  }
+
+  it('are byte-exact at 64 requests at once, under eviction pressure in every tier', async () => {
+    await start({ lower: true, hostMib: 4 });
+    await load(4);
+    expect(await onboarded('host')).to.be.above(0);
+    await nothingIsHeld();
+  });
+
+  it('outlive a block manager that is killed and restarted', async () => {
+    await start();
+    const loading = load(8);
+    await until('blocks were onboarded', async () => (await onboarded()) > 50);
+    for (let life = 0; life < 2; life++) {
+      kvbm.signal('SIGKILL');
+      await delay(300);
+      kvbm = await machine.kvbm();
+      const before = await onboarded();
+      await attached(a, b);
+      await Promise.race([loading, until('blocks are onboarded again', async () => (await onboarded()) > before)]);
+    }
+    await loading;
+    await load(1);
+    await nothingIsHeld();
+  });
+
+  it('stopped while they write, and woken, spoil nothing', async () => {
+    await start();
+    const loading = Promise.allSettled([load(4)]);
+    for (let times = 0; times < 6; times++) {
+      await delay(150);
+      b.signal('SIGSTOP');
+      await delay(600);
+      b.signal('SIGCONT');
+    }
+    expect((await loading).map(({ status }) => status)).to.deep.equal(['fulfilled']);
+    await attached(a, b);
+    await load(1);
+    await nothingIsHeld();
+  });
+
+  it('compute while the block manager hangs, and use it again', async () => {
+    await start();
+    await load(1);
+    kvbm.signal('SIGSTOP');
+    await load(1);
+    kvbm.signal('SIGCONT');
+    await attached(a, b);
+    const before = await onboarded();
+    await load(1);
+    expect(await onboarded()).to.be.above(before);
+    await nothingIsHeld();
+  });
+
+  it('killed, leave a block manager that serves the others', async () => {
+    await start();
+    const loading = load(4).catch(() => {});
+    await until('blocks were onboarded', async () => (await onboarded()) > 50);
+    b.signal('SIGKILL');
+    await loading;
+    b = await machine.worker('mocker', engine);
+    await attached(a, b);
+    await load(1);
+    await nothingIsHeld();
+  });
+});
