@@ -10,8 +10,12 @@ export interface TemplateFeatures {
   readonly reasoningContent: boolean;
   /** It reads reasoning under the name "thinking" (harmony). */
   readonly thinking: boolean;
+  /** It takes a message of the role "system". */
+  readonly systemRole: boolean;
   /** It looks at tools at all. */
   readonly tools: boolean;
+  /** It looks at earlier calls. */
+  readonly toolCalls: boolean;
 }
 
 export function templateFeatures(source: string): TemplateFeatures {
@@ -23,6 +27,8 @@ export function templateFeatures(source: string): TemplateFeatures {
     developerRole: /\bdeveloper\b/.test(source),
     reasoningContent: /\breasoning_content\b/.test(source),
     thinking: /(\.|\[['"])thinking\b|['"]thinking['"]\s+in\b/.test(source),
+    systemRole: !/raise_exception\(['"][^'"]*system role/i.test(source),
     tools: /\btools\b/.test(source),
+    toolCalls: /\btool_calls\b/.test(source),
   };
 }

@@ -1,5 +1,6 @@
 import type { ChatPrompt } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { templateArguments, templateMessages, templateTools } from './conversation.ts';
+import { describeTools } from './described-tools.ts';
 import { ConversationError, TemplateError } from './errors.ts';
 import { type ChatTemplate, compileTemplate, type RenderLimits } from './template.ts';
 import type { Data, Dict } from './value.ts';
@@ -24,6 +25,8 @@ export interface RenderOptions extends RenderLimits {
   readonly specialTokens: SpecialTokenTexts;
   /** What strftime_now prints. */
   readonly now: Date;
+  /** Whether tools are described in the text where the template knows none; else it leaves them out. */
+  readonly describeTools?: boolean;
 }
 
 /** Compiles templates once. Bounded: the least recently used leave. */
@@ -67,7 +70,10 @@ export function renderChat(
     );
   }
   const template = cache.get(source);
-  const messages = templateMessages(prompt.messages, template.features);
+  const { features } = template;
+  const describes = options.describeTools === true && !features.tools && !features.toolCalls;
+  const described = describes ? describeTools(prompt.messages, prompt.tools, features.systemRole) : prompt.messages;
+  const messages = templateMessages(described, features);
   const context: Dict = new Map<string, Data>([
     ['messages', messages],
     ['tools', prompt.tools.length === 0 ? null : templateTools(prompt.tools)],

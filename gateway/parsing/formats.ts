@@ -50,7 +50,8 @@ function resolve({ toolCallParser, reasoningParser, tokenizer }: ModelCard): Mod
  */
 function undetected(template: string): string {
   if (template === '') return none;
-  return templateFeatures(template).tools ? 'default' : 'hermes';
+  const { tools, toolCalls } = templateFeatures(template);
+  return tools || toolCalls ? 'default' : 'hermes';
 }
 
 const bare = new WeakMap<ModelFormats, ModelFormats>();
