@@ -10,6 +10,7 @@ const memory = hostMemory().allocate(Number(bytes)).fill(7);
 const region = await agent.register(memory);
 const descriptors = encodeDescriptors([{ region: region.ref, offset: 0, bytes: memory.byteLength }]);
 process.send?.({
+  address: String(hostMemory().address(memory)),
   metadata: Buffer.from(await agent.metadata()).toString('base64'),
   descriptors: Buffer.from(descriptors).toString('base64'),
 });

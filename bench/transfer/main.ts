@@ -1,4 +1,4 @@
-// GB/s of each transfer back end between two processes, against memcpy in the same run. Rounds alternate.
+// GB/s of each transfer back end between two processes, against what the system reaches without us in the same rounds.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -8,6 +8,7 @@ import type { Peer, Piece, Region, RegionRef, TransferAgent, TransferBackend } f
 import { hostMemory } from '#native/hostmem/index.ts';
 import { findNixl } from '#tests/support/nixl.ts';
 import { startAgent } from '#tests/transfer/backends.ts';
+import { RawMover, type RawWay } from './raw.ts';
 
 const MIB = 1 << 20;
 const BYTES = 256 * MIB;
@@ -19,8 +20,10 @@ const shapes = [
   { name: '128 × 128 KiB', pieceBytes: 128 * 1024, pieces: 128 },
   { name: '1024 × 16 KiB', pieceBytes: 16 * 1024, pieces: 1024 },
 ] as const;
-/** Least part of memcpy's speed for one copy between processes of a host. */
-const TARGET = 0.7;
+/** Least part of the raw way's speed. */
+const TARGET = 0.8;
+/** What each back end is compared with: UCX copies between processes as `shm` does. */
+const rawWays: Readonly<Record<TransferBackend, RawWay>> = { shm: 'readv', nixl: 'readv', tcp: 'socket' };
 
 interface Side {
   readonly backend: TransferBackend;
@@ -29,18 +32,22 @@ interface Side {
   readonly peer: Peer;
   readonly local: Region;
   readonly remote: RegionRef;
+  /** Where the lender has its memory. */
+  readonly address: bigint;
 }
 
 export async function run({ quick }: BenchOptions): Promise<BenchReport> {
   const backends: TransferBackend[] = findNixl() === undefined ? ['shm', 'tcp'] : ['shm', 'nixl', 'tcp'];
   const sides: Side[] = [];
   const rows: BenchRow[] = [];
-  const from = hostMemory().allocate(BYTES).fill(3);
-  const to = hostMemory().allocate(BYTES).fill(4);
+  let raw: RawMover | undefined;
   try {
     for (const backend of backends) sides.push(await start(backend));
-    for (const shape of shapes) rows.push(...(await measure(shape, sides, { from, to, rounds: quick ? 5 : 25 })));
+    const { child, address } = sides[0] ?? { child: undefined, address: 0n };
+    raw = await RawMover.start({ pid: child?.pid ?? 0, address, bytes: BYTES });
+    for (const shape of shapes) rows.push(...(await measure(shape, sides, raw, quick ? 5 : 25)));
   } finally {
+    raw?.close();
     for (const { agent, child } of sides) {
       await agent.close();
       child.kill('SIGKILL');
@@ -52,57 +59,51 @@ export async function run({ quick }: BenchOptions): Promise<BenchReport> {
 async function start(backend: TransferBackend): Promise<Side> {
   const args = { execArgv: ['--conditions=source', '--no-warnings'] };
   const child = fork(path.join(import.meta.dirname, 'lender.ts'), [backend, String(BYTES)], args);
-  const [offer]: { metadata: string; descriptors: string }[] = await once(child, 'message');
+  const [offer]: { metadata: string; descriptors: string; address: string }[] = await once(child, 'message');
   const agent = await startAgent(backend, { name: 'borrower' });
   const local = await agent.register(hostMemory().allocate(BYTES).fill(5));
   const [piece] = decodeDescriptors(Buffer.from(offer?.descriptors ?? '', 'base64'));
   if (piece === undefined) throw new Error(`The lender over ${backend} offers nothing.`);
   const peer = await agent.connect(Buffer.from(offer?.metadata ?? '', 'base64'));
-  return { backend, agent, child, peer, local, remote: piece.region };
+  return { backend, agent, child, peer, local, remote: piece.region, address: BigInt(offer?.address ?? 0) };
 }
 
-interface Copies {
-  readonly from: Uint8Array;
-  readonly to: Uint8Array;
-  readonly rounds: number;
-}
-
-async function measure(shape: (typeof shapes)[number], sides: readonly Side[], copies: Copies): Promise<BenchRow[]> {
-  const { pieceBytes, pieces } = shape;
+async function measure(
+  { name, pieceBytes, pieces }: (typeof shapes)[number],
+  sides: readonly Side[],
+  raw: RawMover,
+  rounds: number,
+): Promise<BenchRow[]> {
   const bytes = pieceBytes * pieces;
   const offsets = Array.from({ length: pieces }, (_, index) => index * pieceBytes);
-  const copy: number[] = [];
+  const anchors: Record<RawWay, number[]> = { memcpy: [], readv: [], socket: [] };
   const speeds = new Map<Side, number[]>(sides.map((side) => [side, []]));
   // One more round than counted: connections and pages are made in the first.
-  for (let round = 0; round <= copies.rounds; round += 1) {
-    const speed = await gigabytesPerSecond(bytes, async () => {
-      for (const offset of offsets) copies.to.set(copies.from.subarray(offset, offset + pieceBytes), offset);
-    });
-    if (round > 0) copy.push(speed);
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const way of ['memcpy', 'readv', 'socket'] as const) {
+      const reached = await raw.move(way, pieceBytes, pieces);
+      if (round > 0) anchors[way].push(reached);
+    }
     for (const side of sides) {
       const { local, remote } = side;
-      const list: Piece[] = offsets.map((at) => ({
-        local,
-        localOffset: at,
-        remote,
-        remoteOffset: at,
-        bytes: pieceBytes,
-      }));
+      const list = offsets.map(
+        (at): Piece => ({ local, localOffset: at, remote, remoteOffset: at, bytes: pieceBytes }),
+      );
       const reached = await gigabytesPerSecond(bytes, () => side.peer.pull(list));
       if (round > 0) speeds.get(side)?.push(reached);
     }
   }
-  const anchor = median(copy);
-  return sides.map((side) =>
-    benchRow({
-      line: `${side.backend}, ${shape.name}`,
-      unit: 'GB/s',
-      ours: median(speeds.get(side) ?? []),
-      anchor,
-      better: 'higher',
-      ...(side.backend === 'shm' && bytes === BYTES && { target: anchor * TARGET }),
-    }),
-  );
+  return sides.flatMap((side) => {
+    const way = rawWays[side.backend];
+    const anchor = median(anchors[way]);
+    const ours = median(speeds.get(side) ?? []);
+    const target = anchor * TARGET;
+    const row = { unit: 'GB/s', ours, better: 'higher' } as const;
+    return [
+      benchRow({ ...row, line: `${side.backend}, ${name}, of ${way}`, anchor, target }),
+      benchRow({ ...row, line: `${side.backend}, ${name}, of memcpy`, anchor: median(anchors.memcpy) }),
+    ];
+  });
 }
 
 async function gigabytesPerSecond(bytes: number, work: () => Promise<void>): Promise<number> {

@@ -17,6 +17,10 @@ export class OwnRegion implements Region {
   readonly buffer: Uint8Array;
   /** Transfers of this process that use it now. */
   uses = 0;
+  /** Set once it is being taken back: it is not lent to anyone new. */
+  isEnding = false;
+  #borrowed = 0;
+  #returned: (() => void)[] = [];
   readonly #take: (region: OwnRegion) => Promise<void>;
 
   constructor(ref: RegionRef, buffer: Uint8Array, take: (region: OwnRegion) => Promise<void>) {
@@ -27,6 +31,20 @@ export class OwnRegion implements Region {
 
   revoke(): Promise<void> {
     return this.#take(this);
+  }
+
+  /** Its bytes are about to be given to the system as they lie, until the function that this gives is called. */
+  borrow(): () => void {
+    this.#borrowed += 1;
+    return () => {
+      this.#borrowed -= 1;
+      if (this.#borrowed === 0) for (const go of this.#returned.splice(0)) go();
+    };
+  }
+
+  /** Resolves when nobody borrows it. */
+  async returned(): Promise<void> {
+    if (this.#borrowed > 0) await new Promise<void>((go) => this.#returned.push(go));
   }
 }
 
@@ -61,7 +79,8 @@ export class RegionTable {
   }
 
   get(id: number): OwnRegion | undefined {
-    return this.#regions.get(id);
+    const region = this.#regions.get(id);
+    return region?.isEnding === true ? undefined : region;
   }
 
   /** Forgets a region that was never shown to anyone. */

@@ -16,10 +16,14 @@ import {
   type TransferCounters,
   type TransferOptions,
 } from '../transfer.ts';
-import { TcpPeer } from './peer.ts';
+import { type Inbox, TcpPeer } from './peer.ts';
 import { Served } from './served.ts';
 
 const TOKEN_BYTES = 32;
+/** Stays in a core's cache on its way to where it belongs. */
+const READ_BYTES = 256 * 1024;
+/** A peer that does not take what it asked for loses its connection when the memory is wanted back. */
+const TAKE_BACK_MS = 1000;
 
 export interface TcpAgentOptions extends AgentOptions {
   /** Address to listen on and to tell peers; default 127.0.0.1. A path makes it a Unix socket. */
@@ -48,8 +52,7 @@ export class TcpAgent implements TransferAgent {
   /** Use `startTcpAgent`. */
   constructor(options: TcpAgentOptions) {
     this.#options = options;
-    // Streams look a region up before every chunk: taking it out of the table is enough.
-    this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, async () => {});
+    this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, (region) => this.#takeBack(region));
     this.#ledger = new Ledger(this.#table, options);
     const accept = (socket: net.Socket): void => this.#accept(socket);
     const server = options.tls?.server;
@@ -93,9 +96,11 @@ export class TcpAgent implements TransferAgent {
     const token = Buffer.from(endpointField({ backend: 'tcp', agent, endpoint }, 'token'), 'base64');
     if (token.length !== TOKEN_BYTES) throw StatorError.invalid('agent_metadata', 'Its token is malformed.');
     return this.#ledger.attempt(options, async (attempt) => {
+      const inbox: Inbox = { take: () => {} };
       const peer: TcpPeer = new TcpPeer({
         name: agent,
-        socket: this.#dial(endpoint),
+        inbox,
+        socket: this.#dial(endpoint, inbox),
         ledger: this.#ledger,
         onEnd: () => this.#peers.delete(peer),
       });
@@ -141,13 +146,30 @@ export class TcpAgent implements TransferAgent {
     this.#served.add(served);
   }
 
-  #dial(endpoint: Readonly<Record<string, string>>): net.Socket {
+  /** Streams look a region up before every chunk; what is on its way to the system must have got there. */
+  async #takeBack(region: OwnRegion): Promise<void> {
+    region.isEnding = true;
+    const patience = setTimeout(() => {
+      for (const served of [...this.#served]) if (served.reads(region)) served.destroy();
+    }, TAKE_BACK_MS);
+    await region.returned();
+    clearTimeout(patience);
+  }
+
+  #dial(endpoint: Readonly<Record<string, string>>, inbox: Inbox): net.Socket {
     const { host, port, path } = endpoint;
     const target = path === undefined ? { host: host ?? '', port: Number(port), noDelay: true } : { path };
     if (path === undefined && !(Number(port) > 0 && Number(port) < 65_536))
       throw StatorError.invalid('agent_metadata', 'Its port is impossible.');
     const files = this.#options.tls?.client;
-    if (files === undefined) return net.connect(target);
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+      callback: (bytes: number, buffer: Uint8Array) => {
+        inbox.take(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
+        return true;
+      },
+    };
+    if (files === undefined) return net.connect({ ...target, onread });
     const name = files.serverName;
     return tls.connect({ ...target, ...readTlsMaterial(files), ...(name !== undefined && { servername: name }) });
   }

@@ -23,9 +23,16 @@ interface Request {
   readonly reject: (error: StatorError) => void;
 }
 
+/** Connects a socket that reads into one buffer again and again with who takes the bytes. */
+export interface Inbox {
+  take: (bytes: Buffer) => void;
+}
+
 export interface TcpPeerOptions {
   readonly name: string;
   readonly socket: Duplex;
+  /** Where bytes come from that the socket does not give by events. */
+  readonly inbox: Inbox;
   readonly ledger: Ledger;
   readonly onEnd: () => void;
 }
@@ -38,10 +45,11 @@ export class TcpPeer implements Peer {
   readonly #requests = new Map<number, Request>();
   #nextId = 1;
 
-  constructor({ name, socket, ledger, onEnd }: TcpPeerOptions) {
+  constructor({ name, socket, inbox, ledger, onEnd }: TcpPeerOptions) {
     this.name = name;
     this.#ledger = ledger;
     this.#wire = new Wire(socket, {
+      data: (id, bytes) => this.#store(id, bytes),
       frame: (frame) => this.#take(frame),
       end: (why) => {
         for (const request of this.#requests.values()) request.reject(why);
@@ -49,6 +57,7 @@ export class TcpPeer implements Peer {
         onEnd();
       },
     });
+    inbox.take = (bytes) => this.#wire.take(bytes);
   }
 
   get ended(): boolean {
@@ -120,14 +129,17 @@ export class TcpPeer implements Peer {
     }
   }
 
+  /** Data for a request that has ended is dropped. */
+  #store(id: number, bytes: Buffer): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    if (request.into === undefined) throw new StatorError('backend_protocol', 'The peer sent data unasked.');
+    request.into.store(bytes);
+  }
+
   #take({ type, id, payload }: Frame): void {
     const request = this.#requests.get(id);
     if (request === undefined) return;
-    if (type === frameTypes.data) {
-      if (request.into === undefined) throw new StatorError('backend_protocol', 'The peer sent data unasked.');
-      request.into.store(payload);
-      return;
-    }
     this.#requests.delete(id);
     if (type === frameTypes.failure) request.reject(failureOf(payload));
     else if (request.into?.complete === false) request.reject(new StatorError('stream_incomplete', 'Data is missing.'));

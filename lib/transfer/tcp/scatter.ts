@@ -1,6 +1,9 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import { revoked } from '../regions.ts';
 
+/** Views of one frame: as many as one system call takes with room to spare. */
+const MAX_PARTS = 256;
+
 /** A piece of memory; `buffer` gives it as long as it is lent. */
 export interface Target {
   readonly buffer: () => Uint8Array | undefined;
@@ -22,16 +25,22 @@ export class Scatter {
     return this.#index === this.#targets.length;
   }
 
-  /** The next bytes as a view or, across pieces, a copy; undefined at the end. Throws `not_found` for revoked memory. */
-  next(maxBytes: number): Uint8Array | undefined {
+  /** The next bytes as views; none at the end. Throws `not_found` for revoked memory. */
+  nextParts(maxBytes: number): Uint8Array[] {
     const parts: Uint8Array[] = [];
     let bytes = 0;
-    while (bytes < maxBytes && !this.complete) {
+    while (bytes < maxBytes && parts.length < MAX_PARTS && !this.complete) {
       const part = this.#advance(maxBytes - bytes);
       parts.push(part);
       bytes += part.byteLength;
     }
-    return parts.length <= 1 ? parts[0] : Buffer.concat(parts, bytes);
+    return parts;
+  }
+
+  /** The next bytes as a view or, across pieces, a copy; undefined at the end. Throws like `nextParts`. */
+  next(maxBytes: number): Uint8Array | undefined {
+    const parts = this.nextParts(maxBytes);
+    return parts.length <= 1 ? parts[0] : Buffer.concat(parts);
   }
 
   /** Puts bytes where they belong. Throws `backend_protocol` for more than was asked for. */

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { isErrorCode } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Ledger } from '../ledger.ts';
-import { inside, type RegionTable, revoked } from '../regions.ts';
+import { inside, type OwnRegion, type RegionTable, revoked } from '../regions.ts';
 import { maxNotificationBytes } from '../transfer.ts';
 import { decodePieces, type Frame, frameTypes, maxPayloadBytes, type WirePiece } from './frames.ts';
 import { Scatter } from './scatter.ts';
@@ -22,16 +22,27 @@ export interface Lender {
   readonly stallMs: number;
 }
 
+interface Request {
+  /** Where data of a write goes. */
+  readonly scatter: Scatter | undefined;
+  /** Regions that a read is about. */
+  readonly reads: ReadonlySet<OwnRegion>;
+  cancelled: boolean;
+}
+
 export class Served {
   readonly #lender: Lender;
   readonly #wire: Wire;
-  readonly #requests = new Map<number, { readonly scatter: Scatter | undefined; cancelled: boolean }>();
+  readonly #requests = new Map<number, Request>();
+  /** Reads whose last bytes the system has not taken; some of them have been cancelled. */
+  readonly #sending = new Set<Request>();
   #from: string | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(lender: Lender, socket: Duplex, onEnd: () => void) {
     this.#lender = lender;
     this.#wire = new Wire(socket, {
+      data: (id, bytes) => this.#data(id, bytes),
       frame: (frame) => this.#take(frame),
       end: () => {
         clearTimeout(this.#timer);
@@ -46,6 +57,11 @@ export class Served {
     this.#wire.destroy();
   }
 
+  /** Whether bytes of the region may be on their way to this peer. */
+  reads(region: OwnRegion): boolean {
+    return [...this.#sending].some((request) => request.reads.has(region));
+  }
+
   #take({ type, id, payload }: Frame): void {
     if (this.#from === undefined) {
       this.#greet(type, payload);
@@ -53,7 +69,6 @@ export class Served {
     }
     if (type === frameTypes.read) this.#begin(id, payload, false);
     else if (type === frameTypes.write) this.#begin(id, payload, true);
-    else if (type === frameTypes.data) this.#store(id, payload);
     else if (type === frameTypes.end) this.#stored(id);
     else if (type === frameTypes.cancel) this.#finish(id);
     else if (type === frameTypes.notify) this.#notified(id, payload);
@@ -83,7 +98,11 @@ export class Served {
       this.#fail(id, revoked());
       return;
     }
-    const request = { scatter: write ? this.#scatter(pieces) : undefined, cancelled: false };
+    const request: Request = {
+      scatter: write ? this.#scatter(pieces) : undefined,
+      reads: new Set(write ? [] : pieces.flatMap(({ region }) => this.#lender.table.get(region) ?? [])),
+      cancelled: false,
+    };
     this.#requests.set(id, request);
     this.#lender.ledger.serving += 1;
     if (!write) this.#stream(id, pieces, request).catch((error: unknown) => this.#fail(id, StatorError.from(error)));
@@ -104,17 +123,37 @@ export class Served {
     );
   }
 
-  async #stream(id: number, pieces: readonly WirePiece[], request: { readonly cancelled: boolean }): Promise<void> {
+  /** Gives bytes to the system as they lie; the regions stay borrowed until it has taken the last of them. */
+  async #stream(id: number, pieces: readonly WirePiece[], request: Request): Promise<void> {
     const scatter = this.#scatter(pieces);
-    for (let chunk = scatter.next(maxPayloadBytes); chunk !== undefined; chunk = scatter.next(maxPayloadBytes)) {
+    const returns = [...request.reads].map((region) => region.borrow());
+    let taken = Promise.resolve();
+    this.#sending.add(request);
+    try {
+      for (
+        let parts = scatter.nextParts(maxPayloadBytes);
+        parts.length > 0;
+        parts = scatter.nextParts(maxPayloadBytes)
+      ) {
+        if (request.cancelled) return;
+        this.#watch();
+        const { promise, resolve } = Promise.withResolvers<void>();
+        taken = promise;
+        await this.#wire.sendParts(frameTypes.data, id, parts, resolve);
+        clearTimeout(this.#timer);
+      }
+      await taken;
       if (request.cancelled) return;
-      this.#watch();
-      await this.#wire.send(frameTypes.data, id, chunk);
-      clearTimeout(this.#timer);
+      // Memory that was taken back on the way may have changed before it was sent.
+      if ([...request.reads].some(({ isEnding }) => isEnding)) throw revoked();
+      this.#finish(id);
+      this.#wire.post(frameTypes.end, id, NOTHING);
+    } finally {
+      taken.then(() => {
+        this.#sending.delete(request);
+        for (const give of returns) give();
+      });
     }
-    if (request.cancelled) return;
-    this.#finish(id);
-    this.#wire.post(frameTypes.end, id, NOTHING);
   }
 
   /** Cuts off a peer that neither greets nor takes what it asked for. */
@@ -123,7 +162,8 @@ export class Served {
     this.#timer = setTimeout(() => this.#wire.destroy(), this.#lender.stallMs);
   }
 
-  #store(id: number, payload: Buffer): void {
+  #data(id: number, payload: Buffer): void {
+    if (this.#from === undefined) throw new StatorError('unauthenticated', 'The peer did not greet.');
     const scatter = this.#requests.get(id)?.scatter;
     if (scatter === undefined) return;
     try {
