@@ -58,6 +58,31 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./services.ts')).kvbm(args),
   },
   {
+    name: 'kvbm stats',
+    summary: 'Shows how full the tiers of a KV block manager are.',
+    run: async (args) => (await import('./kvbm/stats.ts')).kvbmStats(args),
+  },
+  {
+    name: 'kvbm ls',
+    summary: 'Lists its blocks.',
+    run: async (args) => (await import('./kvbm/list.ts')).kvbmList(args),
+  },
+  {
+    name: 'kvbm evict',
+    summary: 'Drops blocks from a tier.',
+    run: async (args) => (await import('./kvbm/evict.ts')).kvbmEvict(args),
+  },
+  {
+    name: 'kvbm verify',
+    summary: 'Compares blocks with their checksums.',
+    run: async (args) => (await import('./kvbm/verify.ts')).kvbmVerify(args),
+  },
+  {
+    name: 'kvbm purge',
+    summary: "Drops a tenant's blocks in every tier.",
+    run: async (args) => (await import('./kvbm/purge.ts')).kvbmPurge(args),
+  },
+  {
     name: 'worker llamacpp',
     summary: 'Runs a worker with the embedded llama.cpp engine.',
     run: async (args) => (await import('./services.ts')).llamacppWorker(args),

@@ -8,6 +8,13 @@ import { mockerSettings } from '#services/workers/mocker/config.ts';
 import { chatSettings } from './chat/settings.ts';
 import { doctorSettings } from './doctor/settings.ts';
 import { createKeySettings, listKeysSettings, revokeKeySettings } from './keys/settings.ts';
+import {
+  kvbmEvictSettings,
+  kvbmListSettings,
+  kvbmPurgeSettings,
+  kvbmStatsSettings,
+  kvbmVerifySettings,
+} from './kvbm/settings.ts';
 import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
 import { openapiSettings } from './openapi.ts';
 import { compareSettings, replaySettings, showSettings } from './replay/settings.ts';
@@ -25,6 +32,11 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   tokenizer: tokenizerSettings,
   router: routerSettings,
   kvbm: kvbmSettings,
+  'kvbm stats': kvbmStatsSettings,
+  'kvbm ls': kvbmListSettings,
+  'kvbm evict': kvbmEvictSettings,
+  'kvbm verify': kvbmVerifySettings,
+  'kvbm purge': kvbmPurgeSettings,
   'worker llamacpp': llamacppSettings,
   'worker mocker': mockerSettings,
   replay: replaySettings,

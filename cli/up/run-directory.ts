@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheDirectory } from '#lib/config/directories.ts';
@@ -17,6 +18,13 @@ export async function openRunDirectory(): Promise<void> {
   const over = names.filter((name) => Number(name) === process.pid || !isAlive(Number(name)));
   await Promise.all(over.map((name) => rm(join(runsDirectory(), name), { recursive: true, force: true })));
   await mkdir(runDirectory(), { recursive: true, mode: 0o700 });
+}
+
+/** Where the services of every `stator up` that runs now register. */
+export async function discoveriesOfRuns(): Promise<string[]> {
+  const names = await readdir(runsDirectory()).catch(() => []);
+  const live = names.filter((name) => isAlive(Number(name))).map((name) => join(runsDirectory(), name, 'discovery'));
+  return live.filter((folder) => existsSync(folder)).map((folder) => `file:${folder}`);
 }
 
 function isAlive(pid: number): boolean {
