@@ -42,7 +42,7 @@ export function buildRouteRequest(request: GenerationRequest, prompt: PreparedPr
 function stageOf(routing: RoutingWishes, { stage, excluded }: RouteOptions) {
   const { role } = stage;
   const constraints = { ...constraintsOf(routing, routing, excluded), role };
-  if (stage.kind === 'whole') return { constraints };
+  if (stage.kind === 'whole') return { constraints, computesPrompt: stage === stages.alone };
   if (stage.kind === 'decode') {
     const prefillInstanceId = stage.prefill?.instanceId;
     return { constraints, ...(prefillInstanceId === undefined ? {} : { prefillInstanceId }) };

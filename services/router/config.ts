@@ -2,6 +2,7 @@ import { policyNames } from '#core/routing/factory.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
 import { costSettings } from './cost-config.ts';
+import { disaggregationSettings } from './disaggregation-config.ts';
 import { kvBlockSettings } from './kv-blocks.ts';
 import { stageSettings } from './modes.ts';
 import { peerSettings } from './peers/settings.ts';
@@ -71,6 +72,7 @@ export const routerSettings = defineSettings({
     help: 'The same as a fraction of the tokens of one pass; 0: off.',
   }),
   ...costSettings,
+  ...disaggregationSettings,
   ...kvBlockSettings,
   ...queueSettings,
   ...sessionSettings,

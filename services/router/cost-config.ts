@@ -75,7 +75,7 @@ export function withPresets<T extends SettingsOf<typeof costSettings> & { readon
 }
 
 export function policySettings(
-  config: SettingsOf<typeof costSettings>,
+  config: SettingsOf<typeof costSettings> & { readonly conditionalDisagg: boolean },
 ): PolicySettings & { readonly cost: CostSettings } {
   return {
     cost: {
@@ -89,7 +89,7 @@ export function policySettings(
       sharedCacheMultiplier: config.sharedCacheMultiplier,
       overlapScoreWeight: config.overlapScoreWeight,
       temperature: config.temperature,
-      conditionalDecode: config.conditionalDecode,
+      conditionalDecode: config.conditionalDecode || config.conditionalDisagg,
       trackPrefillTokens: config.trackPrefillTokens,
     },
     twoTier: {

@@ -85,6 +85,12 @@ export function routerMetrics(registry: Registry) {
       help: 'Cached blocks that were forgone by that.',
       registers,
     }),
+    disaggregation: new Counter({
+      name: 'stator_router_disaggregation_total',
+      help: 'Prompts of models that are served apart, by who computes them (remote: a prefill worker, local: the decode worker), the policy that decided and why.',
+      labelNames: ['policy', 'decision', 'because'],
+      registers,
+    }),
     queueSeconds: new Histogram({
       name: 'stator_router_queue_seconds',
       help: 'Time that requests waited which were then placed, by policy class.',

@@ -1,5 +1,5 @@
 import { sequencesOf } from '#core/sequences/sequence-request.ts';
-import type { RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import type { DisaggregationDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import type { Held } from './held.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Placed } from './placer.ts';
@@ -27,6 +27,11 @@ export class Observed {
     if (bestDeviceBlocks <= deviceBlocks) return;
     metrics.nonMaxOverlap.inc();
     metrics.overlapBlocksLost.inc(bestDeviceBlocks - deviceBlocks);
+  }
+
+  /** Who computes its prompt. */
+  split({ policy, remote, reason: because }: DisaggregationDecision): void {
+    this.#metrics.disaggregation.inc({ policy, decision: remote ? 'remote' : 'local', because });
   }
 
   /** Its prompt is computed. Only the first word of it counts. */

@@ -10,6 +10,7 @@ import type { AffinityTarget } from '#core/routing/session-affinity.ts';
 import type { Thresholds } from '#core/routing/thresholds.ts';
 import type { ActiveSequences } from '#core/sequences/active-sequences.ts';
 import type { SequenceRequest } from '#core/sequences/sequence-request.ts';
+import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import {
   type RouteDecision,
   RouteDecisionSchema,
@@ -54,6 +55,8 @@ export interface Placed {
   readonly bestDeviceBlocks: number;
   /** Blocks of the prompt in the cache that all workers share; null: there is none. */
   readonly sharedBlocks: number | null;
+  /** KV blocks that requests hold there, this one included. */
+  readonly blocks: number;
 }
 
 interface Weighed {
@@ -98,6 +101,7 @@ export class Placer {
     const decision = create(RouteDecisionSchema, {
       instanceId: rank.instanceId,
       dataParallelRank: rank.dataParallelRank,
+      role: rank.role,
       mode: modeOfPolicy[name],
       overlapTokens: cachedTokens,
       promptBlocks: prompt.blocks,
@@ -111,6 +115,7 @@ export class Placer {
       decision,
       rank,
       sequence,
+      blocks: (this.#table.activeBlocks[row] ?? 0) + (this.#table.newBlocks[row] ?? 0),
       bestDeviceBlocks: this.#bestDeviceBlocks(),
       sharedBlocks: this.#options.overlap.sharedBlocks,
     };
@@ -133,6 +138,7 @@ export class Placer {
     const decision = create(RouteDecisionSchema, {
       instanceId: rank?.instanceId ?? 0n,
       dataParallelRank: rank?.dataParallelRank ?? 0,
+      role: rank?.role ?? WorkerRole.UNSPECIFIED,
       mode: modeOfPolicy[weighed.name],
       overlapTokens: effectiveCachedTokens(hits, weighed.prompt, this.#options.policies.cost),
       promptBlocks: weighed.prompt.blocks,
@@ -141,6 +147,26 @@ export class Placer {
       bySession: target !== null,
     });
     return { decision, costs };
+  }
+
+  /** KV blocks of the chosen rank: with the request, and at all (0: not told). */
+  blocksWith({ rank, blocks }: Placed): { readonly blocks: number; readonly totalBlocks: number } {
+    const reported = rank.health.loads.get(rank.dataParallelRank);
+    return { blocks, totalBlocks: reported?.totalBlocks || rank.cardBlocks };
+  }
+
+  /** Prompt tokens that the chosen rank has to compute already, and what it computes in one pass. */
+  prefillOf({ rank }: Placed): { readonly activeTokens: number; readonly maxBatchedTokens: number } {
+    const { active, nowMs } = this.#options;
+    return { activeTokens: active.activePrefillTokens(rank.slot, nowMs()), maxBatchedTokens: rank.maxBatchedTokens };
+  }
+
+  /** Requests placed on the workers of one role. */
+  requestsOf(model: string, role: WorkerRole): number {
+    const { workers, active } = this.#options;
+    const set = workers.model(model);
+    const ranks = set === undefined ? [] : workers.ranksOf(set);
+    return ranks.reduce((sum, rank) => sum + (rank.role === role ? active.activeRequests(rank.slot) : 0), 0);
   }
 
   /** What the accounts hold for a request that was placed before, for example by this router before it restarted. */

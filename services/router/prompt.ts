@@ -15,13 +15,13 @@ export interface RequestedPrompt extends RoutedPrompt {
 export function promptOf(request: RouteRequest, set: ModelSet): RequestedPrompt {
   const own = set.card.limits?.kvBlockSize ?? 0;
   const blockSize = own || request.kvBlockSize || 1;
-  const { promptTokens, constraints, overrides } = request;
+  const { promptTokens, constraints, overrides, computesPrompt } = request;
   return {
     promptTokens,
     blockSize,
     blocks: Math.floor(promptTokens / blockSize),
     hashes: request.sequenceHashes,
-    ...(constraints?.role === WorkerRole.DECODE ? { stage: 'decode' as const } : {}),
+    ...(constraints?.role === WorkerRole.DECODE && !computesPrompt ? { stage: 'decode' as const } : {}),
     ...(overrides === undefined ? {} : { overrides: checkedOverrides(overrides) }),
   };
 }

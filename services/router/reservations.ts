@@ -12,6 +12,7 @@ import {
 } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Admission, BusyTest } from './admission.ts';
+import type { Disaggregation } from './disaggregation.ts';
 import { type Held, HeldRequests } from './held.ts';
 import type { KvOverlap } from './kv-overlap.ts';
 import type { RouterMetrics } from './metrics.ts';
@@ -29,6 +30,7 @@ export interface ReservationsOptions {
   readonly admission: Admission;
   readonly active: ActiveSequences;
   readonly sessions: Sessions;
+  readonly disaggregation: Disaggregation;
   readonly workers: Workers;
   readonly overlap: KvOverlap;
   readonly metrics: RouterMetrics;
@@ -65,21 +67,26 @@ export class Reservations {
   }
 
   /** Places a request for an owner, at once or after it waited; rejects with a StatorError when it cannot be placed. */
-  async route(owner: string, request: RouteRequest): Promise<RouteDecision> {
-    const { metrics, nowMs, tracer, admission, sessions, workers } = this.#options;
+  async route(owner: string, asked: RouteRequest): Promise<RouteDecision> {
+    const { metrics, nowMs, tracer, admission, sessions, workers, disaggregation } = this.#options;
     const begun = nowMs();
-    const span = new RouteSpan(tracer, request);
+    const span = new RouteSpan(tracer, asked);
     try {
       const queueDepth = admission.size;
       if (!workers.isReady) throw tooFewWorkers(workers.size, workers.minInitial);
-      this.#refuseDuplicate(owner, request.requestId);
-      sessions.check(request);
+      this.#refuseDuplicate(owner, asked.requestId);
+      sessions.check(asked);
+      const { request, decision: stages } = disaggregation.settle(asked);
       // A soft session waits like any other request, and looks for its worker when it may go.
       const target = sessions.areHard ? this.#targetOf(request, null) : null;
       const { placed, waited } = await this.#admit(owner, request, target, span, begun);
       const { decision } = placed;
       decision.queueUs = waited.queued ? Math.min(0xffff_ffff, Math.round(waited.waitedMs * 1000)) : 0;
       decision.queueDepth = queueDepth;
+      if (stages !== null) {
+        decision.disaggregation = stages;
+        this.#observed.split(stages);
+      }
       span.placed(decision, decision.costs);
       if (!request.explain) decision.costs = [];
       metrics.requests.inc({ mode: modeLabel(decision.mode), outcome: 'placed' });
@@ -88,7 +95,7 @@ export class Reservations {
       return decision;
     } catch (thrown) {
       span.refused(thrown);
-      metrics.requests.inc({ mode: modeLabel(request.mode), outcome: StatorError.from(thrown).code });
+      metrics.requests.inc({ mode: modeLabel(asked.mode), outcome: StatorError.from(thrown).code });
       throw thrown;
     }
   }
@@ -97,10 +104,12 @@ export class Reservations {
    * What `route` would answer if the request need not wait, and what every worker would cost; changes nothing. Throws
    * StatorError for a model that is not served and for a session whose worker cannot serve it.
    */
-  explain(request: RouteRequest): ExplainResponse {
-    const { sessions, placer } = this.#options;
-    sessions.check(request);
+  explain(asked: RouteRequest): ExplainResponse {
+    const { sessions, placer, disaggregation } = this.#options;
+    sessions.check(asked);
+    const { request, decision: stages } = disaggregation.settle(asked);
     const { decision, costs } = placer.explain(request, this.#targetOf(request, neverTooMuch));
+    if (decision !== undefined && stages !== null) decision.disaggregation = stages;
     return create(ExplainResponseSchema, { costs, ...(decision === undefined ? {} : { decision }) });
   }
 

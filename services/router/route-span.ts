@@ -39,6 +39,13 @@ export class RouteSpan {
       'stator.router.overlap_tokens': decision.overlapTokens,
       'stator.router.queue_us': decision.queueUs,
     });
+    const { disaggregation: stages } = decision;
+    if (stages !== undefined)
+      span.setAttributes({
+        'stator.router.prefill': stages.remote ? 'remote' : 'local',
+        'stator.router.prefill_because': stages.reason,
+        'stator.router.prefill_policy': stages.policy,
+      });
     const eligible = costs.filter(({ excludedBecause }) => excludedBecause === '').toSorted((a, b) => a.cost - b.cost);
     for (const { instanceId, dataParallelRank, cost, terms } of eligible.slice(0, maxCosts)) {
       span.addEvent('stator.router.cost', {
