@@ -1,11 +1,5 @@
 // One-to-one mirror of what src/addon.cc exports, in its order.
 
-export interface RunningCopy {
-  /** '' or what went wrong: `gone`, `revoked`, `outside`, `late`, `canceled`, `denied`, `failed NUMBER`. */
-  readonly done: Promise<string>;
-  readonly cancel: () => void;
-}
-
 /** Work on threads of the addon's own. */
 export interface Running<T> {
   readonly done: Promise<T>;
@@ -29,7 +23,15 @@ export interface Binding {
   own(fd: number): boolean;
   alive(fd: number): boolean;
   unwritten(fd: number, slot: number): boolean;
-  copy(controlFile: string, write: boolean, timeoutMs: number, words: BigUint64Array): RunningCopy;
+  /** Resolves with '' or what went wrong: `gone`, `revoked`, `outside`, `late`, `canceled`, `denied`, `failed NUMBER`. */
+  copy(
+    controlFile: string,
+    write: boolean,
+    timeoutMs: number,
+    buffers: readonly Uint8Array[],
+    words: Float64Array,
+    threads: number,
+  ): Running<string>;
   openShared(path: string, bytes: number, create: boolean): Running<OpenedFile>;
   release(buffer: Uint8Array): Promise<boolean>;
   hold(buffer: Uint8Array): () => void;

@@ -19,6 +19,9 @@ import { ControlFile, checkControlFile } from './control-file.ts';
 import type { HostMemory } from './host-memory.ts';
 
 const PROBE_BYTES = 32;
+const PIECE_WORDS = 6;
+/** One core seldom copies as fast as memory is. */
+const THREADS = 2;
 /** Slot and id of the region that every agent lends: random bytes that prove whose memory is read. */
 const PROBE_SLOT = 0;
 const PROBE_ID = SLOTS;
@@ -98,14 +101,8 @@ export class ShmAgent implements TransferAgent {
   /** Reads what only the right process holds: numbers of processes mean others in other namespaces. */
   async #prove(control: string, expected: string, attempt: Attempt): Promise<void> {
     const found = Buffer.alloc(PROBE_BYTES);
-    const words = BigUint64Array.of(
-      BigInt(PROBE_SLOT),
-      BigInt(PROBE_ID),
-      this.#memory.address(found),
-      0n,
-      BigInt(PROBE_BYTES),
-    );
-    await copy(this.#memory, control, false, words, attempt);
+    const words = Float64Array.of(PROBE_SLOT, PROBE_ID, 0, 0, 0, PROBE_BYTES);
+    await copy(this.#memory, control, false, { buffers: [found], words }, attempt);
     const wanted = Buffer.from(expected, 'base64');
     if (wanted.length !== PROBE_BYTES || !timingSafeEqual(found, wanted))
       throw StatorError.unsupported(
@@ -153,7 +150,7 @@ class ShmPeer implements Peer {
     const own = this.#closed.signal;
     const signal = options.signal === undefined ? own : AbortSignal.any([own, options.signal]);
     return this.#ledger.transfer(write ? 'push' : 'pull', pieces, { ...options, signal }, async (attempt) => {
-      await copy(this.#memory, this.#control, write, words(pieces, this.#memory), attempt);
+      await copy(this.#memory, this.#control, write, listOf(pieces), attempt);
       if (options.notification === undefined) return;
       const timeoutMs = Math.max(0, attempt.deadlineMs - Date.now());
       await this.#messages.notify(options.notification, { timeoutMs, signal });
@@ -161,21 +158,44 @@ class ShmPeer implements Peer {
   }
 }
 
-function words(pieces: readonly Piece[], memory: HostMemory): BigUint64Array {
-  const packed = new BigUint64Array(pieces.length * 5);
-  const addresses = new Map<number, bigint>();
-  for (const [index, { local, localOffset, remote, remoteOffset, bytes }] of pieces.entries()) {
-    const base = addresses.get(local.ref.id) ?? memory.address(local.buffer);
-    addresses.set(local.ref.id, base);
-    const values = [slotOf(remote.id), remote.id, base + BigInt(localOffset), remoteOffset, bytes];
-    packed.set(values.map(BigInt), index * 5);
+/** Pieces as the addon takes them. */
+interface CopyList {
+  readonly buffers: readonly Uint8Array[];
+  readonly words: Float64Array;
+}
+
+function listOf(pieces: readonly Piece[]): CopyList {
+  const words = new Float64Array(pieces.length * PIECE_WORDS);
+  const buffers: Uint8Array[] = [];
+  const places = new Map<Region, number>();
+  let at = 0;
+  for (const { local, localOffset, remote, remoteOffset, bytes } of pieces) {
+    let place = places.get(local);
+    if (place === undefined) {
+      place = buffers.push(local.buffer) - 1;
+      places.set(local, place);
+    }
+    words[at] = slotOf(remote.id);
+    words[at + 1] = remote.id;
+    words[at + 2] = place;
+    words[at + 3] = localOffset;
+    words[at + 4] = remoteOffset;
+    words[at + 5] = bytes;
+    at += PIECE_WORDS;
   }
-  return packed;
+  return { buffers, words };
 }
 
 /** Returns only when nothing touches the memory any more, also when it was cancelled. */
-async function copy(memory: HostMemory, control: string, write: boolean, words: BigUint64Array, attempt: Attempt) {
-  const running = memory.copy(control, write, Math.max(0, attempt.deadlineMs - Date.now()), words);
+async function copy(
+  memory: HostMemory,
+  control: string,
+  write: boolean,
+  { buffers, words }: CopyList,
+  attempt: Attempt,
+) {
+  const timeoutMs = Math.max(0, attempt.deadlineMs - Date.now());
+  const running = memory.copy(control, write, timeoutMs, buffers, words, THREADS);
   attempt.signal.addEventListener('abort', running.cancel, { once: true });
   const problem = await running.done;
   attempt.signal.removeEventListener('abort', running.cancel);

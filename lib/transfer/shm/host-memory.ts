@@ -10,6 +10,8 @@ export interface HostMemory {
     controlFile: string,
     write: boolean,
     timeoutMs: number,
-    words: BigUint64Array,
+    buffers: readonly Uint8Array[],
+    words: Float64Array,
+    threads: number,
   ): { readonly done: Promise<string>; readonly cancel: () => void };
 }

@@ -41,6 +41,7 @@ BulkJob::BulkJob(Bulk kind, std::vector<Range> ranges)
       inUnit = 0;
     }
     inUnit += ranges_[i].bytes;
+    bytes_ += ranges_[i].bytes;
   }
 }
 

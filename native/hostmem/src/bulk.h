@@ -21,6 +21,7 @@ class BulkJob : public Job {
  public:
   BulkJob(Bulk kind, std::vector<Range> ranges);
   size_t units() const { return std::max<size_t>(1, starts_.size()); }
+  uint64_t bytes() const { return bytes_; }
   void run(size_t unit) override;
   const std::vector<uint64_t>& checksums() const { return checksums_; }
 
@@ -28,6 +29,7 @@ class BulkJob : public Job {
   void one(size_t range);
   const Bulk kind_;
   std::vector<Range> ranges_;
+  uint64_t bytes_ = 0;
   std::vector<size_t> starts_;  // first range of each unit
   std::vector<uint64_t> checksums_;
 };

@@ -46,7 +46,6 @@ bool lockOwner(int fd) { return set(fd, F_WRLCK, kOwnerByte); }
 bool ownerLives(int fd) { return held(fd, kOwnerByte); }
 // Shared, so that several may write; the owner asks for an exclusive one.
 bool lockWriter(int fd, uint64_t slot) { return set(fd, F_RDLCK, writerByte(slot)); }
-void unlockWriter(int fd, uint64_t slot) { set(fd, F_UNLCK, writerByte(slot)); }
 bool noWriter(int fd, uint64_t slot) { return !held(fd, writerByte(slot)); }
 
 }  // namespace stator::hostmem

@@ -28,9 +28,8 @@ bool readSlot(int fd, uint64_t index, Slot& slot);
 // The owner holds this for life; false if another does.
 bool lockOwner(int fd);
 bool ownerLives(int fd);
-// A writer into memory of a slot holds this while it writes; false if the owner is just taking the slot back.
+// A writer into memory of a slot holds this until it closes the file; false if the owner is just taking the slot back.
 bool lockWriter(int fd, uint64_t slot);
-void unlockWriter(int fd, uint64_t slot);
 // Whether nobody writes into memory of the slot now.
 bool noWriter(int fd, uint64_t slot);
 

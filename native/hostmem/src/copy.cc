@@ -1,18 +1,20 @@
 #include "copy.h"
 
+#include <fcntl.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
+#include <map>
 
 #include "control.h"
 
 namespace stator::hostmem {
 namespace {
 
-// Between two looks at the clock and the cancel flag.
-constexpr uint64_t kChunkBytes = 4u << 20;
+// Between two looks at the clock and the cancel flag, and what one thread takes at a time.
+constexpr uint64_t kUnitBytes = 2u << 20;
 // Linux takes at most 1024 pieces at once.
 constexpr size_t kMaxVectors = 512;
 
@@ -26,15 +28,16 @@ struct Vectors {
     remote.push_back({reinterpret_cast<void*>(there), length});
     bytes += length;
   }
-  bool full() const { return local.size() == kMaxVectors || bytes >= kChunkBytes; }
 };
 
-std::string move(pid_t pid, bool write, Vectors& vectors) {
+std::string moveVectors(pid_t pid, bool write, Vectors& vectors) {
   if (vectors.bytes == 0) return "";
   const auto call = write ? process_vm_writev : process_vm_readv;
   const ssize_t moved = call(pid, vectors.local.data(), vectors.local.size(), vectors.remote.data(), vectors.remote.size(), 0);
   const uint64_t wanted = vectors.bytes;
-  vectors = {};
+  vectors.local.clear();
+  vectors.remote.clear();
+  vectors.bytes = 0;
   if (moved == static_cast<ssize_t>(wanted)) return "";
   if (moved >= 0 || errno == EFAULT) return "revoked";
   if (errno == ESRCH) return "gone";
@@ -42,65 +45,111 @@ std::string move(pid_t pid, bool write, Vectors& vectors) {
   return "failed " + std::to_string(errno);
 }
 
-std::string verify(int fd, const std::vector<Piece>& pieces) {
-  if (!ownerLives(fd)) return "gone";
-  uint64_t checked = UINT64_MAX;
-  for (const Piece& piece : pieces) {
-    if (piece.slot == checked) continue;
+}  // namespace
+
+LentCopy::LentCopy(std::string controlFile, bool write, std::chrono::steady_clock::time_point deadline, std::vector<Piece> pieces)
+    : controlFile_(std::move(controlFile)), write_(write), deadline_(deadline), pieces_(std::move(pieces)) {
+  uint64_t room = 0;
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    for (uint64_t done = 0; done < pieces_[i].bytes;) {
+      if (room == 0) {
+        starts_.push_back({i, done});
+        room = kUnitBytes;
+      }
+      const uint64_t length = std::min(room, pieces_[i].bytes - done);
+      done += length;
+      room -= length;
+    }
+    bytes_ += pieces_[i].bytes;
+  }
+  if (starts_.empty()) starts_.push_back({0, 0});
+}
+
+LentCopy::~LentCopy() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void LentCopy::fail(const std::string& problem) {
+  std::lock_guard lock(mutex_);
+  if (problem_.empty()) problem_ = problem;
+  failed_.store(true, std::memory_order_relaxed);
+}
+
+std::string LentCopy::problem() {
+  std::lock_guard lock(mutex_);
+  return problem_.empty() && canceled() ? "canceled" : problem_;
+}
+
+void LentCopy::begin() {
+  fd_ = open(controlFile_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  Header header{};
+  if (fd_ < 0 || !readHeader(fd_, header)) return fail("gone");
+  pid_ = static_cast<pid_t>(header.pid);
+  if (write_) {
+    // Locks first, looks then; the owner revokes first and asks for locks then: one of both sees the other.
+    for (const Piece& piece : pieces_) {
+      if (locked_.contains(piece.slot)) continue;
+      if (!lockWriter(fd_, piece.slot)) return fail("revoked");
+      locked_.insert(piece.slot);
+    }
+  }
+  if (!ownerLives(fd_)) return fail("gone");
+  std::map<uint64_t, Slot> slots;
+  for (const Piece& piece : pieces_) {
+    const auto [known, isNew] = slots.try_emplace(piece.slot);
+    Slot& slot = known->second;
+    if (isNew && !readSlot(fd_, piece.slot, slot)) return fail("gone");
+    if (slot.id != piece.id || slot.id == 0) return fail("revoked");
+    if (piece.offset > slot.bytes || piece.bytes > slot.bytes - piece.offset) return fail("outside");
+    addresses_.push_back(slot.address + piece.offset);
+  }
+}
+
+std::string LentCopy::verify() const {
+  if (!ownerLives(fd_)) return "gone";
+  std::set<uint64_t> seen;
+  for (const Piece& piece : pieces_) {
+    if (!seen.insert(piece.slot).second) continue;
     Slot slot{};
-    if (!readSlot(fd, piece.slot, slot)) return "gone";
+    if (!readSlot(fd_, piece.slot, slot)) return "gone";
     if (slot.id != piece.id) return "revoked";
-    checked = piece.slot;
   }
   return "";
 }
 
-std::string moveAll(const Copy& copy, pid_t pid, const std::atomic<bool>& canceled) {
+std::string LentCopy::move(Place from, Place to) {
   Vectors vectors;
-  const auto flush = [&]() -> std::string {
-    if (canceled.load(std::memory_order_relaxed)) return "canceled";
-    if (std::chrono::steady_clock::now() >= copy.deadline) return "late";
-    return move(pid, copy.write, vectors);
-  };
-  for (const Piece& piece : copy.pieces) {
-    Slot slot{};
-    if (!readSlot(copy.fd, piece.slot, slot)) return "gone";
-    if (slot.id != piece.id || slot.id == 0) return "revoked";
-    if (piece.offset > slot.bytes || piece.bytes > slot.bytes - piece.offset) return "outside";
-    for (uint64_t done = 0; done < piece.bytes;) {
-      const uint64_t length = std::min(piece.bytes - done, kChunkBytes);
-      vectors.add(piece.local + done, slot.address + piece.offset + done, length);
-      done += length;
-      if (!vectors.full()) continue;
-      if (const std::string problem = flush(); !problem.empty()) return problem;
-    }
+  for (size_t i = from.piece; i < pieces_.size() && (i < to.piece || (i == to.piece && to.done > 0)); ++i) {
+    const uint64_t done = i == from.piece ? from.done : 0;
+    const uint64_t end = i == to.piece ? to.done : pieces_[i].bytes;
+    if (end > done) vectors.add(pieces_[i].local + done, addresses_[i] + done, end - done);
+    if (vectors.local.size() < kMaxVectors) continue;
+    if (const std::string problem = moveVectors(pid_, write_, vectors); !problem.empty()) return problem;
   }
-  return flush();
+  return moveVectors(pid_, write_, vectors);
 }
 
-}  // namespace
+void LentCopy::run(size_t unit) {
+  std::call_once(begun_, [this] { begin(); });
+  if (failed_.load(std::memory_order_relaxed)) return;
+  if (std::chrono::steady_clock::now() >= deadline_) return fail("late");
+  const Place end = unit + 1 < starts_.size() ? starts_[unit + 1] : Place{pieces_.size(), 0};
+  if (const std::string problem = move(starts_[unit], end); !problem.empty()) fail(problem);
+}
 
-std::string run(const Copy& copy, const std::atomic<bool>& canceled) {
-  Header header{};
-  if (!readHeader(copy.fd, header)) return "gone";
-  std::set<uint64_t> locked;
-  if (copy.write) {
-    // Locks first, looks then; the owner revokes first and asks for locks then: one of both sees the other.
-    for (const Piece& piece : copy.pieces) {
-      if (locked.contains(piece.slot)) continue;
-      if (!lockWriter(copy.fd, piece.slot)) return "revoked";
-      locked.insert(piece.slot);
+void LentCopy::end() {
+  if (fd_ < 0) return;
+  // A dead lender's number may belong to another process by now, and lent memory may have been taken back.
+  const std::string problem = this->problem();
+  if (problem.empty() || problem == "revoked") {
+    const std::string after = verify();
+    if (!after.empty()) {
+      std::lock_guard lock(mutex_);
+      problem_ = after;
     }
   }
-  std::string problem = verify(copy.fd, copy.pieces);
-  if (problem.empty()) problem = moveAll(copy, static_cast<pid_t>(header.pid), canceled);
-  // A dead lender's number may belong to another process by now, and lent memory may have been taken back.
-  if (problem.empty() || problem == "revoked") {
-    const std::string after = verify(copy.fd, copy.pieces);
-    if (!after.empty()) problem = after;
-  }
-  for (uint64_t slot : locked) unlockWriter(copy.fd, slot);
-  return problem;
+  close(fd_);  // ends its locks
+  fd_ = -1;
 }
 
 }  // namespace stator::hostmem

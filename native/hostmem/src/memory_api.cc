@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "bulk.h"
+#include "copy.h"
 #include "memory.h"
 #include "running.h"
 
@@ -10,6 +11,8 @@ namespace stator::hostmem {
 namespace {
 
 constexpr double kMaxBytes = static_cast<double>(1ull << 46);
+// Some ten microseconds: less than it takes to wake another thread and to be told of its end.
+constexpr uint64_t kAtOnceBytes = 128u << 10;
 
 uint64_t wholeNumber(Napi::Env env, const Napi::Value& value, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
@@ -38,6 +41,37 @@ Napi::Buffer<uint8_t> show(Napi::Env env, const MappingRef& mapping) {
     if (const MappingRef left = known->lock()) forget(left.get());
   };
   return Napi::Buffer<uint8_t>::New(env, mapping->data, mapping->bytes, finalize, new std::weak_ptr<Mapping>(mapping));
+}
+
+// Buffers of an array, with what keeps them mapped.
+std::vector<Memory> memoriesOf(const Napi::Value& value, std::vector<MappingRef>& holds) {
+  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "buffers must be an array.");
+  const auto array = value.As<Napi::Array>();
+  std::vector<Memory> memories;
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    memories.push_back(memoryOf(array.Get(i)));
+    if (MappingRef held = holdOf(memories.back().start)) holds.push_back(std::move(held));
+  }
+  return memories;
+}
+
+Napi::Float64Array wordsOf(const Napi::Value& value, size_t perRange) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    throw Napi::TypeError::New(value.Env(), "words must be a Float64Array.");
+  const auto words = value.As<Napi::Float64Array>();
+  if (words.ElementLength() % perRange != 0)
+    throw Napi::RangeError::New(value.Env(), "Each range has " + std::to_string(perRange) + " words.");
+  return words;
+}
+
+// Where a range begins in the buffer that a word names; the next word is the offset.
+uint8_t* placeOf(Napi::Env env, const std::vector<Memory>& memories, const double* word, double bytes, size_t range) {
+  const double index = word[0];
+  const double offset = word[1];
+  if (!(index >= 0 && index < static_cast<double>(memories.size()) && offset >= 0 && bytes >= 0) ||
+      offset + bytes > static_cast<double>(memories[static_cast<size_t>(index)].bytes))
+    throw Napi::RangeError::New(env, "Range " + std::to_string(range) + " lies outside of its buffer.");
+  return memories[static_cast<size_t>(index)].start + static_cast<uint64_t>(offset);
 }
 
 class OpenJob : public Job {
@@ -116,38 +150,44 @@ Napi::Value populate(const Napi::CallbackInfo& info) {
   return start(info.Env(), job, job->units(), info[1].ToNumber().Uint32Value(), keep, answer);
 }
 
+// (controlFile, write, timeoutMs, buffers, words, threads) → running; resolves with a problem or ''. Six words a piece: slot,
+// the lender's id for it, index of the buffer and offset here, offset there, bytes. What is small is copied at once.
+Napi::Value copyLent(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsString() || !info[2].IsNumber()) throw Napi::TypeError::New(env, "copy takes a path, a direction and milliseconds.");
+  std::vector<MappingRef> holds;
+  const std::vector<Memory> memories = memoriesOf(info[3], holds);
+  auto words = wordsOf(info[4], 6);
+  const double* word = words.Data();
+  std::vector<Piece> pieces(words.ElementLength() / 6);
+  for (size_t i = 0; i < pieces.size(); ++i, word += 6) {
+    const auto* local = placeOf(env, memories, word + 2, word[5], i);
+    pieces[i] = {static_cast<uint64_t>(word[0]), static_cast<uint64_t>(word[1]), reinterpret_cast<uint64_t>(local),
+                 static_cast<uint64_t>(word[4]), static_cast<uint64_t>(word[5])};
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(info[2].As<Napi::Number>().Int64Value());
+  const auto job = std::make_shared<LentCopy>(info[0].As<Napi::String>().Utf8Value(), info[1].ToBoolean().Value(), deadline, std::move(pieces));
+  const auto answer = [job](Napi::Env answerEnv) -> Napi::Value { return Napi::String::New(answerEnv, job->problem()); };
+  if (job->bytes() <= kAtOnceBytes) return atOnce(env, *job, job->units(), answer);
+  job->holds = std::move(holds);
+  return start(env, job, job->units(), info[5].ToNumber().Uint32Value(), info[3].As<Napi::Object>(), answer);
+}
+
 // (kind, buffers, words, threads) → running; resolves with checksums or null when it was canceled. Five words a range:
 // index of the buffer and offset that it is read from, the same that it is written to, bytes.
 Napi::Value bulk(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (!info[1].IsArray() || !info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    throw Napi::TypeError::New(env, "bulk takes a kind, buffers, words and threads.");
   const auto kind = static_cast<Bulk>(info[0].ToNumber().Uint32Value());
-  const auto array = info[1].As<Napi::Array>();
-  std::vector<Memory> buffers;
   std::vector<MappingRef> holds;
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    buffers.push_back(memoryOf(array.Get(i)));
-    if (MappingRef held = holdOf(buffers.back().start)) holds.push_back(std::move(held));
-  }
-  const auto words = info[2].As<Napi::Float64Array>();
-  std::vector<Range> ranges;
-  ranges.reserve(words.ElementLength() / 5);
-  const auto place = [&](size_t at, double bytes) -> uint8_t* {
-    const double index = words[at];
-    const double offset = words[at + 1];
-    if (!(index >= 0 && index < static_cast<double>(buffers.size()) && offset >= 0 && bytes >= 0) ||
-        offset + bytes > static_cast<double>(buffers[static_cast<size_t>(index)].bytes))
-      throw Napi::RangeError::New(env, "Range " + std::to_string(at / 5) + " lies outside of its buffer.");
-    return buffers[static_cast<size_t>(index)].start + static_cast<uint64_t>(offset);
-  };
-  for (size_t i = 0; i + 5 <= words.ElementLength(); i += 5) {
-    const double bytes = words[i + 4];
-    uint8_t* const to = kind == Bulk::kChecksum ? nullptr : place(i + 2, bytes);
-    ranges.push_back({place(i, bytes), to, static_cast<uint64_t>(bytes)});
+  const std::vector<Memory> memories = memoriesOf(info[1], holds);
+  auto words = wordsOf(info[2], 5);
+  const double* word = words.Data();
+  std::vector<Range> ranges(words.ElementLength() / 5);
+  for (size_t i = 0; i < ranges.size(); ++i, word += 5) {
+    uint8_t* const to = kind == Bulk::kChecksum ? nullptr : placeOf(env, memories, word + 2, word[4], i);
+    ranges[i] = {placeOf(env, memories, word, word[4], i), to, static_cast<uint64_t>(word[4])};
   }
   const auto job = std::make_shared<BulkJob>(kind, std::move(ranges));
-  job->holds = std::move(holds);
   const auto answer = [job](Napi::Env answerEnv) -> Napi::Value {
     if (job->canceled()) return answerEnv.Null();
     const auto& found = job->checksums();
@@ -155,7 +195,9 @@ Napi::Value bulk(const Napi::CallbackInfo& info) {
     std::copy(found.begin(), found.end(), checksums.Data());
     return checksums;
   };
-  return start(env, job, job->units(), info[3].ToNumber().Uint32Value(), array, answer);
+  if (job->bytes() <= kAtOnceBytes) return atOnce(env, *job, job->units(), answer);
+  job->holds = std::move(holds);
+  return start(env, job, job->units(), info[3].ToNumber().Uint32Value(), info[1].As<Napi::Object>(), answer);
 }
 
 }  // namespace stator::hostmem

@@ -72,6 +72,7 @@ class Pool {
   }
 
   static void finish(Job& job) {
+    job.end();
     job.holds.clear();
     // It may refer to the job itself.
     const std::function<void()> finished = std::exchange(job.finished, nullptr);

@@ -20,6 +20,8 @@ class Job {
   virtual ~Job() = default;
   // Any thread. Not called any more once canceled.
   virtual void run(size_t unit) = 0;
+  // On the thread that ran the last unit, before anyone is told.
+  virtual void end() {}
   // Called on the thread that ran the last unit, then dropped. Set before it is submitted.
   std::function<void()> finished;
   // Memory that it works on; let go before `finished` is called.

@@ -67,4 +67,19 @@ Napi::Object start(Napi::Env env, std::shared_ptr<Job> job, size_t units, size_t
   return handle;
 }
 
+Napi::Object atOnce(Napi::Env env, Job& job, size_t units, const Answer& answer) {
+  for (size_t unit = 0; unit < units; ++unit) job.run(unit);
+  job.end();
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Resolve(answer(env));
+  const double progress = static_cast<double>(job.progress());
+  Napi::Object handle = Napi::Object::New(env);
+  handle.Set("done", deferred.Promise());
+  handle.Set("cancel", Napi::Function::New(env, [](const Napi::CallbackInfo&) {}));
+  handle.Set("progress", Napi::Function::New(env, [progress](const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), progress);
+  }));
+  return handle;
+}
+
 }  // namespace stator::hostmem

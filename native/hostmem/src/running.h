@@ -29,4 +29,7 @@ class Settler {
 // ends meanwhile cancels the job and waits until nothing touches memory.
 Napi::Object start(Napi::Env env, std::shared_ptr<Job> job, size_t units, size_t threads, Napi::Object keep, Answer answer);
 
+// The same for a job that is done when it returns.
+Napi::Object atOnce(Napi::Env env, Job& job, size_t units, const Answer& answer);
+
 }  // namespace stator::hostmem
