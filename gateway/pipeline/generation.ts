@@ -207,7 +207,8 @@ export class Generation implements AttemptOwner {
     const held = this.#handoffs.usable(choice, Date.now());
     if (held === undefined) return this.#begin([choice], routeId);
     const serving = servingOf(this.request.model.entry);
-    const others = serving.includes('whole') ? [stages.whole] : [];
+    // Where no decode worker can fetch the KV, one that computes the prompt again is better than none.
+    const others = serving.includes('whole') ? [stages.whole, stages.alone] : [stages.alone];
     return this.#placeFirst([choice], routeId, [decodeAfter(held.holder), ...others]);
   }
 

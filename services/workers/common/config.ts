@@ -2,6 +2,7 @@ import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.t
 import { serviceSettings } from '#lib/service/settings.ts';
 import { handoffSettings } from './handoff/settings.ts';
 import { kvTierSettings } from './kv-tiers/settings.ts';
+import { placeSettings } from './place.ts';
 
 const group = 'Worker';
 
@@ -79,6 +80,7 @@ export const workerSettings = defineSettings({
     group,
     help: 'Sequences that wait for KV from elsewhere at once; further ones are computed.',
   }),
+  ...placeSettings,
   ...handoffSettings,
   ...kvTierSettings,
   maxEmbedRequests: setting.integer({

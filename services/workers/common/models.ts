@@ -1,17 +1,21 @@
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { Adapter, ModelCard } from '#gen/stator/model/v1/model_pb.ts';
+import type { SettingsOf } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { EngineHost } from './host.ts';
+import { placedCard, type placeSettings } from './place.ts';
+
+type CardConfig = SettingsOf<typeof placeSettings> & { readonly deviceWeight: number };
 
 /** The models of a worker by the names that requests use. */
 export class WorkerModels {
   readonly hosts: readonly EngineHost[];
-  readonly #deviceWeight: number;
+  readonly #config: CardConfig;
 
   /** Throws StatorError `invalid_argument` when two models share a name. */
-  constructor(hosts: readonly EngineHost[], deviceWeight: number) {
+  constructor(hosts: readonly EngineHost[], config: CardConfig) {
     this.hosts = hosts;
-    this.#deviceWeight = deviceWeight;
+    this.#config = config;
   }
 
   /** Called once every card is known. */
@@ -25,12 +29,12 @@ export class WorkerModels {
     }
   }
 
-  /** Cards with the adapters that are loaded now. */
+  /** Cards with the adapters that are loaded now, and with what the worker's settings add. */
   cards(): ModelCard[] {
-    const deviceWeight = this.#deviceWeight;
+    const { deviceWeight } = this.#config;
     return this.hosts.map(({ card, engine }) => {
       const adapters = engine.listAdapters?.() ?? card.adapters;
-      return { ...card, deviceWeight, adapters: [...adapters] };
+      return placedCard({ ...card, deviceWeight, adapters: [...adapters] }, this.#config);
     });
   }
 

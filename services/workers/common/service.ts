@@ -22,6 +22,7 @@ import { AdmittingEngine } from './kv-admission.ts';
 import { kvTiersOf } from './kv-tiers/parts.ts';
 import { type KvTiers, TieredEngine } from './kv-tiers/tiered-engine.ts';
 import { WorkerModels } from './models.ts';
+import { topologyOf } from './place.ts';
 import { selfTest } from './self-test.ts';
 import { SessionRunner } from './session-runner.ts';
 import { WorkerState } from './state.ts';
@@ -99,7 +100,7 @@ class Worker implements WorkerService {
       address: () => this.address,
     });
     const hosts = engines.map((engine) => new EngineHost({ ...hostOptions, engine: this.#withKv(engine) }));
-    this.#models = new WorkerModels(hosts, config.deviceWeight);
+    this.#models = new WorkerModels(hosts, config);
     this.#sessions = new SessionServer({
       instanceId: parts.instanceId,
       telemetry: parts.telemetry,
@@ -251,6 +252,7 @@ class Worker implements WorkerService {
       tls: this.#config.tlsCert !== undefined,
       name: name ?? `${kind}-${parts.instanceId.toString(16).slice(0, 8)}`,
     });
+    instance.topology = topologyOf(this.#config);
     const state = new WorkerState(instance, this.#models, parts.telemetry, (serving) => server.setServing(serving));
     const drainer = new Drainer({
       models: this.#models,

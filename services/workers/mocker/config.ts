@@ -95,11 +95,6 @@ export const mockerSettings = defineSettings({
     group: scheduling,
     help: 'Whose scheduler is simulated.',
   }),
-  role: setting.choice(['aggregated', 'prefill', 'decode'], {
-    default: defaults.role,
-    group: scheduling,
-    help: 'Part of disaggregated requests that the worker is for.',
-  }),
   dataParallelSize: setting.integer({
     default: defaults.ranks,
     min: 1,

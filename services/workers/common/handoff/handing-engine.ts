@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { packHashes } from '#core/tokens/packed-hashes.ts';
 import { FinishReason, type GenerateRequest, StopConditionsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
+import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { type KvHandoff, KvHandoffSchema } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { xxh3 } from '#native/tokens/index.ts';
@@ -46,6 +47,13 @@ export class HandingEngine extends EngineAround {
   constructor(inner: Engine, options: HandingEngineOptions) {
     super(inner);
     this.#o = options;
+  }
+
+  /** Whatever the engine says of itself: its blocks can leave and enter, so prompts can be handed over and taken. */
+  override get card(): ModelCard {
+    const { card, kv } = this.inner;
+    if (kv === undefined || card.capabilities === undefined) return card;
+    return { ...card, capabilities: { ...card.capabilities, kvTransfer: true } };
   }
 
   override async start(
