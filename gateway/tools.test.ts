@@ -270,6 +270,23 @@ describe('tool calls and reasoning of chats', () => {
     }
   });
 
+  it("takes messages back as clients' helpers keep them", async () => {
+    await using gateway = await startHarness();
+    gateway.addWorker(1n, new ScriptedWorker(answering('Sunny.')), toolCard());
+    const call = {
+      id: 'call-1',
+      type: 'function',
+      function: { name: 'get_weather', arguments: parisArguments, parsed_arguments: { city: 'Paris' } },
+    };
+    const messages = [
+      ...chat.messages,
+      { role: 'assistant', content: null, parsed: null, reasoning: 'hm', tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'call-1', content: 'Sun' },
+    ];
+    const { choices } = await whole(gateway, { ...withTools, messages });
+    expect(choices[0]?.message.content).to.equal('Sunny.');
+  });
+
   it('offers only the tools that are allowed', async () => {
     await using gateway = await startHarness();
     const worker = new ScriptedWorker(answering(JSON.stringify([{ name: 'get_time', parameters: {} }])));

@@ -8,6 +8,7 @@ import { metricsCases } from './cases/metrics.ts';
 import { openaiNodeCases } from './cases/openai-node.ts';
 import { openaiPythonCases } from './cases/openai-python.ts';
 import type { GetStack } from './cases/stack.ts';
+import { toolCases } from './cases/tools.ts';
 
 /** Name under which the default model is served in tests. */
 const REAL_MODEL = 'default-model';
@@ -56,6 +57,7 @@ export function endToEndSuite({ name, options, unavailable }: Deployment): void 
         if (model === undefined) skip(this, 'the default model could not be fetched');
       });
       engineCases(stackOf('llamacpp', REAL_MODEL));
+      describe('tools and structured output', () => toolCases(stackOf('llamacpp', REAL_MODEL)));
     });
     describe('metrics', () => metricsCases(stackOf('mocker', SYNTHETIC_MODEL)));
     describe('embeddings', () => embeddingCases(stackOf('mocker', SYNTHETIC_MODEL)));

@@ -22,7 +22,11 @@ const name = z.string().max(128).nullish();
 export const toolCall = z.strictObject({
   id: z.string().min(1),
   type: z.literal('function'),
-  function: z.strictObject({ name: z.string().min(1).max(128), arguments: z.string() }),
+  function: z.strictObject({
+    name: z.string().min(1).max(128),
+    arguments: z.string(),
+    parsed_arguments: z.unknown().optional().describe("The client's own reading of arguments, which is what counts."),
+  }),
   index: z.int().nullish(),
 });
 
@@ -41,6 +45,7 @@ const assistantMessage = z.strictObject({
   reasoning_content: z.string().nullish(),
   reasoning: z.string().nullish().describe('Another name of reasoning_content.'),
   refusal: z.string().nullish(),
+  parsed: z.unknown().optional().describe("The client's own reading of content, which is what counts."),
   annotations: z.array(z.unknown()).max(0).nullish(),
   audio: z.null().optional(),
   function_call: z.null().optional(),
