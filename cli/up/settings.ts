@@ -20,6 +20,13 @@ export const upSettings = defineSettings({
     help: 'llamacpp computes; mocker answers synthetic text, without a model.',
   }),
   replicas: setting.integer({ default: 1, min: 1, max: 64, group: model, help: 'Worker processes.' }),
+  kvbmHostMib: setting.integer({
+    default: 512,
+    min: 0,
+    unit: 'MiB',
+    group: model,
+    help: 'Host memory in which a KV block manager keeps KV that the engines have no room for; at most half of the shared memory that is free. 0: none.',
+  }),
   maxRestarts: setting.integer({
     default: 5,
     min: 0,

@@ -6,6 +6,7 @@ import { showModelProgress } from '../ui/model-progress.ts';
 import type { Progress } from '../ui/progress.ts';
 import { ensureAddons } from './addons.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
+import { startKvbmProcess } from './kvbm-process.ts';
 import { requireFreePort } from './port.ts';
 import { modelsListed } from './ready.ts';
 import { runDirectory } from './run-directory.ts';
@@ -24,7 +25,7 @@ export interface StackOptions {
   readonly progress: Progress;
 }
 
-/** Everything of one `stator up`: control plane in this process, workers as its children. */
+/** Everything of one `stator up`: control plane in this process, workers and KV block manager as its children. */
 export interface Stack {
   readonly address: string;
   readonly models: readonly string[];
@@ -38,6 +39,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await requireFreePort(config.host, config.port);
   const [models] = await Promise.all([fetchModels(options), buildAddons(options)]);
   const workers = startWorkers(options, models);
+  const kvbm = startKvbmProcess(config, options.file, parts.telemetry.log);
   const ended = Promise.allSettled(workers.map(({ givenUp }) => givenUp)).then(() => firstFailure(workers));
   ended.catch(() => {});
   let control: ControlPlane | undefined;
@@ -45,6 +47,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await control?.stop();
     const graceMs = config.shutdownGraceSeconds * 1000 + KILL_AFTER_MS;
     await Promise.all(workers.map((worker) => worker.stop(graceMs)));
+    await kvbm?.stop(KILL_AFTER_MS);
   };
   try {
     const { shutdown } = parts;
@@ -53,6 +56,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const waiting = modelsListed(`http://${control.address}`, Math.max(1, models.length), shutdown);
     const names = await Promise.race([waiting, ...workers.map(({ givenUp }) => givenUp)]);
     for (const worker of workers) worker.markReady();
+    kvbm?.markReady();
     return { address: control.address, models: names, ended, stop };
   } catch (error) {
     await stop();
@@ -72,7 +76,7 @@ async function fetchModels({ config, parts, progress }: StackOptions): Promise<R
 }
 
 async function buildAddons({ config, parts, progress }: StackOptions): Promise<void> {
-  const names = ['tokens', 'kvindex', ...(config.engine === 'llamacpp' ? ['llamacpp'] : [])];
+  const names = ['tokens', 'kvindex', 'hostmem', ...(config.engine === 'llamacpp' ? ['llamacpp'] : [])];
   await ensureAddons(names, (line) => progress.say(line), parts.shutdown);
 }
 

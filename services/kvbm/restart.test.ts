@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { BlockTier, OnboardEnd } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
@@ -52,7 +52,7 @@ describe('host memory over restarts', () => {
     await kvbm.start({ discard: true });
     expect(await (await kvbm.attach()).match('a', 2)).to.deep.equal([HOST, HOST]);
     await kvbm.stop();
-    expect(readdirSync(join(kvbm.folder, 'slabs')).filter((name) => name.endsWith('.slab'))).to.deep.equal([]);
+    expect(existsSync(join(kvbm.folder, 'slabs'))).to.equal(false);
     await kvbm.start();
     expect(await (await kvbm.attach()).match('a', 2)).to.deep.equal([]);
   });

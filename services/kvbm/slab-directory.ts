@@ -9,7 +9,9 @@ import {
   readFileSync,
   readSync,
   renameSync,
+  rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { userInfo } from 'node:os';
@@ -29,7 +31,8 @@ export interface FoundSlab {
   readonly changedMs: number;
 }
 
-const slabName = /^([0-9a-f]{32})\.slab$/;
+const slabName = /^[0-9a-f]{32}\.slab$/;
+const ownNames = /^(?:lock|epoch|namespaces\.json|writers\.json)(?:\.new)?$/;
 
 /**
  * The directory of one block manager: slabs, the book of namespaces, who had the right to write, and the number of its
@@ -44,22 +47,7 @@ export class SlabDirectory {
   /** Throws StatorError `conflict` while another process has the directory, `permission_denied` when it is not ours alone. */
   constructor(path: string, locks: HostLocks, hash: Hash64) {
     this.path = path;
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    const { uid } = userInfo();
-    const state = lstatSync(path);
-    if (!state.isDirectory() || state.uid !== uid || (state.mode & 0o077) !== 0)
-      throw new StatorError(
-        'permission_denied',
-        `${path} must be a directory of user ${uid} that nobody else may open.`,
-      );
-    this.#lock = openSync(join(path, 'lock'), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
-    if (!locks.own(this.#lock)) {
-      closeSync(this.#lock);
-      throw new StatorError(
-        'conflict',
-        `Another block manager uses ${path}; give this one another --name or --slab-dir.`,
-      );
-    }
+    this.#lock = lockDirectory(path, locks);
     const lives = [readEpoch(this.epochFile), ...this.slabs(hash).map(({ epoch }) => epoch)];
     this.epoch = (Math.max(...lives) % (2 ** 32 - 1)) + 1;
     writeFileSync(`${this.epochFile}.new`, `${this.epoch}\n`, { mode: 0o600 });
@@ -94,11 +82,43 @@ export class SlabDirectory {
     });
   }
 
-  /** Gives the directory up; `discard`: with everything in it that holds blocks. */
+  /** Gives the directory up; `discard`: what is ours in it is removed, and it too when nothing else is in it. */
   close(discard: boolean): void {
-    if (discard) for (const name of readdirSync(this.path)) if (slabName.test(name)) rmSync(join(this.path, name));
+    if (discard) removeOwn(this.path);
     closeSync(this.#lock);
   }
+}
+
+function removeOwn(path: string): void {
+  const isOurs = (name: string): boolean => slabName.test(name) || ownNames.test(name);
+  for (const name of readdirSync(path)) if (isOurs(name)) rmSync(join(path, name), { force: true });
+  if (readdirSync(path).length === 0) rmdirSync(path);
+}
+
+/** Makes the directory where it is missing, and takes its lock for the life of this process. */
+function lockDirectory(path: string, locks: HostLocks): number {
+  for (;;) {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    checkOwner(path);
+    const file = join(path, 'lock');
+    const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    const isOurs = locks.own(fd);
+    // Whoever had it before may have removed the directory at its end: the lock of a file without a name is worth nothing.
+    if (isOurs && statSync(file, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino) return fd;
+    closeSync(fd);
+    if (!isOurs)
+      throw new StatorError(
+        'conflict',
+        `Another block manager uses ${path}; give this one another --name or --slab-dir.`,
+      );
+  }
+}
+
+function checkOwner(path: string): void {
+  const { uid } = userInfo();
+  const state = lstatSync(path);
+  if (state.isDirectory() && state.uid === uid && (state.mode & 0o077) === 0) return;
+  throw new StatorError('permission_denied', `${path} must be a directory of user ${uid} that nobody else may open.`);
 }
 
 function readSlab(path: string, hash: Hash64): FoundSlab | undefined {
