@@ -1,4 +1,4 @@
-import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import { roleName } from '#core/models/role-names.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, isAnthropic, sendJson } from '../../http/exchange.ts';
@@ -66,19 +66,6 @@ export function getModel(ctx: GatewayContext, exchange: Exchange, { id = '' }: R
   const name = adapter === '' ? entry.name : adapter;
   const shown = isAnthropic(exchange) ? shownToAnthropic(entry, name) : shownModel(entry, name);
   sendJson(exchange, 200, JSON.stringify(shown));
-}
-
-function roleName(role: WorkerRole): string {
-  switch (role) {
-    case WorkerRole.PREFILL:
-      return 'prefill';
-    case WorkerRole.DECODE:
-      return 'decode';
-    case WorkerRole.ENCODE:
-      return 'encode';
-    default:
-      return 'aggregated';
-  }
 }
 
 /** GET /v1/models/{id}/ready: which roles are there and which are missing. */
