@@ -5,6 +5,7 @@ import { BlockTier, OnboardEnd } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
 import type { KvbmConfig } from '#services/kvbm/config.ts';
 import { TestKvbm, type TestWorker } from '#services/kvbm/kvbm.test-support.ts';
 import { until } from '#tests/support/until.ts';
+import { heldNothing, metricOf, stored } from './lower-support.ts';
 
 const { HOST, DISK, OBJECT } = BlockTier;
 
@@ -34,18 +35,7 @@ describe('movers of KV blocks', () => {
   const disk = (): Partial<KvbmConfig> => ({ diskDir: join(kvbm.folder, 'disk'), diskMib: 8 });
   const object = (): Partial<KvbmConfig> => ({ objectStore: `file:${join(kvbm.folder, 'objects')}` });
 
-  async function metric(name: string, labels = ''): Promise<number> {
-    const lines = (await kvbm.metrics()).split('\n');
-    const wanted = lines.filter((line) => line.startsWith(`stator_kvbm_${name}`) && line.includes(labels));
-    return wanted.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-  }
-
-  /** Waits until so many blocks were written to a tier. */
-  async function stored(tier: 'disk' | 'object', blocks: number): Promise<void> {
-    await until(`${blocks} blocks are in ${tier}`, async () => {
-      return (await metric('offload_blocks_total', `tier="${tier}",outcome="stored"`)) >= blocks;
-    });
-  }
+  const metric = (name: string, labels = ''): Promise<number> => metricOf(kvbm, name, labels);
 
   async function registered(tier: BlockTier): Promise<number> {
     const { arenas } = await kvbm.client.stats({});
@@ -55,15 +45,6 @@ describe('movers of KV blocks', () => {
   /** Pushes everything else out of host memory. */
   async function flood(name: string): Promise<void> {
     for (let at = 0; at < hostBlocks + 2; at++) await worker.store(`${name}${at}`, 0, 1);
-  }
-
-  async function nothingIsHeld(): Promise<void> {
-    await until('nothing is held', async () => {
-      const { arenas, holders } = await kvbm.client.stats({});
-      const leases = holders.reduce((sum, holder) => sum + holder.leases, 0);
-      return leases === 0 && arenas.every(({ partial, doomed, revoked }) => partial + doomed + revoked === 0n);
-    });
-    expect(await metric('load_blocks{')).to.equal(0);
   }
 
   beforeEach(() => {
@@ -77,7 +58,7 @@ describe('movers of KV blocks', () => {
       const tier = name === 'disk' ? DISK : OBJECT;
       await start(name === 'disk' ? disk() : object());
       await worker.store('a', 0, 8);
-      await stored(name, 8);
+      await stored(kvbm, name, 8);
       await flood('x');
       expect(await worker.match('a', 9)).to.deep.equal(Array(8).fill(tier));
       const read = await worker.read('a', 8);
@@ -85,26 +66,26 @@ describe('movers of KV blocks', () => {
       expect(read.tiers).to.deep.equal(Array(8).fill(tier));
       expect(await worker.match('a', 8)).to.deep.equal(Array(8).fill(HOST));
       await worker.release(read.leaseIds);
-      await nothingIsHeld();
+      await heldNothing(kvbm);
     });
 
   it('load a block once for all who want it at the same time', async () => {
     await start(disk());
     await worker.store('a', 0, 20);
-    await stored('disk', 20);
+    await stored(kvbm, 'disk', 20);
     await flood('x');
     const others = await Promise.all(Array.from({ length: 4 }, () => kvbm.attach()));
     const reads = await Promise.all(others.map((other) => other.read('a', 20)));
     for (const read of reads) expect(read).to.deep.include({ blocks: 20, end: OnboardEnd.COMPLETE, wrong: [] });
     expect(await metric('load_blocks_total', 'tier="disk",outcome="loaded"')).to.equal(20);
     for (const [at, other] of others.entries()) await other.release(reads[at]?.leaseIds ?? []);
-    await nothingIsHeld();
+    await heldNothing(kvbm);
   });
 
   it('drop a block that decayed on disk: what comes before it is used, the rest is computed', async () => {
     await start(disk());
     await worker.store('a', 0, 6);
-    await stored('disk', 6);
+    await stored(kvbm, 'disk', 6);
     await flood('x');
     const [folder = ''] = (await readdir(join(kvbm.folder, 'disk'))).filter((entry) => entry.length === 32);
     const file = await open(join(kvbm.folder, 'disk', folder, 'slots-00000.kv'), 'r+');
@@ -120,14 +101,14 @@ describe('movers of KV blocks', () => {
     // What was read beyond the gap is of use once the gap is filled.
     await worker.store('a', 3, 1);
     expect((await worker.match('a', 6)).length).to.equal(6);
-    await nothingIsHeld();
+    await heldNothing(kvbm);
   });
 
   it('find blocks on disk again after a restart, and blocks of another node in the object store', async () => {
     await start({ ...disk(), ...object() });
     await worker.store('a', 0, 5);
-    await stored('disk', 5);
-    await stored('object', 5);
+    await stored(kvbm, 'disk', 5);
+    await stored(kvbm, 'object', 5);
     await restart({ ...settings, objectStore: undefined });
     expect(await worker.match('a', 5)).to.deep.equal(Array(5).fill(DISK));
     const fromDisk = await worker.read('a', 5);
@@ -139,13 +120,13 @@ describe('movers of KV blocks', () => {
     expect(fromObjects.tiers).to.deep.equal(Array(5).fill(OBJECT));
     await until('the index has them', async () => (await registered(OBJECT)) === 5);
     await worker.release(fromObjects.leaseIds);
-    await nothingIsHeld();
+    await heldNothing(kvbm);
   });
 
   it('neither believe nor keep an object that was cut, changed or put there by somebody', async () => {
     await start({ ...object() });
     await worker.store('a', 0, 4);
-    await stored('object', 4);
+    await stored(kvbm, 'object', 4);
     const objects = join(kvbm.folder, 'objects');
     const files = (await readdir(objects, { recursive: true })).filter((name) => name.endsWith('#')).sort();
     const contents = await Promise.all(files.map((name) => readFile(join(objects, name))));
@@ -163,7 +144,7 @@ describe('movers of KV blocks', () => {
     expect(await metric('stored_rejections_total', 'reason="wrong_digest"')).to.equal(1);
     expect(await metric('stored_rejections_total', 'reason="truncated"')).to.equal(1);
     await worker.release(read.leaseIds);
-    await nothingIsHeld();
+    await heldNothing(kvbm);
     const left = (await readdir(objects, { recursive: true })).filter((name) => name.endsWith('#'));
     expect(left).to.not.include(files[of(1)]);
     expect(left).to.not.include(files[of(3)]);
@@ -174,8 +155,8 @@ describe('movers of KV blocks', () => {
     const theirs = await worker.open('salt');
     await worker.store('a', 0, 3, { namespace: theirs });
     await worker.store('b', 0, 3);
-    await stored('disk', 6);
-    await stored('object', 6);
+    await stored(kvbm, 'disk', 6);
+    await stored(kvbm, 'object', 6);
     await flood('x');
     await restart({ ...settings, objectListBlocks: 0 });
     const purged = await kvbm.client.purge({ cacheSalt: 'salt' });
@@ -202,8 +183,8 @@ describe('movers of KV blocks', () => {
     await writeFile(file, first);
     await restart({ ...disk(), ...object(), encryptionKeyFile: file });
     await worker.store('a', 0, 4);
-    await stored('disk', 4);
-    await stored('object', 4);
+    await stored(kvbm, 'disk', 4);
+    await stored(kvbm, 'object', 4);
     await kvbm.stop();
     for (const folder of ['disk', 'objects'])
       for (const name of await readdir(join(kvbm.folder, folder), { recursive: true })) {
@@ -229,7 +210,7 @@ describe('movers of KV blocks', () => {
     await worker.store('a', 0, 10);
     expect(await metric('offload_waiting')).to.equal(10);
     await worker.store('b', 0, 40);
-    await stored('disk', 50);
+    await stored(kvbm, 'disk', 50);
   });
 
   it('hold back what is rare where the disk is to be spared', async () => {
@@ -238,18 +219,18 @@ describe('movers of KV blocks', () => {
     await flood('x');
     expect(await metric('offload_blocks_total', 'outcome="rare"')).to.equal(hostBlocks + 4);
     await worker.store('a', 0, 2);
-    await stored('disk', 2);
+    await stored(kvbm, 'disk', 2);
   });
 
   it('copy from disk to the object store what host memory lost meanwhile', async () => {
     await start({ ...disk() });
     await worker.store('a', 0, 3);
-    await stored('disk', 3);
+    await stored(kvbm, 'disk', 3);
     await restart({ ...disk(), ...object() });
     const read = await worker.read('a', 3);
     expect(read.blocks).to.equal(3);
     await worker.release(read.leaseIds);
-    await stored('object', 3);
-    await nothingIsHeld();
+    await stored(kvbm, 'object', 3);
+    await heldNothing(kvbm);
   });
 });

@@ -107,6 +107,10 @@ export class DiskTier implements LowerTier, Depot {
     return this.#health.mayTry('in');
   }
 
+  hasRoom(layout: Layout, slot: number): boolean {
+    return this.#layouts.get(layout.index)?.segments.hasRoom(slot) ?? false;
+  }
+
   async write(place: RestingPlace, header: BlockHeader, room: Uint8Array): Promise<WriteOutcome> {
     const { store } = this.#diskOf(place.layout);
     const written = await this.#measured('out', () => store.write(place.slot, header, room)).catch((error: unknown) => {

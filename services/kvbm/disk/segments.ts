@@ -19,7 +19,7 @@ export interface SegmentsSpec {
   readonly nowMs: () => number;
 }
 
-/** For so long a file that could not be made is not tried again. */
+/** For so long no file is made after one could not be. */
 const retryMs = 10_000;
 
 /** The file of a slot cannot be made: the disk is full, or whatever the cause says. */
@@ -41,10 +41,12 @@ export class Segments {
   readonly #spec: SegmentsSpec;
   readonly #slotsEach: number;
   readonly #open: (Promise<SlotFile> | undefined)[] = [];
-  /** Until when each file that could not be made is not tried again. */
-  readonly #restingUntilMs = new Map<number, number>();
+  /** Those that were made. */
+  readonly #made = new Set<number>();
+  /** Until when no further file is made, because one could not be. */
+  #restingUntilMs = Number.NEGATIVE_INFINITY;
+  #problem: NoSegment | undefined;
   #isDirect = true;
-  #cause = '';
 
   constructor(spec: SegmentsSpec) {
     this.#spec = spec;
@@ -58,8 +60,12 @@ export class Segments {
 
   /** Why slots have no files at present; undefined when all that were asked for have. */
   get problem(): string | undefined {
-    const { size } = this.#restingUntilMs;
-    return size === 0 ? undefined : `no room for ${size} files of slots: ${this.#cause}`;
+    return this.#problem === undefined ? undefined : `there is no room for all slots: ${this.#problem.code}`;
+  }
+
+  /** False for a slot whose file cannot be made, for as long as that is not tried again. */
+  hasRoom(slot: number): boolean {
+    return this.#made.has(Math.floor(slot / this.#slotsEach)) || this.#spec.nowMs() >= this.#restingUntilMs;
   }
 
   /** Removes files beyond the slots there are now. Resolves with the slots that files of an earlier life may hold. */
@@ -109,16 +115,20 @@ export class Segments {
   #file(slot: number): Promise<SlotFile> {
     const segment = Math.floor(slot / this.#slotsEach);
     const known = this.#open[segment];
-    const nowMs = this.#spec.nowMs();
-    if (known !== undefined && nowMs < (this.#restingUntilMs.get(segment) ?? Number.POSITIVE_INFINITY)) return known;
-    const opening = this.#make(segment).catch((error: NodeJS.ErrnoException) => {
-      const problem = new NoSegment(error);
-      this.#cause = problem.code;
-      this.#restingUntilMs.set(segment, this.#spec.nowMs() + retryMs);
-      throw problem;
-    });
-    this.#restingUntilMs.delete(segment);
+    if (known !== undefined) return known;
+    if (this.#problem !== undefined && !this.hasRoom(slot)) return Promise.reject(this.#problem);
+    const opening = this.#make(segment);
     this.#open[segment] = opening;
+    const made = (): void => {
+      this.#made.add(segment);
+      this.#problem = undefined;
+    };
+    const failed = (problem: NoSegment): void => {
+      this.#open[segment] = undefined;
+      this.#problem = problem;
+      this.#restingUntilMs = this.#spec.nowMs() + retryMs;
+    };
+    void opening.then(made, failed);
     return opening;
   }
 
@@ -129,13 +139,13 @@ export class Segments {
     const wanted =
       slots === Number.POSITIVE_INFINITY ? 0 : Math.min(this.#slotsEach, slots - segment * this.#slotsEach);
     const bytes = wanted * slotBytes;
-    const file = await files.open(name);
+    const file = await files.open(name).catch(noSegment);
     try {
       const size = await file.size();
       if (size < bytes && !(await preallocate(name, bytes))) await this.#fill(file, size, bytes);
     } catch (thrown) {
       await file.close();
-      throw thrown;
+      return noSegment(thrown);
     }
     if (!file.isDirect) this.#isDirect = false;
     return file;
@@ -147,6 +157,10 @@ export class Segments {
     for (let at = Math.floor(from / 4096) * 4096; at < to; at += zeroBytes)
       await file.write([zeros.subarray(0, Math.min(zeroBytes, to - at))], at);
   }
+}
+
+function noSegment(thrown: unknown): never {
+  throw new NoSegment(thrown as NodeJS.ErrnoException);
 }
 
 function numberOf(name: string): number | undefined {

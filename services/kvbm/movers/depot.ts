@@ -34,6 +34,8 @@ export interface Depot {
   accepts(): boolean;
   /** Whether reads are. */
   answers(): boolean;
+  /** False for a slot that cannot be written at present, though others may. */
+  hasRoom(layout: Layout, slot: number): boolean;
   /** Copies a block out of host memory. `room` is where it stands, to the end of its last page. */
   write(place: RestingPlace, header: BlockHeader, room: Uint8Array, signal: AbortSignal): Promise<WriteOutcome>;
   /** Copies a block into host memory if it is the one that is expected. After a rejection the room holds anything. */

@@ -24,6 +24,9 @@ export interface OffloaderParts extends TierParts {
 /** For so long slots that found no room on a full disk are kept from being offered again. */
 const heldMs = 15_000;
 
+/** Slots that are tried for one block. */
+const mostTries = 256;
+
 interface Held {
   readonly reservation: Reservation;
   readonly untilMs: number;
@@ -119,8 +122,9 @@ export class Offloader {
     const { block, layout } = source;
     const namespace = namespaces.find(manager.namespaceAt(block.namespace).digest);
     if (namespace === undefined) return 'gone';
-    const reservation = manager.reserve(this.#holder, depot.tier, chainOfBlock(block), block.priority);
-    const [slot] = reservation.slots;
+    const reservation = this.#reserve(source);
+    const [slot] = reservation?.slots ?? [];
+    if (reservation === undefined) return 'no_room';
     if (slot === undefined) return 'present';
     const place: RestingPlace = { layout, namespace, digest: block.digest, slot };
     const checksum = joinWords(block.checksumLow, block.checksumHigh);
@@ -140,6 +144,18 @@ export class Offloader {
     } finally {
       if (!isDone) manager.abort(this.#holder, reservation);
     }
+  }
+
+  /** A slot for the block. Those that cannot be written at present are passed over and kept from others. */
+  #reserve({ block, layout }: OffloadSource): Reservation | undefined {
+    const { manager, depot } = this.#parts;
+    for (let tries = 0; tries < mostTries; tries++) {
+      const reservation = manager.reserve(this.#holder, depot.tier, chainOfBlock(block), block.priority);
+      const [slot] = reservation.slots;
+      if (slot === undefined || depot.hasRoom(layout, slot)) return reservation;
+      this.#hold(reservation);
+    }
+    return undefined;
   }
 
   async #commit(reservation: Reservation, place: RestingPlace, block: BlockInfo): Promise<string> {

@@ -96,6 +96,10 @@ export class ObjectTier implements LowerTier, Depot {
     return this.#health.mayTry('in');
   }
 
+  hasRoom(): boolean {
+    return true;
+  }
+
   async write(place: RestingPlace, header: BlockHeader, room: Uint8Array, signal: AbortSignal): Promise<WriteOutcome> {
     const { blocks } = this.#options;
     const { namespace, digest } = place;
