@@ -1,7 +1,9 @@
 import type { Client } from '@connectrpc/connect';
 import { Gauge } from 'prom-client';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
 import { Degradations } from './health/degradations.ts';
@@ -31,6 +33,7 @@ export function buildContext(
   config: GatewayConfig,
   telemetry: Telemetry,
   links: GatewayLinks,
+  store: Store,
   draining: AbortSignal,
 ): GatewayContext {
   const catalog = new ModelCatalog((instance, card) => {
@@ -79,6 +82,8 @@ export function buildContext(
     flushQueue,
     degradations,
     access,
+    store,
+    background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
     draining,
   };
 }

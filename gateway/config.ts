@@ -48,6 +48,22 @@ export const gatewaySettings = defineSettings({
     default: 'enforce',
     help: 'Strict tools where the engine cannot keep calls to schemas: enforce refuses them, prefer trusts the model.',
   }),
+  store: setting.string({
+    default: 'memory:',
+    secret: true,
+    help: 'Where responses, files and batches are kept: memory: (gone with the process), sqlite:/FILE (gateways of one machine) or postgres://USER:PASSWORD@HOST/DATABASE.',
+  }),
+  storeMaxMib: setting.integer({
+    default: 4096,
+    min: 1,
+    help: 'Size of the store beyond which it takes no more, in MiB.',
+  }),
+  responseDays: setting.number({ default: 30, min: 0.0001, help: 'Days that stored responses are kept.' }),
+  maxBackgroundResponses: setting.integer({
+    default: 64,
+    min: 0,
+    help: 'Background responses that one gateway runs at once; more are refused.',
+  }),
   maxTokenTables: setting.integer({ default: 32, min: 1, help: 'Vocabularies kept for turning tokens into text.' }),
   apiKeysFile: setting.optionalString({
     group: 'Tenants',

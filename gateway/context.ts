@@ -1,6 +1,8 @@
 import type { Client } from '@connectrpc/connect';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import type { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Degradations } from './health/degradations.ts';
 import type { GatewayMetrics } from './metrics/metrics.ts';
@@ -21,6 +23,8 @@ export interface GatewayContext {
   readonly pipeline: PipelineParts;
   readonly flushQueue: FlushQueue;
   readonly degradations: Degradations;
+  readonly store: Store;
+  readonly background: BackgroundResponses;
   readonly access: Access;
   /** Aborted when the gateway stops taking new requests. */
   readonly draining: AbortSignal;

@@ -8,6 +8,7 @@ import { startRpcServer } from '#lib/rpc/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { serverTls } from '#lib/service/security.ts';
+import { openStore } from '#lib/store/open.ts';
 import { buildContext } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
@@ -37,9 +38,11 @@ export async function startGateway(
   parts: ServiceParts,
   overrides: GatewayOverrides = {},
 ): Promise<GatewayService> {
+  const maxBytes = config.storeMaxMib * 1024 ** 2;
+  const store = await openStore(config.store, { telemetry: parts.telemetry, maxBytes });
   const links = new ServiceLinks(config, parts, overrides);
   const draining = new AbortController();
-  const context = buildContext(config, parts.telemetry, links, draining.signal);
+  const context = buildContext(config, parts.telemetry, links, store, draining.signal);
   const watch = followDiscovery(parts.discovery, context, links);
   const edge = new HttpEdge(context);
   const server = await startRpcServer({
@@ -61,11 +64,13 @@ export async function startGateway(
     server.setServing(false);
     await registration?.withdraw().catch(() => {});
     await server.stop(config.shutdownGraceSeconds * 1000);
+    await context.background.stop();
     watch.close();
     links.close();
     context.workers.close();
     context.pipeline.router.close();
     context.access.close();
+    await store.close();
   };
   const stopOnce = (): Promise<void> => {
     stopping ??= stop();

@@ -3,7 +3,7 @@ import type { StatorError } from '#lib/errors/errors.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 
 /** What may be said of a fault that is not the caller's: its own text may hold paths and addresses. */
-function publicMessage(error: StatorError): string {
+export function publicMessage(error: StatorError): string {
   const { http } = errorClasses[error.code];
   return error.code === 'internal' || (http === 500 && error.code !== 'engine_failed')
     ? 'The server had an internal error while processing the request.'

@@ -21,7 +21,8 @@ export type Endpoint =
   | 'tokenize'
   | 'detokenize'
   | 'messages'
-  | 'count_tokens';
+  | 'count_tokens'
+  | 'responses';
 export type RequestType = 'stream' | 'unary';
 
 /** Dynamo's classes of errors, from ours. */

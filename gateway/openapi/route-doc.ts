@@ -13,7 +13,7 @@ export interface RouteDoc {
   readonly path: string;
   /** Further paths that do the same. */
   readonly aliases?: readonly string[];
-  readonly method: 'get' | 'post';
+  readonly method: 'get' | 'post' | 'delete';
   readonly operationId: string;
   readonly summary: string;
   readonly body: z.ZodType | null;

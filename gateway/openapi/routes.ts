@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { anthropicEvent, anthropicModel, anthropicModelList } from '../api/anthropic/answers.ts';
+import { responseEvent } from '../api/responses/answers.ts';
 import { busyThreshold, busyThresholdList, busyThresholdRequest } from '../api/schemas/busy-threshold.ts';
 import { chatRequest } from '../api/schemas/chat.ts';
 import { completionRequest } from '../api/schemas/completion.ts';
@@ -25,6 +26,7 @@ import {
 import { detokenizeAnswer, detokenizeRequest, tokenizeAnswer, tokenizeRequest } from '../api/schemas/tokenize.ts';
 import { anthropicDocs } from './anthropic-routes.ts';
 import { mediaDocs } from './media-routes.ts';
+import { responseDocs } from './response-routes.ts';
 import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
 
 /** Every route of the REST API. Streams of completions have the chunks' schemas in their events. */
@@ -104,6 +106,7 @@ export const routeDocs: readonly RouteDoc[] = [
     body: detokenizeRequest,
     answers: [answered('The text.', detokenizeAnswer), refused, failed],
   },
+  ...responseDocs,
   ...anthropicDocs,
   ...mediaDocs,
   {
@@ -196,4 +199,4 @@ export const routeDocs: readonly RouteDoc[] = [
 ];
 
 /** Chunks of streams; not the body of any answer by themselves. */
-export const streamSchemas: readonly z.ZodType[] = [chatChunk, anthropicEvent];
+export const streamSchemas: readonly z.ZodType[] = [chatChunk, anthropicEvent, responseEvent];

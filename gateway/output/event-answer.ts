@@ -1,4 +1,4 @@
-import type { StatorError } from '#lib/errors/errors.ts';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { AnswerPart } from '../parsing/parts.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
@@ -13,8 +13,8 @@ export interface EventFormat {
   /** In front of the first part. */
   open(generation: Generation): string;
   part(part: AnswerPart): string;
-  /** After the last part. */
-  close(generation: Generation, choice: Choice): string;
+  /** After the last part; what must be kept before the client knows of it is kept first. */
+  close(generation: Generation, choice: Choice): string | Promise<string>;
   /** Instead of what would still have come. */
   fail(error: StatorError): string;
 }
@@ -91,13 +91,30 @@ export class EventAnswer implements GenerationObserver, Flushable {
       if (out !== '') this.#socket.write(out, false);
       return;
     }
-    out += this.#format.close(generation, choice);
+    const last = this.#format.close(generation, choice);
+    if (typeof last === 'string') this.#finish(out + last);
+    else this.#finishLater(out, last);
+  }
+
+  /** The head travels with a write of its own. */
+  #finish(out: string): void {
+    if (this.#over) return;
     if (this.#socket.started) this.#socket.end(out);
     else {
       this.#socket.write(out, false);
       this.#socket.end('');
     }
     this.#end({ error: null });
+  }
+
+  #finishLater(out: string, last: Promise<string>): void {
+    if (out !== '') this.#socket.write(out, false);
+    // Nothing is left that another flush could write.
+    this.#generation = null;
+    last.then(
+      (text) => this.#finish(text),
+      (thrown: unknown) => this.#over || this.#fail(StatorError.from(thrown)),
+    );
   }
 
   /** Before the head is sent an error is an HTTP status, which the caller writes; after it, an event. */

@@ -17,6 +17,7 @@ import {
 } from '#gen/stator/model/v1/model_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { openStore } from '#lib/store/open.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { buildContext } from '../build-context.ts';
 import { type GatewayConfig, gatewaySettings } from '../config.ts';
@@ -102,7 +103,9 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
     router: (fallback: RouterClient): RouterClient => router ?? fallback,
     hasRouter: () => true,
   };
-  const context = buildContext(settings, quietTelemetry(), links, draining.signal);
+  const telemetry = quietTelemetry();
+  const store = await openStore(settings.store, { telemetry, maxBytes: 64 * 1024 ** 2 });
+  const context = buildContext(settings, telemetry, links, store, draining.signal);
   const edge = new HttpEdge(context);
   const server: Server = createServer(edge.handle);
   server.listen(0, '127.0.0.1');
@@ -128,11 +131,13 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
         ...init,
       }),
     async [Symbol.asyncDispose]() {
+      await context.background.stop();
       context.workers.close();
       context.pipeline.router.close();
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
+      await store.close();
     },
   };
 }

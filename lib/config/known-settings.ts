@@ -37,8 +37,6 @@ export const knownSettings: readonly string[] = [
   'conditionalDecode',
   'conditionalDisagg',
   'conditionalDisaggConfig',
-  'console',
-  'consoleRequests',
   'contextLength',
   'corsOrigins',
   'count',

@@ -1,6 +1,6 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import { FieldNames, type Renaming } from '../field-names.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
-import { FieldNames } from './field-names.ts';
 import type { CountTokensRequestBody, MessagesRequestBody } from './schema.ts';
 import { assistantMessage, textOf, userMessages } from './to-chat-messages.ts';
 
@@ -14,12 +14,22 @@ export interface TranslatedMessages {
   readonly names: FieldNames;
 }
 
+const renaming: Renaming = [
+  [/^max_completion_tokens$|^max_tokens$/, 'max_tokens'],
+  [/^stop$|^stop_token_ids$/, 'stop_sequences'],
+  [/^response_format.*$/, 'output_config.format'],
+  [/^reasoning_effort$/, 'output_config.effort'],
+  [/^parallel_tool_calls$/, 'tool_choice.disable_parallel_tool_use'],
+  [/^tools\[(\d+)\]\.function\.parameters/, 'tools[$1].input_schema'],
+  [/^tools\[(\d+)\]\.function\./, 'tools[$1].'],
+];
+
 /** A line that Claude Code varies from request to request, which would keep every prefix from being found again. */
 const billingLine = /^x-anthropic-billing-header:[^\n]*\n?/;
 
 /** Throws StatorError naming the field, in the client's words, of whatever cannot be said in a chat. */
 export function messagesToChat(body: MessagesRequestBody | CountTokensRequestBody): TranslatedMessages {
-  const names = new FieldNames();
+  const names = new FieldNames(renaming, 'system');
   const messages = messagesOf(body, names);
   const continues = body.messages.at(-1)?.role === 'assistant';
   const format = body.output_config?.format;

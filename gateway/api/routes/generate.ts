@@ -38,7 +38,7 @@ export async function answerShaped(
   exchange: Exchange,
   record: RequestRecord,
   job: Job,
-  shape: { format(): EventFormat; render(generation: Generation, choice: Choice): string },
+  shape: { format(): EventFormat; render(generation: Generation, choice: Choice): string | Promise<string> },
 ): Promise<void> {
   record.attributes(job.traceAttributes);
   const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
@@ -81,17 +81,27 @@ async function foldJob(
   exchange: Exchange,
   record: RequestRecord,
   job: Job,
-  render: (generations: readonly Generation[]) => string,
+  render: (generations: readonly Generation[]) => string | Promise<string>,
 ): Promise<void> {
+  const generations = await runToEnd(ctx, record, job, exchange.signal);
+  sendJson(exchange, 200, await render(generations));
+  record.end(null);
+}
+
+/** Runs every prompt of a job to its end; throws the error of whichever fails first. */
+export async function runToEnd(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  job: Job,
+  signal: AbortSignal,
+): Promise<readonly Generation[]> {
   const answer = new UnaryAnswer();
-  const { signal } = exchange;
   const { receivedMs } = record;
   const { explain } = job.plan;
   const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
   record.running(run.generations);
   await answer.attach(run.generations);
-  sendJson(exchange, 200, render(run.generations));
-  record.end(null);
+  return run.generations;
 }
 
 /** Runs a job and streams it as the answer that `create` makes over the client's socket. */

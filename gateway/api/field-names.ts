@@ -1,19 +1,19 @@
 import { StatorError } from '#lib/errors/errors.ts';
 
-/** Fields of a chat, and what a client of Anthropic's API calls them. */
-const renamed: readonly (readonly [RegExp, string])[] = [
-  [/^max_completion_tokens$|^max_tokens$/, 'max_tokens'],
-  [/^stop$|^stop_token_ids$/, 'stop_sequences'],
-  [/^response_format.*$/, 'output_config.format'],
-  [/^reasoning_effort$/, 'output_config.effort'],
-  [/^parallel_tool_calls$/, 'tool_choice.disable_parallel_tool_use'],
-  [/^tools\[(\d+)\]\.function\.parameters/, 'tools[$1].input_schema'],
-  [/^tools\[(\d+)\]\.function\./, 'tools[$1].'],
-];
+/** A field of a chat, and what clients of another API call it; `$1` stands for a group. */
+export type Renaming = readonly (readonly [RegExp, string])[];
 
 /** What the client calls the fields of the chat that its request became. */
 export class FieldNames {
+  readonly #renaming: Renaming;
+  readonly #elsewhere: string;
   readonly #messages = new Map<number, string>();
+
+  /** `elsewhere`: where messages come from that `message` does not tell of. */
+  constructor(renaming: Renaming, elsewhere: string) {
+    this.#renaming = renaming;
+    this.#elsewhere = elsewhere;
+  }
 
   /** Message `index` of the chat came from `field`. */
   message(index: number, field: string): void {
@@ -25,9 +25,9 @@ export class FieldNames {
     if (whole !== '') {
       const message = this.#messages.get(Number(index));
       // Places inside of a message are not the client's.
-      return message === undefined ? 'system' : message;
+      return message === undefined ? this.#elsewhere : message;
     }
-    for (const [pattern, name] of renamed) if (pattern.test(field)) return field.replace(pattern, name);
+    for (const [pattern, name] of this.#renaming) if (pattern.test(field)) return field.replace(pattern, name);
     return field;
   }
 

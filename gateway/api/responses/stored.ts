@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { Store } from '#lib/store/store.ts';
+import { currentCaller } from '../../tenants/caller.ts';
+import { responseObject } from './answers.ts';
+import { type InputItem, inputItem } from './schema.ts';
+
+/** A response as the store keeps it. */
+const storedResponse = z.object({
+  response: responseObject,
+  /** What this response was asked with, without what it follows; each with an id. */
+  input: z.array(inputItem),
+  /** Unix time in milliseconds until which whoever runs it answers for it; 0: nobody runs it. */
+  leaseUnixMs: z.number(),
+});
+
+export type StoredResponse = z.infer<typeof storedResponse>;
+
+/** Most responses that one may follow, each by the one before. */
+const mostTurns = 1000;
+const dayMs = 86_400_000;
+
+/** A collection of the caller's tenant: what it holds is there for nobody else. */
+export function tenantCollection(name: string): string {
+  const tenant = currentCaller()?.tenant ?? '';
+  return tenant === '' ? name : `${name}/${createHash('sha256').update(tenant).digest('hex').slice(0, 32)}`;
+}
+
+/** Stored responses of one tenant. */
+export class StoredResponses {
+  readonly #store: Store;
+  readonly #keepMs: number;
+  readonly #collection: string;
+
+  /** For the caller whose request is being answered. */
+  constructor(store: Store, o: { readonly responseDays: number }) {
+    this.#store = store;
+    this.#keepMs = o.responseDays * dayMs;
+    this.#collection = tenantCollection('responses');
+  }
+
+  /** Throws `not_found`; one whose gateway died while it ran has failed. */
+  async get(id: string, field?: string): Promise<StoredResponse> {
+    const found = await this.#read(id);
+    if (found === null) throw notFound(id, field);
+    const { response, leaseUnixMs } = found.stored;
+    const lost = (response.status === 'in_progress' || response.status === 'queued') && leaseUnixMs < Date.now();
+    if (!lost) return found.stored;
+    response.status = 'failed';
+    response.error = { code: 'server_error', message: 'The gateway that ran this response stopped.' };
+    await this.put(found.stored, found.version).catch(() => {});
+    return found.stored;
+  }
+
+  async put(stored: StoredResponse, ifVersion?: number): Promise<number> {
+    const expiresUnixMs = Math.floor(stored.response.created_at * 1000 + this.#keepMs);
+    const value = Buffer.from(JSON.stringify(stored));
+    return this.#store.put(this.#collection, stored.response.id, value, {
+      expiresUnixMs,
+      ...(ifVersion === undefined ? {} : { ifVersion }),
+    });
+  }
+
+  /** Changes a response unless it is gone; the change is asked again where somebody else was faster. null: gone. */
+  async change(id: string, change: (stored: StoredResponse) => boolean): Promise<StoredResponse | null> {
+    for (;;) {
+      const found = await this.#read(id);
+      if (found === null) return null;
+      if (!change(found.stored)) return found.stored;
+      try {
+        await this.put(found.stored, found.version);
+        return found.stored;
+      } catch (thrown) {
+        if (StatorError.from(thrown).code !== 'conflict') throw thrown;
+      }
+    }
+  }
+
+  async delete(id: string): Promise<void> {
+    if (!(await this.#store.delete(this.#collection, keyOf(id)))) throw notFound(id);
+  }
+
+  /** Everything that was said before and in this response, in order. */
+  async conversation(id: string): Promise<readonly InputItem[]> {
+    const turns: (readonly InputItem[])[] = [];
+    let next: string | null = id;
+    while (next !== null) {
+      const { response, input }: StoredResponse = await this.get(next, 'previous_response_id');
+      if (response.status !== 'completed' && response.status !== 'incomplete')
+        throw StatorError.invalid(
+          'previous_response_id',
+          `\`previous_response_id\`: the response \`${next}\` is ${response.status}`,
+        );
+      turns.push([...input, ...response.output]);
+      next = response.previous_response_id;
+      if (turns.length > mostTurns)
+        throw StatorError.invalid('previous_response_id', `\`previous_response_id\`: more than ${mostTurns} turns`);
+    }
+    return turns.reverse().flat();
+  }
+
+  async #read(id: string): Promise<{ stored: StoredResponse; version: number } | null> {
+    const found = await this.#store.get(this.#collection, keyOf(id));
+    if (found === null) return null;
+    const parsed: unknown = JSON.parse(Buffer.from(found.value).toString('utf8'));
+    return { stored: storedResponse.parse(parsed), version: found.version };
+  }
+}
+
+/** Ids that no response can have are keys that no document has. */
+function keyOf(id: string): string {
+  return /^[\x20-\x7e]{1,128}$/.test(id) ? id : 'none';
+}
+
+function notFound(id: string, field?: string): StatorError {
+  const message = `The response \`${id.slice(0, 128)}\` does not exist.`;
+  return StatorError.notFound(message, field === undefined ? {} : { field });
+}

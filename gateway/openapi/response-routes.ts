@@ -1,0 +1,48 @@
+import { deletedResponse, inputItemList, responseObject } from '../api/responses/answers.ts';
+import { responsesRequest } from '../api/responses/schema.ts';
+import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
+
+/** Paths of responses. */
+export const responseDocs: readonly RouteDoc[] = [
+  {
+    path: '/v1/responses',
+    method: 'post',
+    operationId: 'createResponse',
+    summary: 'Answers a conversation that may be stored. With `stream` = true: server-sent events of ResponseEvent.',
+    body: responsesRequest,
+    routed: true,
+    answers: [answered('The response, or with `background` the one that has begun.', responseObject), refused, failed],
+  },
+  {
+    path: '/v1/responses/{id}',
+    method: 'get',
+    operationId: 'getResponse',
+    summary: 'Gives a stored response.',
+    body: null,
+    answers: [answered('The response.', responseObject), refused, failed],
+  },
+  {
+    path: '/v1/responses/{id}',
+    method: 'delete',
+    operationId: 'deleteResponse',
+    summary: 'Deletes a stored response; one that runs in the background ends.',
+    body: null,
+    answers: [answered('It is deleted.', deletedResponse), refused, failed],
+  },
+  {
+    path: '/v1/responses/{id}/cancel',
+    method: 'post',
+    operationId: 'cancelResponse',
+    summary: 'Ends a response that runs in the background.',
+    body: null,
+    answers: [answered('The response.', responseObject), refused, failed],
+  },
+  {
+    path: '/v1/responses/{id}/input_items',
+    method: 'get',
+    operationId: 'listInputItems',
+    summary: 'Lists what a stored response was asked with, in pages by `limit`, `after` and `order`.',
+    body: null,
+    answers: [answered('The items.', inputItemList), refused, failed],
+  },
+];

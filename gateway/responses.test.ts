@@ -1,0 +1,226 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import OpenAI from 'openai';
+import { responseObject } from './api/responses/answers.ts';
+import { encodeBytes } from './testing/byte-tokenizer.ts';
+import { type Harness, startHarness, testCard } from './testing/harness.ts';
+import { answering, ScriptedWorker } from './testing/scripted-worker.ts';
+import { until } from './testing/until.ts';
+
+const model = 'test-model';
+const call = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>';
+const card = testCard({ toolCallParser: 'hermes', reasoningParser: 'qwen3' });
+const weather = {
+  type: 'function',
+  name: 'weather',
+  parameters: { type: 'object', properties: { city: { type: 'string' } } },
+  strict: false,
+} as const;
+
+function clientOf(gateway: Harness): OpenAI {
+  return new OpenAI({ apiKey: 'none', baseURL: `${gateway.url}/v1`, maxRetries: 0 });
+}
+
+async function withWorker(worker: ScriptedWorker, store = 'memory:'): Promise<Harness> {
+  const gateway = await startHarness({ store });
+  gateway.addWorker(1n, worker, card);
+  return gateway;
+}
+
+async function fault(call: Promise<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
+  const error = await call.catch((thrown: unknown) => thrown);
+  if (error instanceof OpenAI.APIError) return error;
+  throw new Error(`no API error: ${String(error)}`);
+}
+
+describe('responses API', () => {
+  it('answers as a whole, and keeps it', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
+    const client = clientOf(gateway);
+    const response = await client.responses.create({ model, input: 'Hi', metadata: { a: 'b' } });
+    responseObject.parse(JSON.parse(JSON.stringify(response)));
+    expect(response.output_text).to.equal('Hello');
+    expect(response).to.include({ object: 'response', status: 'completed', model, store: true });
+    expect(response.usage).to.deep.include({ input_tokens: 8, output_tokens: 5, total_tokens: 13 });
+    const again = await client.responses.retrieve(response.id);
+    expect(again.output).to.deep.equal(response.output);
+    expect(again.metadata).to.deep.equal({ a: 'b' });
+    const items = await client.responses.inputItems.list(response.id);
+    expect(items.data).to.have.length(1);
+    expect(items.data[0]).to.deep.include({ role: 'user', content: [{ type: 'input_text', text: 'Hi' }] });
+    await client.responses.delete(response.id);
+    expect((await fault(client.responses.retrieve(response.id))).status).to.equal(404);
+    expect((await fault(client.responses.delete(response.id))).status).to.equal(404);
+  });
+
+  it('does not keep what must not be stored', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
+    const client = clientOf(gateway);
+    const response = await client.responses.create({ model, input: 'Hi', store: false });
+    expect((await fault(client.responses.retrieve(response.id))).status).to.equal(404);
+  });
+
+  it('streams reasoning, text and calls as items', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering(`<think>Hm.</think>I ask.${call}`)));
+    const client = clientOf(gateway);
+    const stream = await client.responses.create({ model, input: 'Hi', tools: [weather], stream: true });
+    const events: OpenAI.Responses.ResponseStreamEvent[] = [];
+    for await (const event of stream) events.push(event);
+    const kinds = events.map(({ type }) => type.replace('response.', ''));
+    expect(kinds.filter((kind, index) => kind !== kinds[index - 1])).to.deep.equal([
+      ...['created', 'in_progress'],
+      ...['output_item.added', 'reasoning_text.delta', 'reasoning_text.done', 'output_item.done'],
+      ...['output_item.added', 'content_part.added', 'output_text.delta', 'output_text.done', 'content_part.done'],
+      ...['output_item.done', 'output_item.added', 'function_call_arguments.delta', 'function_call_arguments.done'],
+      ...['output_item.done', 'completed'],
+    ]);
+    expect(events.map(({ sequence_number: number }) => number)).to.deep.equal(events.map((_, index) => index));
+    const last = events.at(-1);
+    if (last?.type !== 'response.completed') throw new Error('not completed');
+    responseObject.parse(last.response);
+    const [reasoning, message, called] = last.response.output;
+    expect(reasoning).to.deep.include({ type: 'reasoning', content: [{ type: 'reasoning_text', text: 'Hm.' }] });
+    expect(message).to.have.nested.property('content[0].text', 'I ask.');
+    expect(called).to.include({ type: 'function_call', name: 'weather', arguments: '{"city": "Oslo"}' });
+    // Whoever read the last event finds the response.
+    expect((await client.responses.retrieve(last.response.id)).output).to.deep.equal(last.response.output);
+  });
+
+  it('goes on from a stored response, calls and reasoning included', async () => {
+    const worker = new ScriptedWorker(answering(`<think>Hm.</think>${call}`));
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const tools = [weather];
+    const first = await client.responses.create({ model, input: 'Weather?', instructions: 'Be kind.', tools });
+    const called = first.output.find(({ type }) => type === 'function_call');
+    if (called?.type !== 'function_call') throw new Error('no call');
+    worker.script = answering('Rain.');
+    const output = { type: 'function_call_output', call_id: called.call_id, output: 'rain' } as const;
+    const second = await client.responses.create({ model, previous_response_id: first.id, input: [output], tools });
+    expect(second.output_text).to.equal('Rain.');
+    await client.responses.create({ model, previous_response_id: second.id, input: 'And now?' });
+    const prompts = worker.sequences.map(({ request }) => request.tokenIds);
+    expect(prompts[1]).to.deep.equal(encodeBytes('<user>Weather?<assistant><tool>rain'));
+    expect(prompts[2]).to.deep.equal(encodeBytes('<user>Weather?<assistant><tool>rain<assistant>Rain.<user>And now?'));
+    await client.responses.delete(first.id);
+    const broken = await fault(client.responses.create({ model, previous_response_id: second.id, input: 'x' }));
+    expect(broken).to.include({ status: 404, param: 'previous_response_id' });
+  });
+
+  it('gives reasoning to clients that keep it themselves, and reads it back', async () => {
+    const worker = new ScriptedWorker(answering('<think>Hm.</think>Yes.'));
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const include = ['reasoning.encrypted_content' as const];
+    const first = await client.responses.create({ model, input: 'Hi', store: false, include });
+    const [reasoning] = first.output;
+    expect(reasoning).to.have.property('encrypted_content').that.is.a('string');
+    const input = [
+      { role: 'user' as const, content: 'Hi' },
+      ...first.output,
+      { role: 'user' as const, content: 'So?' },
+    ];
+    await client.responses.create({ model, input: input as OpenAI.Responses.ResponseInput, store: false });
+    expect(worker.sequences[1]?.request.tokenIds).to.deep.equal(encodeBytes('<user>Hi<assistant>Yes.<user>So?'));
+  });
+
+  it('says when the output was cut off', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
+    const response = await clientOf(gateway).responses.create({ model, input: 'Hi', max_output_tokens: 3 });
+    expect(response.status).to.equal('incomplete');
+    expect(response.incomplete_details).to.deep.equal({ reason: 'max_output_tokens' });
+    expect(response.output_text).to.equal('Hel');
+  });
+
+  it('runs in the background', async () => {
+    const worker = new ScriptedWorker();
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const begun = await client.responses.create({ model, input: 'Hi', background: true });
+    expect(begun.status).to.equal('queued');
+    const sequence = await worker.sequence(0);
+    expect((await client.responses.retrieve(begun.id)).status).to.equal('in_progress');
+    const early = await fault(client.responses.create({ model, previous_response_id: begun.id, input: 'x' }));
+    expect(early).to.include({ status: 400, param: 'previous_response_id' });
+    sequence.tokens('Done');
+    sequence.finish();
+    await until(async () => (await client.responses.retrieve(begun.id)).status === 'completed');
+    expect((await client.responses.retrieve(begun.id)).output_text).to.equal('Done');
+  });
+
+  it('cancels what runs in the background, and only that', async () => {
+    const worker = new ScriptedWorker();
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const begun = await client.responses.create({ model, input: 'Hi', background: true });
+    const sequence = await worker.sequence(0);
+    const cancelled = await client.responses.cancel(begun.id);
+    expect(cancelled.status).to.equal('cancelled');
+    expect(sequence.cancelled).to.equal(true);
+    expect((await client.responses.retrieve(begun.id)).status).to.equal('cancelled');
+    worker.script = answering('ok');
+    const whole = await client.responses.create({ model, input: 'Hi' });
+    expect((await fault(client.responses.cancel(whole.id))).status).to.equal(400);
+  });
+
+  it('keeps why a response in the background failed', async () => {
+    const worker = new ScriptedWorker((sequence) => sequence.fail('engine_failed', 'broken', false));
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const begun = await client.responses.create({ model, input: 'Hi', background: true });
+    await until(async () => (await client.responses.retrieve(begun.id)).status === 'failed');
+    expect((await client.responses.retrieve(begun.id)).error).to.deep.equal({
+      code: 'engine_failed',
+      message: 'broken',
+    });
+  });
+
+  it('is cancelled by another gateway of the same store', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'stator-responses-'));
+    const store = `sqlite:${path.join(folder, 'store.db')}`;
+    try {
+      const worker = new ScriptedWorker();
+      await using first = await withWorker(worker, store);
+      await using second = await withWorker(new ScriptedWorker(answering('Yes.')), store);
+      const begun = await clientOf(first).responses.create({ model, input: 'Hi', background: true });
+      const sequence = await worker.sequence(0);
+      expect((await clientOf(second).responses.cancel(begun.id)).status).to.equal('cancelled');
+      await until(() => sequence.cancelled);
+      const other = await clientOf(second).responses.create({ model, input: 'Hi' });
+      worker.script = answering('More.');
+      const asked = { model, previous_response_id: other.id, input: 'And?' };
+      expect((await clientOf(first).responses.create(asked)).output_text).to.equal('More.');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('refuses by the name of the field', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering('ok')));
+    const client = clientOf(gateway);
+    const cases: readonly (readonly [object, string])[] = [
+      [{ input: undefined }, 'input'],
+      [{ input: [] }, 'input'],
+      [{ input: [{ role: 'nobody', content: 'x' }] }, 'input[0].role'],
+      [{ input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'http://x' }] }] }, 'input[0]'],
+      [{ previous_response_id: 'resp_none' }, 'previous_response_id'],
+      [{ background: true, stream: true }, 'stream'],
+      [{ background: true, store: false }, 'store'],
+      [{ tools: [{ type: 'web_search' }] }, 'tools[0].type'],
+      [{ tools: [weather, weather] }, 'tools[1].name'],
+      [{ text: { format: { type: 'json_object' } } }, 'text.format'],
+      [{ max_output_tokens: 0 }, 'max_output_tokens'],
+      [{ truncation: 'auto' }, 'truncation'],
+      [{ max_tool_calls: 1 }, 'max_tool_calls'],
+      [{ conversation: 'c' }, 'conversation'],
+    ];
+    for (const [change, field] of cases) {
+      const asked = { model, input: 'Hi', ...change } as OpenAI.Responses.ResponseCreateParamsNonStreaming;
+      const error = await fault(client.responses.create(asked));
+      expect(error.param, `${JSON.stringify(change)}: ${error.message}`).to.equal(field);
+      expect(error.status).to.be.oneOf([400, 404]);
+    }
+  });
+});
