@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { ReleaseHandoffResponseSchema } from '#gen/stator/engine/v1/engine_pb.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { type ModelCard, NeedSchema, WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { chunksOf, contentOf } from './testing/answers.ts';
 import { decodeBytes } from './testing/byte-tokenizer.ts';
@@ -234,6 +235,33 @@ describe('disaggregated serving', () => {
     expect(contentOf(await chunksOf(await gateway.post('/v1/chat/completions', chat)), 0)).to.equal('ab');
     expect(whole.sequences[0]?.request.resumedOutputTokens).to.equal(1);
     expect(whole.sequences[0]?.request.handoff).to.equal(undefined);
+    await until(() => prefill.released.length === 1);
+  });
+
+  it('lets a decode worker compute the prompt again that cannot fetch the KV', async () => {
+    /** No decode worker is within the reach of the KV. */
+    class Bounded extends ScriptedRouter {
+      override async route(request: RouteRequest): Promise<RouteDecision> {
+        const decision = await super.route(request);
+        if (request.prefillInstanceId !== undefined) throw new StatorError('worker_unavailable', 'none is near');
+        return decision;
+      }
+    }
+    const far = new Bounded([
+      { instanceId: 1n, role: PREFILL },
+      { instanceId: 2n, role: DECODE },
+    ]);
+    await using pair = await startPair(far);
+    const { gateway, prefill, decode } = pair;
+    prefill.script = prefillWith('a', 'h1');
+    decode.script = (sequence) => {
+      sequence.prefilled();
+      sequence.tokens('b');
+      sequence.finish();
+    };
+    expect(contentOf(await chunksOf(await gateway.post('/v1/chat/completions', chat)), 0)).to.equal('ab');
+    expect(decode.sequences[0]?.request.handoff).to.equal(undefined);
+    expect(far.routed.at(-1)?.computesPrompt).to.equal(true);
     await until(() => prefill.released.length === 1);
   });
 
