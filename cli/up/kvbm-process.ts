@@ -32,6 +32,8 @@ export function kvbmCommand(config: UpConfig, hostMib: number, file: string | un
     name: `up-${config.port === 0 ? process.pid : config.port}`,
     'host-mib': hostMib,
     discard: true,
+    // One machine, one block manager.
+    peers: false,
     discovery: config.discovery,
     namespace: config.namespace,
     'discovery-ttl-seconds': config.discoveryTtlSeconds,

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { cacheDirectory } from '#lib/config/directories.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
+import { transferSettings } from '#lib/transfer/settings.ts';
 import { storedTierSettings } from './movers/tier-settings.ts';
+import { peerSettings } from './peers/settings.ts';
 
 const host = 'Host memory';
 const holders = 'Holders';
@@ -131,6 +133,8 @@ export const kvbmSettings = defineSettings({
     help: 'Prefetches under way at once; hints beyond them are dropped.',
   }),
   ...storedTierSettings,
+  ...peerSettings,
+  ...transferSettings,
   eventIntervalMs: setting.integer({
     default: 10,
     min: 1,

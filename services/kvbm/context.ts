@@ -7,6 +7,7 @@ import type { Layouts } from './layouts.ts';
 import type { KvbmMetrics } from './metrics.ts';
 import type { NamespaceBook } from './namespace-book.ts';
 import type { OnboardParts } from './onboard.ts';
+import type { Peers } from './peers/open.ts';
 import type { Presence } from './presence.ts';
 import type { LowerTiers } from './tiers.ts';
 
@@ -22,6 +23,8 @@ export interface KvbmContext {
   readonly namespaces: NamespaceBook;
   readonly presence: Presence;
   readonly lower: LowerTiers;
+  /** The exchange with other nodes, unless it is switched off. */
+  readonly peers: Peers | undefined;
   readonly onboarding: OnboardParts;
   /** Holder that stands for the service itself: prefetches, verification. */
   readonly self: number;

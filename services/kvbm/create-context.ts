@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { BlockManager } from '#core/blocks/block-manager.ts';
 import type { Quota } from '#core/blocks/block-store.ts';
 import type { Hash64 } from '#core/blocks/record/block-header.ts';
+import { tiers } from '#core/blocks/tiers.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { BulkMemory } from '#lib/sharedmem/bulk-memory.ts';
 import { openSharedMemory } from '#lib/sharedmem/shared-memory.ts';
@@ -16,9 +17,11 @@ import { HostTier } from './host-tier.ts';
 import { Layouts, type MapMemory } from './layouts.ts';
 import { kvbmMetrics, measureAtScrape } from './metrics.ts';
 import { NamespaceBook } from './namespace-book.ts';
+import type { Peers } from './peers/open.ts';
 import { Presence } from './presence.ts';
 import { recoverSlab } from './recovery.ts';
 import { SlabDirectory } from './slab-directory.ts';
+import { startPeers } from './start-peers.ts';
 import type { LowerTiers, TierParts } from './tiers.ts';
 
 /** Makes what lies below host memory. */
@@ -35,10 +38,11 @@ export interface BuiltContext {
 /** Wires the parts and takes over what an earlier life left. Throws StatorError `conflict` while another has the directory. */
 export async function createContext(
   config: KvbmConfig,
-  { telemetry }: ServiceParts,
+  service: ServiceParts,
   stopping: AbortSignal,
   openLower: OpenLowerTiers,
 ): Promise<BuiltContext> {
+  const { telemetry } = service;
   const { log } = telemetry;
   const hash64: Hash64 = (bytes) => xxh3(bytes);
   const addon = hostMemory();
@@ -62,17 +66,11 @@ export async function createContext(
     onUnsound: () => metrics.unsound(),
   });
   const nowMs = (): number => performance.now();
-  lower = await openLower(config, {
-    manager,
-    host,
-    namespaces,
-    hash64,
-    epoch,
-    metrics: telemetry.metrics,
-    log,
-    nowMs,
-    stopping,
-  });
+  const tierParts = { manager, host, namespaces, hash64, epoch, metrics: telemetry.metrics, log, nowMs, stopping };
+  const stored = await openLower(config, tierParts);
+  const disk = stored.sources.find(({ source }) => source === tiers.disk);
+  const peers = await startPeers(config, service, tierParts, disk);
+  lower = peers === undefined ? stored : withPeers(stored, peers);
   const eviction = evictionPolicies[config.evictionPolicy];
   const limits = { hostBytes: config.hostMib * mebibyte, layoutBytes: config.layoutHostMib * mebibyte };
   const map = mapWith(config, stopping);
@@ -91,7 +89,7 @@ export async function createContext(
   });
   const presence = new Presence({ manager, limit: config.eventLimit, onOverflow: () => metrics.resnapshots() });
   const onboarding = { manager, host, sources: lower.sources, nowMs, onLoad: metrics.loaded };
-  const parts = { config, epoch, manager, host, layouts, holders, namespaces, presence, lower, onboarding };
+  const parts = { config, epoch, manager, host, layouts, holders, namespaces, presence, lower, peers, onboarding };
   const context: KvbmContext = { ...parts, self: manager.attach(), metrics, log, nowMs, stopping };
   await layouts.takeOver((layout, slab) =>
     recoverSlab(layout, slab, {
@@ -109,6 +107,18 @@ export async function createContext(
     directory.close(config.discard);
   };
   return { context, close };
+}
+
+/** Other nodes are one more source of blocks. What they have staged here ends before movers and memory do. */
+function withPeers(stored: LowerTiers, peers: Peers): LowerTiers {
+  return {
+    ...stored,
+    sources: [...stored.sources, peers.source],
+    stop: async () => {
+      await peers.stop();
+      await stored.stop();
+    },
+  };
 }
 
 /** One beside each kind of memory that outlives this process. */

@@ -18,6 +18,7 @@ import type { Discovery } from '#lib/discovery/discovery.ts';
 import { openDiscovery } from '#lib/discovery/open.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { createRpcClient, type RpcClient } from '#lib/rpc/client.ts';
+import { newInstanceId } from '#lib/service/parts.ts';
 import { openSharedMemory, type SharedMemory } from '#lib/sharedmem/shared-memory.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { hostMemory } from '#native/hostmem/index.ts';
@@ -96,6 +97,7 @@ export class TestKvbm {
       heartbeatMs: 20,
       lostPollMs: 5,
       eventIntervalMs: 2,
+      peers: false,
       ...settings,
     };
     this.#lower = lower;
@@ -104,7 +106,8 @@ export class TestKvbm {
   async start(more: Partial<KvbmConfig> = {}): Promise<this> {
     const telemetry = quietTelemetry();
     this.#discovery = await openDiscovery('memory:', { namespace: 'kvbm', ttlSeconds: 5, telemetry });
-    const parts = { telemetry, discovery: this.#discovery, shutdown: new AbortController().signal, instanceId: 1n };
+    const instanceId = newInstanceId();
+    const parts = { telemetry, discovery: this.#discovery, shutdown: new AbortController().signal, instanceId };
     const config = defaultSettings(kvbmSettings, { shutdownGraceSeconds: 1, ...this.#settings, ...more });
     this.#service = await startKvbm(config, parts, this.#lower);
     this.#rpc = createRpcClient(KvBlockService, { address: this.#service.address }, telemetry);

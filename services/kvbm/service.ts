@@ -1,6 +1,6 @@
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
-import { KvBlockService } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
+import { KvBlockService, KvPeerService } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
 import { startRpcServer } from '#lib/rpc/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
@@ -42,12 +42,16 @@ export async function startKvbm(
   const { telemetry, discovery, instanceId } = parts;
   const stopping = new AbortController();
   const { context, close } = await createContext(config, parts, stopping.signal, openLower);
+  const { peers } = context;
   const timers = startTimers(context);
   const sweeping = sweep(context).catch((error: unknown) => telemetry.log.error({ err: error }, 'the sweep failed'));
   const server = await startRpcServer({
     listen: config.listen,
-    services: [KvBlockService],
-    routes: (router) => void router.service(KvBlockService, createImplementation(context)),
+    services: peers === undefined ? [KvBlockService] : [KvBlockService, KvPeerService],
+    routes: (router) => {
+      router.service(KvBlockService, createImplementation(context));
+      if (peers !== undefined) router.service(KvPeerService, peers.service);
+    },
     telemetry,
     ...serverSecurity(config),
   }).catch(async (error: unknown) => {
