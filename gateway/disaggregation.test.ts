@@ -7,6 +7,7 @@ import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_p
 import { StatorError } from '#lib/errors/errors.ts';
 import { chunksOf, contentOf } from './testing/answers.ts';
 import { decodeBytes } from './testing/byte-tokenizer.ts';
+import { ask } from './testing/extended-answers.ts';
 import { type Harness, startHarness, testCard } from './testing/harness.ts';
 import { ScriptedRouter } from './testing/scripted-router.ts';
 import { answering, type ScriptedSequence, ScriptedWorker } from './testing/scripted-worker.ts';
@@ -208,6 +209,37 @@ describe('disaggregated serving', () => {
     expect(decode.sequences[0]?.request.handoff).to.equal(undefined);
     expect(prefill.sequences).to.deep.equal([]);
     expect(await metric(gateway, 'stator_gateway_placed_prompts_total{model="test-model",by="decode"}')).to.equal(1);
+  });
+
+  it('explains who computes the prompt, and both decisions', async () => {
+    const disaggregation = { remote: true, policy: 'isl_bounding', reason: 'long', netNewTokens: 9 };
+    const router = new ScriptedRouter(
+      [
+        { instanceId: 1n, role: PREFILL, disaggregation },
+        { instanceId: 2n, role: DECODE, overlapTokens: 3 },
+      ],
+      [{ instanceId: 2n, cost: 1 }],
+    );
+    await using pair = await startPair(router);
+    const { gateway, prefill, decode } = pair;
+    prefill.script = prefillWith('a', 'h1');
+    decode.script = (sequence) => {
+      sequence.prefilled();
+      sequence.finish();
+    };
+    const { nvext } = await ask(gateway, { annotations: ['routing'] });
+    const routing = nvext?.['routing'] as Record<string, Record<string, unknown>>;
+    expect(routing).to.include({ worker_id: '1' });
+    expect(routing['prefill']).to.deep.equal({
+      remote: true,
+      policy: 'isl_bounding',
+      reason: 'long',
+      net_new_tokens: 9,
+    });
+    expect(routing['decode']).to.include({ worker_id: '2', overlap_tokens: 3 });
+    expect(routing['decode']?.['workers']).to.have.length(1);
+    const stages = (await gateway.context.telemetry.metrics.metrics()).match(/stage="(decode_route|handoff)"/g);
+    expect(new Set(stages).size).to.equal(2);
   });
 
   it('loses no request with the last prefill worker, and prefers aggregated workers then', async () => {

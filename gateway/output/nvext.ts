@@ -59,9 +59,9 @@ export function wholeFields(plan: AnswerPlan, generations: readonly Generation[]
       for (const [name, json] of endFields(plan, generation, choice, { endsPrompt, endsAnswer }))
         fields.set(name, json);
     }
-    const { decision, request, prompt } = generation;
+    const { decision, decodeDecision: decode, request, prompt } = generation;
     if (decision !== null && plan.explain)
-      fields.set('routing', renderRouting(request.requestId, prompt, { decision, costs: decision.costs }));
+      fields.set('routing', renderRouting(request.requestId, prompt, { decision, costs: decision.costs, decode }));
   }
   return fields;
 }

@@ -1,19 +1,44 @@
-import { type RouteDecision, RouterModeSchema, type WorkerCost } from '#gen/stator/router/v1/router_pb.ts';
+import {
+  type DisaggregationDecision,
+  type RouteDecision,
+  RouterModeSchema,
+  type WorkerCost,
+} from '#gen/stator/router/v1/router_pb.ts';
 import type { PreparedPrompt } from '../pipeline/prepare.ts';
 
 /** Where a prompt goes and what every worker would have cost. */
 export interface RoutedPrompt {
   readonly decision: RouteDecision;
   readonly costs: readonly WorkerCost[];
+  /** Where its output comes from, where that is another worker. */
+  readonly decode?: RouteDecision | null;
 }
 
 /**
  * The `routing` explanation as JSON: the decision, and every worker with its cost term by term or the reason why it could
  * not serve the request.
  */
-export function renderRouting(requestId: string, prompt: PreparedPrompt, { decision, costs }: RoutedPrompt): string {
+export function renderRouting(
+  requestId: string,
+  prompt: PreparedPrompt,
+  { decision, costs, decode = null }: RoutedPrompt,
+): string {
+  const { disaggregation } = decision;
   return JSON.stringify({
     request_id: requestId,
+    ...placed(prompt, decision, costs),
+    ...(disaggregation === undefined ? {} : { prefill: whoComputes(disaggregation) }),
+    ...(decode === null ? {} : { decode: placed(prompt, decode, decode.costs) }),
+  });
+}
+
+/** One stage of a request, or all of it. */
+function placed(
+  prompt: PreparedPrompt,
+  decision: RouteDecision,
+  costs: readonly WorkerCost[],
+): Record<string, unknown> {
+  return {
     mode: modeName(decision),
     by_session: decision.bySession,
     worker_id: decision.instanceId.toString(),
@@ -25,7 +50,20 @@ export function renderRouting(requestId: string, prompt: PreparedPrompt, { decis
     queue_ms: decision.queueUs / 1000,
     queue_depth: decision.queueDepth,
     workers: costs.map(workerCost),
-  });
+  };
+}
+
+/** Why the prompt is computed by a prefill worker, or by the decode worker itself. */
+function whoComputes(told: DisaggregationDecision): Record<string, unknown> {
+  const { remote, policy, reason, netNewTokens, decodeInstanceId, prefillInstanceId } = told;
+  return {
+    remote,
+    policy,
+    reason,
+    ...(netNewTokens === undefined ? {} : { net_new_tokens: netNewTokens }),
+    ...(prefillInstanceId === undefined ? {} : { prefill_worker_id: prefillInstanceId.toString() }),
+    ...(decodeInstanceId === undefined ? {} : { decode_worker_id: decodeInstanceId.toString() }),
+  };
 }
 
 function workerCost(worker: WorkerCost): Record<string, unknown> {

@@ -45,21 +45,41 @@ const workerCost = z.strictObject({
   prefill_tokens: count.describe('Prompt tokens that it would have to compute.'),
 });
 
+/** One stage of a request, or all of it. */
+const placed = {
+  mode: z.string().describe('How the worker was chosen, for example `kv`.'),
+  by_session: z.boolean().describe("Whether the session's worker decided."),
+  worker_id: id,
+  dp_rank: count,
+  prompt_tokens: count,
+  prompt_blocks: count,
+  overlap_tokens: count.describe('Prompt tokens that the worker was expected to have.'),
+  ...blocks,
+  queue_ms: ms,
+  queue_depth: count,
+  workers: z.array(workerCost),
+} as const;
+
 /** How a prompt was routed: the `routing` event of a stream and `nvext.routing` of a whole answer. */
 const routing = z
   .strictObject({
     request_id: z.string(),
-    mode: z.string().describe('How the worker was chosen, for example `kv`.'),
-    by_session: z.boolean().describe("Whether the session's worker decided."),
-    worker_id: id,
-    dp_rank: count,
-    prompt_tokens: count,
-    prompt_blocks: count,
-    overlap_tokens: count.describe('Prompt tokens that the worker was expected to have.'),
-    ...blocks,
-    queue_ms: ms,
-    queue_depth: count,
-    workers: z.array(workerCost),
+    ...placed,
+    prefill: z
+      .strictObject({
+        remote: z.boolean().describe('Whether a prefill worker computes the prompt.'),
+        policy: z.string(),
+        reason: z.string(),
+        net_new_tokens: count.optional().describe('Prompt tokens that the decode worker would have to compute.'),
+        prefill_worker_id: id.optional(),
+        decode_worker_id: id.optional(),
+      })
+      .optional()
+      .describe('Where prefill and decode workers serve the model: who computes the prompt, and why.'),
+    decode: z
+      .strictObject(placed)
+      .optional()
+      .describe('Of a whole answer: the worker that the rest of the output comes from, where that is another one.'),
   })
   .meta({ id: 'Routing' });
 
