@@ -103,6 +103,8 @@ export class RequestRecord {
       const { receivedMs, firstTokenMs } = first.times;
       if (firstTokenMs > 0) span.setAttribute('stator.ttft_ms', firstTokenMs - receivedMs);
       if (first.decision !== null) span.setAttribute('stator.worker_id', first.decision.instanceId.toString());
+      if (first.decodeDecision !== null)
+        span.setAttribute('stator.decode_worker_id', first.decodeDecision.instanceId.toString());
       span.setAttribute(
         'gen_ai.usage.input_tokens',
         this.#sum((generation) => generation.prompt.tokenIds.length),
