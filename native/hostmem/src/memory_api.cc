@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kMaxBytes = static_cast<double>(1ull << 46);
 // Some ten microseconds: less than it takes to wake another thread and to be told of its end.
-constexpr uint64_t kAtOnceBytes = 128u << 10;
+constexpr uint64_t kAtOnceBytes = 256u << 10;
 
 uint64_t wholeNumber(Napi::Env env, const Napi::Value& value, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
