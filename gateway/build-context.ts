@@ -5,6 +5,7 @@ import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
+import { KnownServices, type OpenBlockManager } from './console/services.ts';
 import type { GatewayContext } from './context.ts';
 import { Degradations } from './health/degradations.ts';
 import { GatewayMetrics } from './metrics/metrics.ts';
@@ -13,6 +14,7 @@ import { ModelCatalog } from './models/catalog.ts';
 import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
+import { RequestJournal } from './telemetry/request-journal.ts';
 import { openAccess } from './tenants/open-access.ts';
 import { TokenTables } from './tokenizer/token-tables.ts';
 import { HandoffReleases } from './workers/handoff-releases.ts';
@@ -26,6 +28,7 @@ export interface GatewayLinks {
   /** The router; `fallback` chooses in turn where it cannot. */
   readonly router: (fallback: RouterClient, onFallback: () => void) => RouterClient;
   readonly hasRouter: () => boolean;
+  readonly openBlockManager: OpenBlockManager;
 }
 
 /** Wires the parts of a gateway; opens no connection. Throws `invalid_argument` for a file of keys that cannot be used. */
@@ -82,6 +85,8 @@ export function buildContext(
     flushQueue,
     degradations,
     access,
+    journal: new RequestJournal(config.console ? config.consoleRequests : 0),
+    services: new KnownServices(links.openBlockManager),
     store,
     background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
     draining,

@@ -58,6 +58,18 @@ export const gatewaySettings = defineSettings({
     min: 1,
     help: 'Size of the store beyond which it takes no more, in MiB.',
   }),
+  maxFileMib: setting.integer({ default: 100, min: 1, max: 512, help: 'Largest file that can be uploaded, in MiB.' }),
+  fileDays: setting.number({
+    default: 30,
+    min: 0.0001,
+    help: 'Days that files are kept unless the client says otherwise.',
+  }),
+  batchConcurrency: setting.integer({
+    default: 16,
+    min: 1,
+    max: 1024,
+    help: 'Requests of one batch that run at once.',
+  }),
   responseDays: setting.number({ default: 30, min: 0.0001, help: 'Days that stored responses are kept.' }),
   maxBackgroundResponses: setting.integer({
     default: 64,
@@ -94,6 +106,16 @@ export const gatewaySettings = defineSettings({
     default: [],
     group: 'Tenants',
     help: 'Origins whose pages may call, for example https://chat.example.org; *: any. Empty: none.',
+  }),
+  console: setting.boolean({
+    default: true,
+    help: 'Whether /console is served; what it shows is for administrators, as /busy_threshold is.',
+  }),
+  consoleRequests: setting.integer({
+    default: 200,
+    min: 1,
+    max: 10_000,
+    help: 'Ended requests that the console can still show.',
   }),
   routeTimeoutSeconds: setting.integer({ default: 30, min: 1, help: 'Seconds that a request may wait for a worker.' }),
 });

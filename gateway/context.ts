@@ -4,11 +4,13 @@ import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
+import type { KnownServices } from './console/services.ts';
 import type { Degradations } from './health/degradations.ts';
 import type { GatewayMetrics } from './metrics/metrics.ts';
 import type { ModelCatalog } from './models/catalog.ts';
 import type { PipelineParts } from './pipeline/parts.ts';
 import type { FlushQueue } from './sse/flush-queue.ts';
+import type { RequestJournal } from './telemetry/request-journal.ts';
 import type { Access } from './tenants/access.ts';
 import type { WorkerPool } from './workers/worker-pool.ts';
 
@@ -26,6 +28,8 @@ export interface GatewayContext {
   readonly store: Store;
   readonly background: BackgroundResponses;
   readonly access: Access;
+  readonly journal: RequestJournal;
+  readonly services: KnownServices;
   /** Aborted when the gateway stops taking new requests. */
   readonly draining: AbortSignal;
 }

@@ -1,6 +1,7 @@
 import type { Client } from '@connectrpc/connect';
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
+import { KvBlockService } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
 import { RouterService } from '#gen/stator/router/v1/router_pb.ts';
 import { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { createRpcClient } from '#lib/rpc/client.ts';
@@ -10,6 +11,7 @@ import type { ServiceParts } from '#lib/service/run.ts';
 import { targetOf } from '#lib/service/security.ts';
 import type { GatewayLinks } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
+import type { OpenBlockManager } from './console/services.ts';
 import { RemoteRouter } from './routing/remote-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { RouterSwitch } from './routing/router-switch.ts';
@@ -71,6 +73,9 @@ export class ServiceLinks implements GatewayLinks, WorkerConnector {
   openClient(instance: Instance): EngineClient {
     return createRpcClient(EngineService, this.#target(instance), this.#parts.telemetry);
   }
+
+  readonly openBlockManager: OpenBlockManager = (instance) =>
+    createRpcClient(KvBlockService, this.#target(instance), this.#parts.telemetry);
 
   close(): void {
     this.tokenizers.close();

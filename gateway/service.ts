@@ -71,6 +71,7 @@ export async function startGateway(
     context.pipeline.router.close();
     context.access.close();
     await store.close();
+    context.services.close();
   };
   const stopOnce = (): Promise<void> => {
     stopping ??= stop();
@@ -95,11 +96,13 @@ export async function startGateway(
 
 function followDiscovery(discovery: Discovery, context: GatewayContext, links: ServiceLinks): Watch {
   const up = (instance: Instance): void => {
+    context.services.up(instance);
     if (instance.kind === ServiceKind.WORKER) context.workers.up(instance);
     else if (instance.kind === ServiceKind.TOKENIZER) links.tokenizers.up(instance);
     else if (instance.kind === ServiceKind.ROUTER) links.routers?.up(instance);
   };
   const down = (instance: Instance, reason: DownReason): void => {
+    context.services.down(instance);
     if (instance.kind === ServiceKind.WORKER) context.workers.down(instance, reason);
     else if (instance.kind === ServiceKind.TOKENIZER) links.tokenizers.down(instance);
     else if (instance.kind === ServiceKind.ROUTER) links.routers?.down(instance, reason);

@@ -1,3 +1,4 @@
+import { consolePage, consoleStateRoute } from '../console/routes.ts';
 import type { InferenceRoute, PathRoutes, PlainRoute } from '../http/route-table.ts';
 import type { Endpoint } from '../metrics/metrics.ts';
 import { listBusyThresholds, setBusyThresholds } from './routes/busy-threshold.ts';
@@ -67,6 +68,10 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
   '/live': open(live),
   '/metrics': open(metrics),
   '/openapi.json': open(openApi),
+  '/console': open(consolePage),
+  '/console/': open(consolePage),
+  '/console/state': { GET: { kind: 'admin', run: consoleStateRoute } },
+  '/console/{asset...}': open(consolePage),
   '/docs': open(docsPage),
   '/docs/': open(docsPage),
   '/docs/{asset...}': open(docsPage),

@@ -4,6 +4,8 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Endpoint, GatewayMetrics, RequestType } from '../metrics/metrics.ts';
 import type { Generation } from '../pipeline/generation.ts';
+import { currentCaller } from '../tenants/caller.ts';
+import type { JournalledRequest, RequestJournal } from './request-journal.ts';
 
 /** Where a trace comes from and goes on. */
 export interface TraceContext {
@@ -19,35 +21,56 @@ function parentOf(traceparent: string): ReturnType<typeof context.active> {
 }
 
 /** One request for the outside world: its span, its metrics and its log record, ended exactly once. */
-export class RequestRecord {
+export class RequestRecord implements JournalledRequest {
   readonly receivedMs = performance.now();
   readonly #telemetry: Telemetry;
   readonly #metrics: GatewayMetrics;
-  readonly #endpoint: Endpoint;
-  readonly #requestId: string;
+  readonly endpoint: Endpoint;
+  readonly requestId: string;
+  readonly #journal: RequestJournal;
   readonly #span: Span;
   #type: RequestType = 'unary';
   #model: string | null = null;
   #generations: readonly Generation[] = [];
-  #ended = false;
+  endedMs = 0;
   #failure: StatorError | null = null;
+  #key = '';
 
   constructor(
-    parts: { telemetry: Telemetry; metrics: GatewayMetrics },
+    parts: { telemetry: Telemetry; metrics: GatewayMetrics; journal: RequestJournal },
     o: { endpoint: Endpoint; requestId: string; method: string; path: string; traceparent: string },
   ) {
     this.#telemetry = parts.telemetry;
     this.#metrics = parts.metrics;
-    this.#endpoint = o.endpoint;
-    this.#requestId = o.requestId;
+    this.#journal = parts.journal;
+    this.endpoint = o.endpoint;
+    this.requestId = o.requestId;
     const attributes = { 'http.request.method': o.method, 'url.path': o.path, 'stator.request_id': o.requestId };
     const options = { kind: SpanKind.SERVER, attributes };
     this.#span = parts.telemetry.tracer.startSpan(`${o.method} ${o.path}`, options, parentOf(o.traceparent));
+    this.#journal.begin(this);
+  }
+
+  get key(): string {
+    return this.#key;
+  }
+
+  get model(): string {
+    return this.#model ?? '';
+  }
+
+  get type(): RequestType {
+    return this.#type;
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#generations;
   }
 
   /** The body is read: which model it asks for, and in which form. */
   identified(model: string, type: RequestType): void {
     this.#type = type;
+    this.#key = currentCaller()?.id ?? '';
     this.#model = this.#metrics.modelLabel(model);
     this.#metrics.started(this.#model);
     this.#span.setAttribute('gen_ai.request.model', this.#model);
@@ -82,15 +105,16 @@ export class RequestRecord {
   }
 
   end(thrown: unknown): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.endedMs > 0) return;
+    this.endedMs = performance.now();
+    this.#journal.end(this);
     const error = thrown === null ? null : StatorError.from(thrown);
     this.#failure = error;
-    const seconds = (performance.now() - this.receivedMs) / 1000;
+    const seconds = (this.endedMs - this.receivedMs) / 1000;
     if (this.#model === null) this.identified('', this.#type);
     const model = this.#model ?? '';
     const outcome = { error, seconds, generations: this.#generations };
-    this.#metrics.ended({ model, endpoint: this.#endpoint, type: this.#type, ...outcome });
+    this.#metrics.ended({ model, endpoint: this.endpoint, type: this.#type, ...outcome });
     if (error?.code === 'cancelled') this.#metrics.disconnected.inc();
     this.#endSpan(error);
     this.#log(error, model, seconds);
@@ -123,9 +147,9 @@ export class RequestRecord {
 
   #log(error: StatorError | null, model: string, seconds: number): void {
     const fields = {
-      request_id: this.#requestId,
+      request_id: this.requestId,
       model,
-      endpoint: this.#endpoint,
+      endpoint: this.endpoint,
       type: this.#type,
       duration_ms: Math.round(seconds * 1000),
       input_tokens: this.#sum((generation) => generation.prompt.tokenIds.length),

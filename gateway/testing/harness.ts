@@ -102,6 +102,9 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
     hasTokenizer: () => true,
     router: (fallback: RouterClient): RouterClient => router ?? fallback,
     hasRouter: () => true,
+    openBlockManager: () => {
+      throw new Error('there are no block managers');
+    },
   };
   const telemetry = quietTelemetry();
   const store = await openStore(settings.store, { telemetry, maxBytes: 64 * 1024 ** 2 });
