@@ -31,7 +31,7 @@ describe('stator kvbm', function () {
     expect(stats.stdout)
       .to.match(/host +test-1 +\d+ .* 5 +5 /)
       .and.to.include('w-1');
-    expect(JSON.parse(json.stdout).counters).to.include({ registered_blocks_total: '5' });
+    expect(JSON.parse(json.stdout).counters).to.include({ 'registered_blocks_total{host}': '5' });
     expect(list.stdout.trim().split('\n')).to.have.length(2);
     const blocks = lines.stdout
       .trim()

@@ -301,6 +301,11 @@ export class BlockManager {
     return this.#store.namespaces.find(digest);
   }
 
+  /** Counters that tell tiers apart. */
+  get tierCounters(): Readonly<Record<'registered' | 'evicted', readonly number[]>> {
+    return this.#store.byTier;
+  }
+
   get counters(): Readonly<BlockCounters> {
     return this.#store.counters;
   }

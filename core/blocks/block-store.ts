@@ -61,6 +61,11 @@ export class BlockStore {
     matchedBlocks: 0,
     missedBlocks: 0,
   };
+  /** Some of the counters by tier. */
+  readonly byTier = {
+    registered: [0, 0, 0] as [number, number, number],
+    evicted: [0, 0, 0] as [number, number, number],
+  };
   /** By tier and layout. */
   readonly #arenas: readonly (Arena | undefined)[][];
   readonly #quota: Quota;
@@ -186,6 +191,7 @@ export class BlockStore {
     this.withdraw(tier, arena, slot);
     this.reset(tier, index, arena, slot);
     this.counters.evicted++;
+    this.byTier.evicted[tier]++;
   }
 
   /** A registered slot that nobody reads (any more) may go, after all others of its priority. */

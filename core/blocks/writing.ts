@@ -109,6 +109,7 @@ export function register(store: BlockStore, holder: Holder, request: Tickets): U
   });
   store.settle(tier, store.arena(tier, index), published);
   store.counters.registered += published.length;
+  store.byTier.registered[tier] += published.length;
   return outcomes;
 }
 

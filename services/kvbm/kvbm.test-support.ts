@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
+import type { Registry } from 'prom-client';
 import { packHashes } from '#core/tokens/packed-hashes.ts';
 import {
   type AttachResponse,
@@ -82,7 +83,7 @@ export interface AttachOptions {
 /** A block manager in this process with a directory of its own, and workers that attach to it. */
 export class TestKvbm {
   readonly folder = mkdtempSync(join(tmpdir(), 'stator-kvbm-'));
-  readonly telemetry = quietTelemetry();
+  registry: Registry = quietTelemetry().metrics;
   readonly #settings: Partial<KvbmConfig>;
   readonly #lower: OpenLowerTiers | undefined;
   readonly #workers: TestWorker[] = [];
@@ -111,11 +112,13 @@ export class TestKvbm {
     const config = defaultSettings(kvbmSettings, { shutdownGraceSeconds: 1, ...this.#settings, ...more });
     this.#service = await startKvbm(config, parts, this.#lower);
     this.#rpc = createRpcClient(KvBlockService, { address: this.#service.address }, telemetry);
-    this.metrics = () => telemetry.metrics.metrics();
+    this.registry = telemetry.metrics;
     return this;
   }
 
-  metrics: () => Promise<string> = async () => '';
+  metrics(): Promise<string> {
+    return this.registry.metrics();
+  }
 
   get address(): string {
     return this.#service?.address ?? '';

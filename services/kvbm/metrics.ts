@@ -1,11 +1,10 @@
-import { Gauge, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { ArenaUse, BlockManager } from '#core/blocks/block-manager.ts';
 import type { BlockCounters } from '#core/blocks/block-store.ts';
-import { histogramOf } from '#lib/telemetry/metrics.ts';
+import { counterOf, histogramOf } from '#lib/telemetry/metrics.ts';
 import type { KvbmConfig } from './config.ts';
 import type { KvbmContext } from './context.ts';
 import { tierNames } from './names.ts';
-import { Tally } from './tally.ts';
 
 type Count = (value?: number, label?: string) => void;
 
@@ -20,8 +19,8 @@ export interface KvbmMetrics {
   readonly matches: Count;
   /** Blocks came from a source. */
   loaded(source: number, blocks: number, bytes: number, seconds: number): void;
-  /** Counters of Stats, by name. */
-  totals(): Record<string, number>;
+  /** Counters of every part, by name without prefix, values of labels in braces. */
+  totals(): Promise<Record<string, number>>;
 }
 
 const seconds = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
@@ -30,55 +29,84 @@ const prefix = 'stator_kvbm_';
 /** What the block manager counts, as metrics. */
 const managerCounters = {
   reserved: ['reserved_blocks_total', 'Slots reserved, in every tier.'],
-  registered: ['registered_blocks_total', 'Blocks that others could find from then on, in every tier.'],
   duplicates: ['duplicate_blocks_total', 'Blocks written while another wrote the same, and was first.'],
   refusedCommits: ['refused_commits_total', "Commits of slots that were not the holder's under that generation."],
   aborted: ['aborted_blocks_total', 'Slots given back unwritten.'],
-  evicted: ['evicted_blocks_total', 'Blocks that went to make room, in every tier.'],
-  evictedByQuota: ['evicted_by_quota_blocks_total', 'Of them, those that went because their tenant was at its quota.'],
+  evictedByQuota: ['evicted_by_quota_blocks_total', 'Blocks that went because their tenant was at its quota.'],
   purged: ['purged_blocks_total', 'Blocks dropped because their tenant was purged.'],
   refusedFull: ['refused_full_total', 'Reservations refused because nothing more could go.'],
   refusedQuota: ['refused_quota_total', "Reservations refused because of the tenant's quota."],
   matchedBlocks: ['matched_blocks_total', 'Blocks asked for that some tier had.'],
   missedBlocks: ['missed_blocks_total', 'Blocks asked for that none had, and those after them.'],
-} as const satisfies Record<keyof BlockCounters, readonly [string, string]>;
+} as const satisfies Record<Exclude<keyof BlockCounters, 'registered' | 'evicted'>, readonly [string, string]>;
+
+const tierCounters = {
+  registered: ['registered_blocks_total', 'Blocks that others could find from then on.'],
+  evicted: ['evicted_blocks_total', 'Blocks that went to make room.'],
+} as const;
 
 export function kvbmMetrics(registry: Registry, manager: BlockManager): KvbmMetrics {
-  const tally = new Tally(registry, prefix);
-  for (const [key, [name, help]] of Object.entries(managerCounters))
-    tally.read(name, help, () => manager.counters[key as keyof BlockCounters]);
-  const blocks = tally.counter(
-    'onboarded_blocks_total',
-    'Blocks pinned for workers, by where they came from.',
-    'source',
-  );
-  const bytes = tally.counter('onboarded_bytes_total', 'Bytes of them.', 'source');
+  countManager(registry, manager);
+  const counter = (name: string, help: string, label?: string): Count => {
+    const counts = counterOf<string>(registry, `${prefix}${name}`, help, label === undefined ? [] : [label]);
+    return (value = 1, labelled = '') => counts.inc(label === undefined ? {} : { [label]: labelled }, value);
+  };
+  const blocks = counter('onboarded_blocks_total', 'Blocks pinned for workers, by where they came from.', 'source');
+  const bytes = counter('onboarded_bytes_total', 'Bytes of them.', 'source');
   const took = histogramOf(registry, `${prefix}onboard_load_seconds`, 'Seconds of one load of an Onboard.', seconds, [
     'source',
   ]);
   return {
-    onboards: tally.counter('onboards_total', 'Onboard calls, by how they ended.', 'end'),
-    recovered: tally.counter('recovered_slots_total', 'Slots of an earlier life, by what became of them.', 'outcome'),
-    unsound: tally.counter(
-      'unsound_blocks_total',
-      'Blocks in host memory that were dropped because their bytes were wrong.',
-    ),
-    suspects: tally.counter('suspect_slots_total', 'Slots whose bytes a worker found to be wrong.'),
-    expired: tally.counter('expired_leases_total', 'Leases that nobody released in time.'),
-    resnapshots: tally.counter(
-      'event_overflows_total',
-      'Times that a reader of events was too slow and got a snapshot.',
-    ),
-    prefetches: tally.counter('prefetches_total', 'Prefetches, by what became of them.', 'outcome'),
-    matches: tally.counter('found_blocks_total', 'Blocks of prompts that were matched, by their warmest tier.', 'tier'),
+    onboards: counter('onboards_total', 'Onboard calls, by how they ended.', 'end'),
+    recovered: counter('recovered_slots_total', 'Slots of an earlier life, by what became of them.', 'outcome'),
+    unsound: counter('unsound_blocks_total', 'Blocks in host memory that were dropped because their bytes were wrong.'),
+    suspects: counter('suspect_slots_total', 'Slots whose bytes a worker found to be wrong.'),
+    expired: counter('expired_leases_total', 'Leases that nobody released in time.'),
+    resnapshots: counter('event_overflows_total', 'Times that a reader of events was too slow and got a snapshot.'),
+    prefetches: counter('prefetches_total', 'Prefetches, by what became of them.', 'outcome'),
+    matches: counter('found_blocks_total', 'Blocks of prompts that were matched, by their warmest tier.', 'tier'),
     loaded(source, count, size, inSeconds) {
       const name = tierNames[source] ?? 'peer';
       blocks(count, name);
       bytes(size, name);
       took.observe({ source: name }, inSeconds);
     },
-    totals: () => tally.totals(),
+    totals: () => totalsOf(registry),
   };
+}
+
+function countManager(registry: Registry, manager: BlockManager): void {
+  const registers = [registry];
+  for (const [key, [name, help]] of Object.entries(managerCounters))
+    new Counter({
+      ...{ name: `${prefix}${name}`, help, registers },
+      collect() {
+        this.reset();
+        this.inc(manager.counters[key as keyof BlockCounters]);
+      },
+    });
+  for (const [key, [name, help]] of Object.entries(tierCounters))
+    new Counter({
+      ...{ name: `${prefix}${name}`, help, registers, labelNames: ['tier'] },
+      collect() {
+        this.reset();
+        for (const [tier, count] of manager.tierCounters[key as keyof typeof tierCounters].entries())
+          this.inc({ tier: tierNames[tier] ?? '' }, count);
+      },
+    });
+}
+
+async function totalsOf(registry: Registry): Promise<Record<string, number>> {
+  const metrics = await registry.getMetricsAsJSON();
+  const counters = metrics.filter(({ name, type }) => name.startsWith(prefix) && String(type) === 'counter');
+  return Object.fromEntries(
+    counters.flatMap(({ name, values }) =>
+      values.map(({ labels, value }) => {
+        const labelled = Object.values(labels).join();
+        return [`${name.slice(prefix.length)}${labelled === '' ? '' : `{${labelled}}`}`, value];
+      }),
+    ),
+  );
 }
 
 /** What has a level at any time is measured when it is asked for. */

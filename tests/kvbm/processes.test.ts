@@ -110,7 +110,10 @@ describe('the block manager and its workers as processes', function () {
     const pair = [await worker(), await worker()];
     for (const [seed, one] of pair.entries()) await one.does({ op: 'churn', seed: seed + 1 });
     for (let life = 0; life < 3; life++) {
-      await until('blocks were stored', async () => ((await stats()).counters['registered_blocks_total'] ?? 0n) > 60n);
+      await until(
+        'blocks were stored',
+        async () => ((await stats()).counters['registered_blocks_total{host}'] ?? 0n) > 60n,
+      );
       await kvbm.stop('SIGKILL');
       kvbm = await start();
       const { counters } = await stats();

@@ -13,7 +13,7 @@ import { wireTiers } from '../names.ts';
 
 export function stats(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockService>> {
   return {
-    stats() {
+    async stats() {
       const { epoch, manager, host, holders, metrics } = context;
       const arenas = manager.use().map(({ tier, arena, blocks, blockBytes, ...use }) => {
         const { format, blockTokens, dtype, slotBytes } = host.layoutOf(arena);
@@ -31,7 +31,7 @@ export function stats(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockS
         create(HolderStatsSchema, { holderId: BigInt(id), instanceId, name, leases: leases.size, lost }),
       );
       const counters = Object.fromEntries(
-        Object.entries(metrics.totals()).map(([name, count]) => [name, BigInt(count)]),
+        Object.entries(await metrics.totals()).map(([name, count]) => [name, BigInt(count)]),
       );
       return create(StatsResponseSchema, {
         epoch,
