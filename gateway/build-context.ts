@@ -3,6 +3,7 @@ import { Gauge } from 'prom-client';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { BatchRunner } from './api/batches/runner.ts';
 import { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
 import { KnownServices, type OpenBlockManager } from './console/services.ts';
@@ -89,6 +90,7 @@ export function buildContext(
     services: new KnownServices(links.openBlockManager),
     store,
     background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
+    batches: new BatchRunner(telemetry.metrics),
     draining,
   };
 }

@@ -64,6 +64,7 @@ export async function startGateway(
     server.setServing(false);
     await registration?.withdraw().catch(() => {});
     await server.stop(config.shutdownGraceSeconds * 1000);
+    await context.batches.stop();
     await context.background.stop();
     watch.close();
     links.close();
@@ -91,6 +92,10 @@ export async function startGateway(
     await stopOnce();
     throw thrown;
   }
+  watch.synced.then(
+    () => context.batches.start(context),
+    () => {},
+  );
   return { address: server.address, context, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
 }
 

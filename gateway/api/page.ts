@@ -1,4 +1,5 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import type { Store } from '#lib/store/store.ts';
 import { type Exchange, queryOf } from '../http/exchange.ts';
 
 /** Which part of a list is wanted. */
@@ -45,4 +46,21 @@ export function pageOf<T extends { readonly id: string }>(
   const from = found < 0 ? start : Math.max(start, end - o.limit);
   const items = all.slice(from, Math.min(end, from + o.limit));
   return { items, hasMore: found < 0 ? from + items.length < end : from > start };
+}
+
+/** A page of a stored collection whose keys are in the order of creation. */
+export async function storedPage<T>(
+  store: Store,
+  collection: string,
+  { limit, after, order }: PageAsked,
+  read: (value: Uint8Array) => T,
+): Promise<{ items: readonly T[]; hasMore: boolean }> {
+  const found: T[] = [];
+  for (let last = after; found.length <= limit; ) {
+    const page = await store.list(collection, { limit: Math.min(1000, limit + 1 - found.length), after: last, order });
+    found.push(...page.map(({ value }) => read(value)));
+    last = page.at(-1)?.key ?? null;
+    if (last === null) break;
+  }
+  return { items: found.slice(0, limit), hasMore: found.length > limit };
 }

@@ -1,12 +1,14 @@
 import { consolePage, consoleStateRoute } from '../console/routes.ts';
 import type { InferenceRoute, PathRoutes, PlainRoute } from '../http/route-table.ts';
 import type { Endpoint } from '../metrics/metrics.ts';
+import { cancelBatch, createBatch, getBatch, listBatches } from './routes/batches.ts';
 import { listBusyThresholds, setBusyThresholds } from './routes/busy-threshold.ts';
 import { chatCompletions } from './routes/chat-completions.ts';
 import { classify } from './routes/classify.ts';
 import { completions } from './routes/completions.ts';
 import { docsPage, openApi } from './routes/docs.ts';
 import { embeddings } from './routes/embeddings.ts';
+import { createFile, deleteFile, getFile, getFileContent, listFiles } from './routes/files.ts';
 import { health, live, metrics } from './routes/health.ts';
 import { notOffered } from './routes/media.ts';
 import { countMessageTokens, messages } from './routes/messages.ts';
@@ -36,6 +38,12 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/responses/{id}': { GET: { kind: 'plain', run: getResponse }, DELETE: { kind: 'plain', run: deleteResponse } },
   '/v1/responses/{id}/cancel': { POST: { kind: 'plain', run: cancelResponse } },
   '/v1/responses/{id}/input_items': get(listInputItems),
+  '/v1/files': { GET: { kind: 'plain', run: listFiles }, POST: { kind: 'plain', run: createFile } },
+  '/v1/files/{id}': { GET: { kind: 'plain', run: getFile }, DELETE: { kind: 'plain', run: deleteFile } },
+  '/v1/files/{id}/content': get(getFileContent),
+  '/v1/batches': { GET: { kind: 'plain', run: listBatches }, POST: { kind: 'plain', run: createBatch } },
+  '/v1/batches/{id}': get(getBatch),
+  '/v1/batches/{id}/cancel': { POST: { kind: 'plain', run: cancelBatch } },
   '/v1/messages': infer('messages', messages),
   '/v1/messages/count_tokens': infer('count_tokens', countMessageTokens),
   '/v1/embeddings': infer('embeddings', embeddings),

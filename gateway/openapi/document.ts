@@ -49,7 +49,7 @@ function operationOf(route: RouteDoc, schemas: Record<string, unknown>): object 
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(route.body === null
       ? {}
-      : { requestBody: { required: true, content: content('application/json', route.body) } }),
+      : { requestBody: { required: true, content: content(route.bodyMedia ?? 'application/json', route.body) } }),
     responses,
   };
 }

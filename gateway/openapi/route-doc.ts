@@ -17,6 +17,8 @@ export interface RouteDoc {
   readonly operationId: string;
   readonly summary: string;
   readonly body: z.ZodType | null;
+  /** Default application/json. */
+  readonly bodyMedia?: string;
   /** Whether it takes routing headers. */
   readonly routed?: boolean;
   readonly answers: readonly Answer[];

@@ -25,6 +25,7 @@ import {
 } from '../api/schemas/scoring.ts';
 import { detokenizeAnswer, detokenizeRequest, tokenizeAnswer, tokenizeRequest } from '../api/schemas/tokenize.ts';
 import { anthropicDocs } from './anthropic-routes.ts';
+import { batchDocs } from './batch-routes.ts';
 import { mediaDocs } from './media-routes.ts';
 import { responseDocs } from './response-routes.ts';
 import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
@@ -107,6 +108,7 @@ export const routeDocs: readonly RouteDoc[] = [
     answers: [answered('The text.', detokenizeAnswer), refused, failed],
   },
   ...responseDocs,
+  ...batchDocs,
   ...anthropicDocs,
   ...mediaDocs,
   {

@@ -109,6 +109,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
   const telemetry = quietTelemetry();
   const store = await openStore(settings.store, { telemetry, maxBytes: 64 * 1024 ** 2 });
   const context = buildContext(settings, telemetry, links, store, draining.signal);
+  context.batches.start(context);
   const edge = new HttpEdge(context);
   const server: Server = createServer(edge.handle);
   server.listen(0, '127.0.0.1');
@@ -134,6 +135,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
         ...init,
       }),
     async [Symbol.asyncDispose]() {
+      await context.batches.stop();
       await context.background.stop();
       context.workers.close();
       context.pipeline.router.close();

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Store } from '#lib/store/store.ts';
-import { currentCaller } from '../../tenants/caller.ts';
+import { tenantCollection } from '../tenant-collection.ts';
 import { responseObject } from './answers.ts';
 import { type InputItem, inputItem } from './schema.ts';
 
@@ -20,12 +19,6 @@ export type StoredResponse = z.infer<typeof storedResponse>;
 /** Most responses that one may follow, each by the one before. */
 const mostTurns = 1000;
 const dayMs = 86_400_000;
-
-/** A collection of the caller's tenant: what it holds is there for nobody else. */
-export function tenantCollection(name: string): string {
-  const tenant = currentCaller()?.tenant ?? '';
-  return tenant === '' ? name : `${name}/${createHash('sha256').update(tenant).digest('hex').slice(0, 32)}`;
-}
 
 /** Stored responses of one tenant. */
 export class StoredResponses {

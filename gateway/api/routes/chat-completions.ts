@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { GatewayContext } from '../../context.ts';
 import type { Exchange } from '../../http/exchange.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
@@ -6,6 +5,7 @@ import { chatRequest } from '../schemas/chat.ts';
 import { refuseDeprecated } from '../schemas/deprecated.ts';
 import { translateChat } from '../translate/chat.ts';
 import { headerWishes } from '../translate/header-wishes.ts';
+import { translateInput } from '../translate-input.ts';
 import { validateBody } from '../validate.ts';
 import { answerJob } from './generate.ts';
 import { noteModel } from './note-model.ts';
@@ -21,14 +21,6 @@ export async function chatCompletions(
   refuseDeprecated(body);
   const valid = validateBody(chatRequest, body);
   const model = ctx.catalog.resolve(valid.model);
-  const { requestTimeoutSeconds, reasoningField, strictTools } = ctx.config;
-  const input = {
-    requestId: randomUUID(),
-    nowMs: Date.now(),
-    timeoutMs: requestTimeoutSeconds * 1000,
-    reasoningField,
-    enforceStrict: strictTools === 'enforce',
-  };
-  const job = translateChat(valid, model, headerWishes(exchange.request.rawHeaders), input);
+  const job = translateChat(valid, model, headerWishes(exchange.request.rawHeaders), translateInput(ctx));
   await answerJob(ctx, exchange, record, job);
 }

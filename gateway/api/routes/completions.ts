@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import type { GatewayContext } from '../../context.ts';
 import type { Exchange } from '../../http/exchange.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { completionRequest } from '../schemas/completion.ts';
 import { translateCompletion } from '../translate/completion.ts';
 import { headerWishes } from '../translate/header-wishes.ts';
+import { translateInput } from '../translate-input.ts';
 import { validateBody } from '../validate.ts';
 import { answerJob } from './generate.ts';
 import { noteModel } from './note-model.ts';
@@ -19,7 +19,6 @@ export async function completions(
   noteModel(record, body);
   const valid = validateBody(completionRequest, body);
   const model = ctx.catalog.resolve(valid.model);
-  const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: ctx.config.requestTimeoutSeconds * 1000 };
-  const job = translateCompletion(valid, model, headerWishes(exchange.request.rawHeaders), input);
+  const job = translateCompletion(valid, model, headerWishes(exchange.request.rawHeaders), translateInput(ctx));
   await answerJob(ctx, exchange, record, job);
 }

@@ -4,7 +4,7 @@ import { embed } from '../../pipeline/embed.ts';
 import { escapeJson } from '../../sse/json-escape.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { embeddingRequest } from '../schemas/embedding.ts';
-import { headerWishes } from '../translate/header-wishes.ts';
+import { type HeaderWishes, headerWishes } from '../translate/header-wishes.ts';
 import { inputsOf } from '../translate/inputs.ts';
 import { routingOf } from '../translate/routing.ts';
 import { validateBody } from '../validate.ts';
@@ -23,19 +23,29 @@ export async function embeddings(
   body: unknown,
 ): Promise<void> {
   noteModel(record, body);
+  const headers = headerWishes(exchange.request.rawHeaders);
+  sendJson(exchange, 200, await embeddingsBody(ctx, record, body, { headers, signal: exchange.signal }));
+  record.end(null);
+}
+
+/** The answer to a request for embeddings, as JSON. */
+export async function embeddingsBody(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  body: unknown,
+  { headers, signal }: { headers: HeaderWishes; signal: AbortSignal },
+): Promise<string> {
   const valid = validateBody(embeddingRequest, body);
   const model = ctx.catalog.resolve(valid.model);
-  const prompts = inputsOf(valid.input, model);
-  const headers = headerWishes(exchange.request.rawHeaders);
   const { vectors, promptTokens } = await embed(ctx, model, {
-    prompts,
+    prompts: inputsOf(valid.input, model),
     addSpecialTokens: valid.add_special_tokens ?? true,
     truncateTokens: valid.truncate_prompt_tokens ?? 0,
     dimensions: valid.dimensions ?? 0,
     fields: { input: 'input', dimensions: 'dimensions' },
     routing: routingOf(valid, headers, null, { nowMs: Date.now() }),
     trace: record.traceContext(headers),
-    signal: exchange.signal,
+    signal,
   });
   const base64 = valid.encoding_format === 'base64';
   const data = vectors.map(
@@ -43,6 +53,5 @@ export async function embeddings(
   );
   const name = escapeJson(model.entry.name);
   const usage = `{"prompt_tokens":${promptTokens},"total_tokens":${promptTokens}}`;
-  sendJson(exchange, 200, `{"object":"list","data":[${data.join(',')}],"model":"${name}","usage":${usage}}`);
-  record.end(null);
+  return `{"object":"list","data":[${data.join(',')}],"model":"${name}","usage":${usage}}`;
 }

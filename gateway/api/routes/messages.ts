@@ -9,6 +9,7 @@ import { messagesToChat, type TranslatedMessages } from '../anthropic/to-chat.ts
 import { translateChat } from '../translate/chat.ts';
 import { type HeaderWishes, headerWishes } from '../translate/header-wishes.ts';
 import type { Job } from '../translate/job.ts';
+import { translateInput } from '../translate-input.ts';
 import { validateBody } from '../validate.ts';
 import { answerShaped } from './generate.ts';
 import { noteModel } from './note-model.ts';
@@ -61,9 +62,8 @@ export async function countMessageTokens(
 
 function jobOf(ctx: GatewayContext, { chat, names }: TranslatedMessages, headers: HeaderWishes): Job {
   const model = ctx.catalog.resolve(chat.model);
-  const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: ctx.config.requestTimeoutSeconds * 1000 };
   try {
-    return translateChat(chat, model, headers, input);
+    return translateChat(chat, model, headers, translateInput(ctx));
   } catch (thrown) {
     throw names.inClientTerms(StatorError.from(thrown));
   }

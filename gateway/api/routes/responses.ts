@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, queryOf, sendJson } from '../../http/exchange.ts';
@@ -15,6 +14,7 @@ import { responseToChat, type TranslatedResponse } from '../responses/to-chat.ts
 import { translateChat } from '../translate/chat.ts';
 import { headerWishes } from '../translate/header-wishes.ts';
 import type { Job } from '../translate/job.ts';
+import { translateInput } from '../translate-input.ts';
 import { validateBody } from '../validate.ts';
 import { answerShaped } from './generate.ts';
 import { noteModel } from './note-model.ts';
@@ -91,10 +91,9 @@ function eventsOf(recorder: ResponseRecorder, keep: () => Promise<void>): EventF
 
 function jobOf(ctx: GatewayContext, exchange: Exchange, { chat, names }: TranslatedResponse): Job {
   const model = ctx.catalog.resolve(chat.model);
-  const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: ctx.config.requestTimeoutSeconds * 1000 };
   let job: Job;
   try {
-    job = translateChat(chat, model, headerWishes(exchange.request.rawHeaders), input);
+    job = translateChat(chat, model, headerWishes(exchange.request.rawHeaders), translateInput(ctx));
   } catch (thrown) {
     throw names.inClientTerms(StatorError.from(thrown));
   }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, sendJson } from '../../http/exchange.ts';
@@ -8,6 +7,7 @@ import { detokenizeRequest, type TokenizeRequestBody, tokenizeRequest } from '..
 import { translateChat } from '../translate/chat.ts';
 import { checkTokenIds } from '../translate/common.ts';
 import { headerWishes } from '../translate/header-wishes.ts';
+import { translateInput } from '../translate-input.ts';
 import { validateBody } from '../validate.ts';
 import { noteModel } from './note-model.ts';
 
@@ -80,8 +80,7 @@ async function tokensOfChat(
     continue_final_message,
     chat_template_kwargs,
   };
-  const input = { requestId: randomUUID(), nowMs: Date.now(), timeoutMs: 0 };
-  const { requests } = translateChat(chat, model, headerWishes(exchange.request.rawHeaders), input);
+  const { requests } = translateChat(chat, model, headerWishes(exchange.request.rawHeaders), translateInput(ctx));
   const prompt = requests[0]?.prompt ?? { case: undefined };
   const { signal } = exchange;
   const { tokenIds } = await ctx.tokenizer.preprocess({ model: model.entry.name, prompt }, { signal });

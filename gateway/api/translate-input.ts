@@ -1,0 +1,14 @@
+import { randomUUID } from 'node:crypto';
+import type { GatewayContext } from '../context.ts';
+import type { TranslateInput } from './translate/job.ts';
+
+/** What the translation of a request that begins now knows besides its body. */
+export function translateInput({ config }: GatewayContext): TranslateInput {
+  return {
+    requestId: randomUUID(),
+    nowMs: Date.now(),
+    timeoutMs: config.requestTimeoutSeconds * 1000,
+    reasoningField: config.reasoningField,
+    enforceStrict: config.strictTools === 'enforce',
+  };
+}
