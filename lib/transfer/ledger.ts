@@ -1,9 +1,11 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import type { TransferMetrics } from './metrics.ts';
 import { checkPieces, type RegionTable } from './regions.ts';
 import {
   type AgentOptions,
   defaultTimeoutMs,
   type Piece,
+  type TransferBackend,
   type TransferCounters,
   type TransferOptions,
 } from './transfer.ts';
@@ -25,12 +27,16 @@ export class Ledger {
   #pulledBytes = 0;
   #pushedBytes = 0;
   readonly #table: RegionTable;
+  readonly #backend: TransferBackend;
+  readonly #metrics: TransferMetrics | undefined;
   readonly #timeoutMs: number;
   readonly #closing = new AbortController();
   #idle: (() => void) | undefined;
 
-  constructor(table: RegionTable, options: AgentOptions) {
+  constructor(table: RegionTable, options: AgentOptions, backend: TransferBackend) {
     this.#table = table;
+    this.#backend = backend;
+    this.#metrics = options.metrics;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
   }
 
@@ -43,19 +49,36 @@ export class Ledger {
     const { bytes, regions } = checkPieces(pieces, this.#table);
     for (const region of regions) region.uses += 1;
     this.running += 1;
+    const count = this.#begin(direction);
     try {
       await this.attempt(options, work);
+      count('ok', bytes);
       this.#completed += 1;
       if (direction === 'pull') this.#pulledBytes += bytes;
       else this.#pushedBytes += bytes;
     } catch (error) {
       this.#failed += 1;
+      count(StatorError.from(error).code, 0);
       throw error;
     } finally {
       for (const region of regions) region.uses -= 1;
       this.running -= 1;
       if (this.running === 0) this.#idle?.();
     }
+  }
+
+  #begin(direction: 'pull' | 'push'): (outcome: string, bytes: number) => void {
+    const [backend, metrics] = [this.#backend, this.#metrics];
+    if (metrics === undefined) return () => {};
+    metrics.running.inc({ backend });
+    const startMs = performance.now();
+    return (outcome, bytes) => {
+      metrics.running.dec({ backend });
+      metrics.transfers.inc({ backend, direction, outcome });
+      if (outcome !== 'ok') return;
+      metrics.bytes.inc({ backend, direction }, bytes);
+      metrics.seconds.observe({ backend, direction }, (performance.now() - startMs) / 1000);
+    };
   }
 
   /** Runs `work` under the deadline and signal of `options`, without counting it. */

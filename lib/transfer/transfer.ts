@@ -1,3 +1,5 @@
+import type { TransferMetrics } from './metrics.ts';
+
 /** How bytes travel: NVIDIA's NIXL, copies between processes of one host, or sockets. */
 export type TransferBackend = 'nixl' | 'shm' | 'tcp';
 
@@ -96,6 +98,8 @@ export interface AgentOptions {
   readonly timeoutMs?: number;
   /** Regions at once; default 1000. */
   readonly maxRegions?: number;
+  /** Where transfers are counted; unset: nowhere but in `counters`. */
+  readonly metrics?: TransferMetrics;
 }
 
 export const defaultTimeoutMs = 30_000;

@@ -3,6 +3,7 @@ import { isLoopback } from '#lib/rpc/address.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { serverSecurity, targetOf } from '#lib/service/security.ts';
 import { BulkMemory } from '#lib/sharedmem/bulk-memory.ts';
+import { transferMetrics } from '#lib/transfer/metrics.ts';
 import { hostMemory } from '#native/hostmem/index.ts';
 import type { KvbmConfig } from './config.ts';
 import { startTransferAgents } from './peers/agents.ts';
@@ -30,6 +31,7 @@ export async function startPeers(
     nixlLibrary,
     host,
     log: telemetry.log,
+    metrics: transferMetrics(telemetry.metrics),
     ...(secret === undefined ? {} : { secret }),
     ...(tls === undefined ? {} : { tls: { server: tls, client: tls } }),
   });

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
+import type { Registry } from 'prom-client';
 import { BlockManager } from '#core/blocks/block-manager.ts';
 import type { BlockChain } from '#core/blocks/chain.ts';
 import { lru } from '#core/blocks/eviction/lru.ts';
@@ -17,6 +18,7 @@ import { newInstanceId } from '#lib/service/parts.ts';
 import { BulkMemory } from '#lib/sharedmem/bulk-memory.ts';
 import { openSharedMemory, type SharedMemory } from '#lib/sharedmem/shared-memory.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
+import { transferMetrics } from '#lib/transfer/metrics.ts';
 import type { TransferAgent, TransferBackend } from '#lib/transfer/transfer.ts';
 import { hostMemory } from '#native/hostmem/index.ts';
 import { xxh3 } from '#native/tokens/index.ts';
@@ -48,6 +50,8 @@ export class TestNode {
   readonly parts: TierParts;
   readonly slab: Slab;
   readonly agents: readonly TransferAgent[];
+  /** Where its agents count. */
+  readonly transfers: Registry;
   readonly instanceId = newInstanceId();
   readonly peers: Peers;
   readonly #memory: SharedMemory;
@@ -56,7 +60,14 @@ export class TestNode {
   #server: RpcServer | undefined;
   #client: RpcClient<typeof KvPeerService> | undefined;
 
-  private constructor(hub: MemoryHub, memory: SharedMemory, agents: TransferAgent[], overrides: NodeOverrides) {
+  private constructor(
+    hub: MemoryHub,
+    memory: SharedMemory,
+    agents: TransferAgent[],
+    transfers: Registry,
+    overrides: NodeOverrides,
+  ) {
+    this.transfers = transfers;
     const shape = shapeWithin(overrides.layout ?? spec, memory.buffer.length);
     if (shape === undefined) throw new Error('the slab is too small');
     this.layout = describeLayout(shape.layout, 0);
@@ -104,10 +115,17 @@ export class TestNode {
     const path = `/dev/shm/stator-test-${randomBytes(6).toString('hex')}`;
     const memory = await openSharedMemory({ path, bytes, create: true }, hostMemory());
     rmSync(path);
-    const { log } = quietTelemetry();
+    const { log, metrics: registry } = quietTelemetry();
+    const metrics = transferMetrics(registry);
     const name = randomBytes(6).toString('hex');
-    const agents = await startTransferAgents({ name, only: overrides.backend ?? 'tcp', nixlLibrary: undefined, log });
-    const node = new TestNode(hub, memory, agents, overrides);
+    const agents = await startTransferAgents({
+      name,
+      only: overrides.backend ?? 'tcp',
+      nixlLibrary: undefined,
+      log,
+      metrics,
+    });
+    const node = new TestNode(hub, memory, agents, registry, overrides);
     await node.#listen();
     return node;
   }

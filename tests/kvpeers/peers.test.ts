@@ -43,6 +43,10 @@ describe('blocks of other nodes', function () {
       expect(await here.counter('loads_total')).to.equal(
         `stator_kvbm_peer_loads_total{backend="${backend}",outcome="ok"} 1`,
       );
+      const moved = `stator_transfer_transfers_total{backend="${backend}",direction="pull",outcome="ok"} 1`;
+      expect(await here.transfers.metrics())
+        .to.include(moved)
+        .and.match(/stator_transfer_running\{[^}]*\} 0/);
       // What came can be lent on, with a record of its own.
       const third = await start({ backend });
       await there.kill();

@@ -44,7 +44,7 @@ export class NixlTransferAgent implements TransferAgent {
     this.#agent = agent;
     this.#fence = fence;
     this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, ({ ref }) => this.#revoke(ref.id));
-    this.#ledger = new Ledger(this.#table, options);
+    this.#ledger = new Ledger(this.#table, options, 'nixl');
   }
 
   async register(buffer: Uint8Array): Promise<Region> {
@@ -193,16 +193,22 @@ class NixlPeer implements Peer {
   }
 
   async #move(operation: 'read' | 'write', pieces: readonly Piece[], attempt: Attempt): Promise<void> {
+    const bases = new Map<Region, bigint>();
+    const baseOf = (region: Region): bigint => {
+      const base = bases.get(region) ?? this.#link.nixl.addressOf(region.buffer);
+      bases.set(region, base);
+      return base;
+    };
     for (const segment of segments(pieces)) {
       attempt.signal.throwIfAborted();
-      const here = segment.map(({ piece, done, bytes }) => ({
-        address: this.#link.nixl.addressOf(piece.local.buffer) + BigInt(piece.localOffset + done),
-        bytes,
-      }));
-      const there = segment.map(({ piece, done, bytes }) => ({
-        address: piece.remote.address + BigInt(piece.remoteOffset + done),
-        bytes,
-      }));
+      const here: Place[] = [];
+      const there: Place[] = [];
+      for (const { piece, done, bytes } of segment) {
+        const { local, localOffset, remote, remoteOffset } = piece;
+        const base = baseOf(local);
+        here.push({ address: base + BigInt(localOffset + done), bytes });
+        there.push({ address: remote.address + BigInt(remoteOffset + done), bytes });
+      }
       await this.#post(operation, here, there, attempt);
     }
   }
@@ -219,8 +225,8 @@ class NixlPeer implements Peer {
 
   async #post(
     operation: 'read' | 'write',
-    here: readonly { address: bigint; bytes: number }[],
-    there: readonly { address: bigint; bytes: number }[],
+    here: readonly Place[],
+    there: readonly Place[],
     { signal, deadlineMs }: Attempt,
   ): Promise<void> {
     const { agent, nixl } = this.#link;
@@ -228,6 +234,11 @@ class NixlPeer implements Peer {
     const ranges = [nixl.dramRanges(here), nixl.dramRanges(there)] as const;
     await agent.transfer({ operation, timeoutMs, signal }, ranges[0], this.remote, ranges[1]);
   }
+}
+
+interface Place {
+  readonly address: bigint;
+  readonly bytes: number;
 }
 
 interface SegmentPart {

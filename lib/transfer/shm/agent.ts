@@ -52,7 +52,7 @@ export class ShmAgent implements TransferAgent {
     this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, ({ ref }) =>
       control.takeBack(slotOf(ref.id), timeoutMs),
     );
-    this.#ledger = new Ledger(this.#table, options);
+    this.#ledger = new Ledger(this.#table, options, 'shm');
     control.lend(PROBE_SLOT, PROBE_ID, this.#probe);
   }
 

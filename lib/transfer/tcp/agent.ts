@@ -53,7 +53,7 @@ export class TcpAgent implements TransferAgent {
   constructor(options: TcpAgentOptions) {
     this.#options = options;
     this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, (region) => this.#takeBack(region));
-    this.#ledger = new Ledger(this.#table, options);
+    this.#ledger = new Ledger(this.#table, options, 'tcp');
     const accept = (socket: net.Socket): void => this.#accept(socket);
     const server = options.tls?.server;
     this.#server =
