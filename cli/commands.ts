@@ -123,6 +123,11 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./keys/command.ts')).revokeKey(args),
   },
   {
+    name: 'probe',
+    summary: 'Probes tool calls, reasoning and structured output of models and parsers.',
+    run: async (args) => (await import('./probe/command.ts')).probe(args),
+  },
+  {
     name: 'openapi',
     summary: "Writes the REST API's OpenAPI document.",
     run: async (args) => (await import('./openapi.ts')).writeOpenapi(args),

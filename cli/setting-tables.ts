@@ -17,6 +17,7 @@ import {
 } from './kvbm/settings.ts';
 import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
 import { openapiSettings } from './openapi.ts';
+import { probeSettings } from './probe/settings.ts';
 import { compareSettings, replaySettings, showSettings } from './replay/settings.ts';
 import { upSettings } from './up/settings.ts';
 
@@ -45,5 +46,6 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   'keys create': createKeySettings,
   'keys list': listKeysSettings,
   'keys revoke': revokeKeySettings,
+  probe: probeSettings,
   openapi: openapiSettings,
 };
