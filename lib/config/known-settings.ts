@@ -141,6 +141,7 @@ export const knownSettings: readonly string[] = [
   'kvTransferMode',
   'kvValueType',
   'kvbm',
+  'kvbmAttachTimeoutMs',
   'kvbmHostMib',
   'kvbmMode',
   'kvbmRetryMs',

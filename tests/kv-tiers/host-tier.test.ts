@@ -38,7 +38,7 @@ describe('KV tiers of a worker: host memory', function () {
   }
 
   beforeEach(async () => {
-    kvbm = await new TestKvbm({ hostMib: 16, heartbeatMs: 50 }).start();
+    kvbm = await new TestKvbm({ hostMib: 16, heartbeatMs: 5000 }).start();
   });
 
   afterEach(async () => {

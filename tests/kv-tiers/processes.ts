@@ -76,7 +76,7 @@ export class Machine implements AsyncDisposable {
 
   async kvbm(settings: Overrides = {}): Promise<TestProcess> {
     const slabDir = path.join(this.folder, 'slabs');
-    const defaults = { slabDir, hostMib: 8, heartbeatMs: 100, layoutHostMib: 8 };
+    const defaults = { slabDir, hostMib: 8, heartbeatMs: 1000, layoutHostMib: 8 };
     return this.#start(['kvbm'], { ...defaults, ...settings }, (process, address) => new TestProcess(process, address));
   }
 

@@ -14,6 +14,9 @@ import { LockFile, type ProcessLocks, sweepLockFiles } from './lock-file.ts';
 import { MappedSlab } from './mapped-slab.ts';
 import { Silence } from './silence.ts';
 
+/** However often the block manager says that it lives, a busy machine may keep it quiet for so long. */
+const leastSilenceMs = 1000;
+
 /** Where the block manager may be now, the likeliest first. */
 export interface KvbmLocator {
   targets(): readonly RpcTarget[];
@@ -30,7 +33,9 @@ export interface KvbmClientOptions {
   /** Loaded once it is needed. */
   readonly memory: () => MemoryAddon & ProcessLocks;
   readonly lockDirectory: string;
-  /** Milliseconds that attaching, and any short call, may take. */
+  /** Milliseconds that attaching may take: the block manager may have to make room for a new layout first. */
+  readonly attachTimeoutMs: number;
+  /** Milliseconds of any short call. */
   readonly callTimeoutMs: number;
   readonly backoff: { readonly firstMs: number; readonly maximumMs: number };
   readonly listener: KvbmListener;
@@ -116,13 +121,13 @@ export class KvbmClient {
     try {
       rpc = createRpcClient(KvBlockService, target, this.#o.telemetry);
       lock = this.#newLock();
-      silence.expect(this.#o.callTimeoutMs);
+      silence.expect(this.#o.attachTimeoutMs);
       for await (const { message } of this.#attach(rpc.client, lock.path, ending.signal)) {
         if (message.case === 'welcome' && attachment === undefined) {
           attachment = await this.#welcome(rpc.client, message.value, ending.signal);
           this.#current = attachment;
           this.#o.listener.onAttached(attachment);
-          silence.expect(3 * message.value.heartbeatMs);
+          silence.expect(Math.max(leastSilenceMs, 3 * message.value.heartbeatMs));
         }
         silence.heard();
         if (attachment !== undefined) attachment.isSilent = false;
@@ -159,6 +164,7 @@ export class KvbmClient {
       memory(),
     );
     try {
+      signal.throwIfAborted();
       const slab = new MappedSlab(mapped, welcome, kv.format.blockBytes);
       const adapterDigest = (name: string): Uint8Array | null => kv.adapterDigest(name);
       this.#bulk ??= new BulkMemory(memory());

@@ -20,7 +20,15 @@ export const kvTierSettings = defineSettings({
     max: 600_000,
     unit: 'milliseconds',
     group,
-    help: 'Milliseconds that attaching to the KV block manager, and each short call, may take.',
+    help: 'Milliseconds that a short call to the KV block manager may take.',
+  }),
+  kvbmAttachTimeoutMs: setting.integer({
+    default: 60_000,
+    min: 1,
+    max: 600_000,
+    unit: 'milliseconds',
+    group,
+    help: 'Milliseconds that attaching may take: the first worker of a kind waits until there is host memory for its blocks.',
   }),
   kvbmRetryMs: setting.integer({
     default: 5000,

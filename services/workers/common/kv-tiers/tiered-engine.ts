@@ -123,6 +123,7 @@ export class KvTiers {
     return new KvbmClient({
       ...{ kv, locator, instanceId, name, telemetry, memory },
       lockDirectory: config.kvLockDirectory ?? defaultLockDirectory(),
+      attachTimeoutMs: config.kvbmAttachTimeoutMs,
       callTimeoutMs: config.kvbmTimeoutMs,
       backoff: { firstMs: Math.min(50, config.kvbmRetryMs), maximumMs: config.kvbmRetryMs },
       listener: this.#listener(),
