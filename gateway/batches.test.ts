@@ -1,12 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { expect } from 'chai';
 import OpenAI, { toFile } from 'openai';
 import { batchObject } from './api/batches/schema.ts';
 import { fileObject } from './api/files/answers.ts';
 import { type Harness, startHarness } from './testing/harness.ts';
-import { answering, type ScriptedSequence, ScriptedWorker } from './testing/scripted-worker.ts';
+import { answering, ScriptedWorker } from './testing/scripted-worker.ts';
 import { until } from './testing/until.ts';
 
 const model = 'test-model';
@@ -53,16 +50,6 @@ async function fault(call: Promise<unknown>): Promise<InstanceType<typeof OpenAI
   const error = await call.catch((thrown: unknown) => thrown);
   if (error instanceof OpenAI.APIError) return error;
   throw new Error(`no API error: ${String(error)}`);
-}
-
-/** Runs a test over a store in a file. */
-async function withStore(test: (store: string) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'stator-batches-'));
-  try {
-    await test(`sqlite:${path.join(folder, 'store.db')}`);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
 }
 
 describe('files API', () => {
@@ -199,65 +186,6 @@ describe('batches API', () => {
     gateway.addWorker(1n, worker);
     const done = await ended(client, (await begin(client, [lineOf('a'), lineOf('b')])).id);
     expect(done.request_counts).to.deep.equal({ total: 2, completed: 2, failed: 0 });
-  });
-
-  it('goes on where a gateway that died stopped, without asking again', async () => {
-    await withStore(async (store) => {
-      const lines = Array.from({ length: 12 }, (_, index) => lineOf(`r${index}`));
-      let id = '';
-      const asked: string[] = [];
-      const answerFirst = (most: number) => (sequence: ScriptedSequence) => {
-        asked.push(Buffer.from(sequence.request.tokenIds).toString('hex'));
-        if (asked.length <= most) answering('first')(sequence);
-      };
-      {
-        await using first = await startHarness({ store, batchConcurrency: 2 });
-        first.addWorker(1n, new ScriptedWorker(answerFirst(5)));
-        const client = clientOf(first);
-        ({ id } = await begin(client, lines));
-        await until(async () => (await client.batches.retrieve(id)).request_counts?.completed === 5);
-      }
-      await using second = await startHarness({ store });
-      const worker = new ScriptedWorker(answering('second'));
-      second.addWorker(1n, worker);
-      const client = clientOf(second);
-      const done = await ended(client, id);
-      expect(done.request_counts).to.deep.equal({ total: 12, completed: 12, failed: 0 });
-      const texts = (await results(client, done.output_file_id)).map(
-        ({ response }) => response?.body.choices[0]?.message.content,
-      );
-      expect(texts.filter((text) => text === 'first')).to.have.length(5);
-      expect(worker.sequences).to.have.length(7);
-      expect(texts).to.have.length(12);
-    });
-  });
-
-  it('is run by one of several gateways, and cancelled through another', async () => {
-    await withStore(async (store) => {
-      const workers = [new ScriptedWorker(), new ScriptedWorker()];
-      await using first = await startHarness({ store, batchConcurrency: 2 });
-      await using second = await startHarness({ store, batchConcurrency: 2 });
-      first.addWorker(1n, workers[0] ?? new ScriptedWorker());
-      second.addWorker(1n, workers[1] ?? new ScriptedWorker());
-      const lines = Array.from({ length: 5 }, (_, index) => lineOf(`r${index}`));
-      const batch = await begin(clientOf(first), lines);
-      const running = (): ScriptedSequence[] => workers.flatMap(({ sequences }) => sequences);
-      await until(() => running().length === 2);
-      expect(workers.filter(({ sequences }) => sequences.length > 0)).to.have.length(1);
-      const [one] = running();
-      one?.tokens('ok');
-      one?.finish();
-      await until(() => running().length === 3);
-      const cancelling = await clientOf(second).batches.cancel(batch.id);
-      expect(cancelling.status).to.equal('cancelling');
-      const done = await ended(clientOf(second), batch.id);
-      expect(done.status).to.equal('cancelled');
-      expect(done.request_counts).to.deep.equal({ total: 5, completed: 1, failed: 4 });
-      const errors = await results(clientOf(first), done.error_file_id);
-      expect(errors.every(({ error }) => error?.code === 'batch_cancelled')).to.equal(true);
-      expect(running().filter(({ cancelled }) => cancelled)).to.have.length(2);
-      expect((await clientOf(first).batches.cancel(batch.id)).status, 'once more').to.equal('cancelled');
-    });
   });
 
   it('refuses by the name of the field', async () => {

@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { expect } from 'chai';
 import OpenAI from 'openai';
 import { responseObject } from './api/responses/answers.ts';
@@ -23,8 +20,8 @@ function clientOf(gateway: Harness): OpenAI {
   return new OpenAI({ apiKey: 'none', baseURL: `${gateway.url}/v1`, maxRetries: 0 });
 }
 
-async function withWorker(worker: ScriptedWorker, store = 'memory:'): Promise<Harness> {
-  const gateway = await startHarness({ store });
+async function withWorker(worker: ScriptedWorker): Promise<Harness> {
+  const gateway = await startHarness();
   gateway.addWorker(1n, worker, card);
   return gateway;
 }
@@ -175,26 +172,6 @@ describe('responses API', () => {
       code: 'engine_failed',
       message: 'broken',
     });
-  });
-
-  it('is cancelled by another gateway of the same store', async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'stator-responses-'));
-    const store = `sqlite:${path.join(folder, 'store.db')}`;
-    try {
-      const worker = new ScriptedWorker();
-      await using first = await withWorker(worker, store);
-      await using second = await withWorker(new ScriptedWorker(answering('Yes.')), store);
-      const begun = await clientOf(first).responses.create({ model, input: 'Hi', background: true });
-      const sequence = await worker.sequence(0);
-      expect((await clientOf(second).responses.cancel(begun.id)).status).to.equal('cancelled');
-      await until(() => sequence.cancelled);
-      const other = await clientOf(second).responses.create({ model, input: 'Hi' });
-      worker.script = answering('More.');
-      const asked = { model, previous_response_id: other.id, input: 'And?' };
-      expect((await clientOf(first).responses.create(asked)).output_text).to.equal('More.');
-    } finally {
-      await rm(folder, { recursive: true });
-    }
   });
 
   it('refuses by the name of the field', async () => {

@@ -11,28 +11,7 @@ import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { findPostgres, type PostgresServer, startPostgres } from '#tests/support/postgres.ts';
 import { skip } from '#tests/support/skip.ts';
 import { until } from '#tests/support/until.ts';
-
-const noPostgres = 'PostgreSQL (initdb, postgres) is not installed';
-
-/** Where stores lie, and whether several may be open on the same. */
-interface Place {
-  readonly url: string;
-  readonly shared: boolean;
-  dispose(): Promise<void>;
-}
-
-const places: Readonly<Record<string, (context: Context) => Promise<Place>>> = {
-  'SQLite in memory': async () => ({ url: 'memory:', shared: false, dispose: async () => {} }),
-  'SQLite in a file': async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), 'stator-store-'));
-    const dispose = (): Promise<void> => rm(folder, { recursive: true });
-    return { url: `sqlite:${path.join(folder, 'deep', 'store.db')}`, shared: true, dispose };
-  },
-  PostgreSQL: async (context) => {
-    const server = await startPostgres(findPostgres() ?? skip(context, noPostgres));
-    return { url: server.url, shared: true, dispose: () => server.dispose() };
-  },
-};
+import { noPostgres, type Place, places } from './places.ts';
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | undefined): string => Buffer.from(value ?? []).toString();
