@@ -284,4 +284,5 @@ export interface Binding {
   ): Promise<Float32Array>;
   embedderStop(embedder: EmbedderHandle): void;
   referenceGreedy(model: ModelHandle, tokenIds: Uint32Array, count: number): Promise<Uint32Array>;
+  referenceState(model: ModelHandle, tokenIds: Uint32Array, cells: number, rounds: number): Promise<Float64Array>;
 }

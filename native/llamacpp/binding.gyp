@@ -16,6 +16,9 @@
       'sources': [
         'src/abort_guard.cc',
         'src/addon.cc',
+        'src/checksum.cc',
+        'src/checksum_avx2.cc',
+        'src/checksum_avx512.cc',
         'src/embedder.cc',
         'src/engine.cc',
         'src/engine_api.cc',

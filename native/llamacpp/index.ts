@@ -232,6 +232,16 @@ export async function referenceGreedy(model: ModelHandle, tokenIds: Uint32Array,
   return loadBinding().referenceGreedy(model, tokenIds, count);
 }
 
+/** How llama.cpp alone copies the state of one whole sequence, for benchmarks: microseconds out and in of each round. */
+export async function referenceState(
+  model: ModelHandle,
+  tokenIds: Uint32Array,
+  options: { readonly cells: number; readonly rounds: number },
+): Promise<{ bytes: number; outUs: number[]; inUs: number[] }> {
+  const [bytes = 0, ...times] = await loadBinding().referenceState(model, tokenIds, options.cells, options.rounds);
+  return { bytes, outUs: times.filter((_, i) => i % 2 === 0), inUs: times.filter((_, i) => i % 2 === 1) };
+}
+
 function loadCuda(binding: Binding): void {
   if (cudaLoaded) return;
   const library = findCudaLibrary();

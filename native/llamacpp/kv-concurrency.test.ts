@@ -351,7 +351,7 @@ describe('llama.cpp addon: KV blocks among running sequences', function () {
       expect(blocks).to.deep.equal((await storedOf(model, long)).slice(0, blocks.length));
     });
 
-    it('and cycles leave no cell and no memory behind', async () => {
+    it('does not grow over 500 cycles, which leave no cell behind', async () => {
       await using engine = await TestEngine.create(model, { ...sizes, ...oneBlockSlices });
       const damaged = stored.with(5, Buffer.from(stored[5] ?? []).fill(1, 300, 301));
       const cycle = async (): Promise<void> => {

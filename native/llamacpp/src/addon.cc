@@ -45,6 +45,7 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define(exports, "embedderRun", embedderRun);
   define(exports, "embedderStop", embedderStop);
   define(exports, "referenceGreedy", referenceGreedy);
+  define(exports, "referenceState", referenceState);
   return exports;
 }
 

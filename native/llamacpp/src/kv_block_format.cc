@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "block_hash.h"
+#include "checksum.h"
 
 namespace stator {
 namespace {
@@ -27,7 +28,7 @@ static_assert(sizeof(CellMeta) == 12);
 
 uint64_t checksumOf(KvBlockHeader header, const uint8_t* payload, size_t bytes) {
   header.checksum = 0;
-  return XXH3_64bits_withSeed(payload, bytes, XXH3_64bits(&header, sizeof header));
+  return checksum(payload, bytes, XXH3_64bits(&header, sizeof header));
 }
 
 CellMeta cellAt(const uint8_t* cells, size_t index) {

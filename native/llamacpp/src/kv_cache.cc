@@ -144,9 +144,15 @@ std::vector<KvBlock*> KvCache::find(std::span<const llama_token> tokens, std::sp
   return path;
 }
 
-void KvCache::lendToScratch(const KvBlock& block) { llama_memory_seq_cp(memory_, block.lane, scratch(), begin(block.index), begin(block.index + 1)); }
+void KvCache::lendToScratch(const KvBlock& block) {
+  llama_memory_seq_cp(memory_, block.lane, scratch(), begin(block.index), begin(block.index + 1));
+  scratchUsed_ = true;
+}
 
-void KvCache::clearScratch() { llama_memory_seq_rm(memory_, scratch(), -1, -1); }
+void KvCache::clearScratch() {
+  if (scratchUsed_) llama_memory_seq_rm(memory_, scratch(), -1, -1);
+  scratchUsed_ = false;
+}
 
 std::optional<PendingBlock> KvCache::adoptScratch(uint32_t index, std::optional<llama_seq_id> preferred) {
   const auto lane = takeLane(index, preferred, nullptr);

@@ -88,9 +88,11 @@ class KvCache {
   void hold(KvBlock* block);
   void unhold(KvBlock* block);
 
-  // The sequence id that has cells only while a block is copied.
+  // The sequence id that has cells only while blocks are copied: one block's, whose state llama.cpp then writes or reads.
   llama_seq_id scratch() const { return static_cast<llama_seq_id>(options_.maxSequences); }
   void lendToScratch(const KvBlock& block);
+  // Before llama.cpp reads a state into it, which forgets the cells it had: no need to clear it between imports.
+  void willReadScratch() { scratchUsed_ = true; }
   void clearScratch();
 
   // Takes the scratch id's cells, which are those of the block at `index`. Nothing if no lane is free there.
@@ -139,6 +141,7 @@ class KvCache {
   uint32_t privateCells_ = 0;
   uint32_t idleBlocks_ = 0;
   uint32_t heldBlocks_ = 0;
+  bool scratchUsed_ = false;
   uint64_t clock_ = 0;
   KvChanges changes_;
 };

@@ -40,6 +40,7 @@ uint32_t KvTransfers::slice(Clock::duration time, uint64_t promisedCells, std::v
     }
     if (copied > 0 && Clock::now() >= until) break;
   }
+  cache_.clearScratch();
   return copied;
 }
 
@@ -83,6 +84,7 @@ void KvTransfers::exportBlock(Entry& entry) {
   const uint32_t index = entry.next;
   const KvMemory& memory = entry.transfer->spans[index - entry.transfer->from];
   const std::span<uint8_t> block(memory.data, format_->bytes());
+  cache_.clearScratch();
   cache_.lendToScratch(*entry.held[index]);
   const size_t written = llama_state_seq_get_data(context_, block.data() + sizeof(KvBlockHeader), format_->payloadBytes(), cache_.scratch());
   cache_.clearScratch();
@@ -100,6 +102,7 @@ void KvTransfers::importBlock(Entry& entry) {
     throw invalid("spans[" + std::to_string(place) + "]", "This is not block " + std::to_string(index) + " of the prompt: " + reason + ".");
   }
   if (!cache_.reserve(cache_.blockSize())) throw overloaded("Running sequences need the room of the import.");
+  cache_.willReadScratch();
   const size_t read = llama_state_seq_set_data(context_, block.data() + sizeof(KvBlockHeader), format_->payloadBytes(), cache_.scratch());
   // The memory may be shared with other processes: what was checked above may have changed since.
   const llama_memory_t cells = llama_get_memory(context_);
@@ -108,7 +111,6 @@ void KvTransfers::importBlock(Entry& entry) {
   if (!whole) throw overloaded("llama.cpp found no place for a block, or the block changed while it was read.");
   const auto lane = !entry.pending.empty() ? std::optional(entry.pending.back().lane) : index > 0 ? std::optional(entry.held[index - 1]->lane) : std::nullopt;
   const auto pending = cache_.adoptScratch(index, lane);
-  cache_.clearScratch();
   if (!pending) throw overloaded("Too many different blocks are in use at one position.");
   entry.pending.push_back(*pending);
 }
