@@ -89,6 +89,10 @@ export class Machine implements AsyncDisposable {
     );
   }
 
+  router(settings: Overrides = {}): Promise<TestProcess> {
+    return this.#start(['router'], settings, (process, address) => new TestProcess(process, address));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const one of this.#processes.splice(0).reverse()) {
       one.signal('SIGCONT');
