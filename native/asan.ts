@@ -15,8 +15,9 @@ async function copySources(to: string): Promise<void> {
     await cp(path.join(root, name), path.join(to, name));
   const skip = (source: string): boolean => path.basename(source) !== 'build';
   await cp(path.join(root, 'native'), path.join(to, 'native'), { recursive: true, filter: skip });
-  // Tests compare addons with their twins in core.
-  for (const name of ['node_modules', 'core', 'gen']) await symlink(path.join(root, name), path.join(to, name));
+  // Tests compare addons with their twins in core, and find libraries through lib.
+  for (const name of ['node_modules', 'core', 'gen', 'lib', 'tests', 'scripts', 'cli'])
+    await symlink(path.join(root, name), path.join(to, name));
 }
 
 function runTests(folder: string, library: string, tests: readonly string[]): Promise<number> {

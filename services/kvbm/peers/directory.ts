@@ -4,6 +4,8 @@ import type { PeerMetrics } from './metrics.ts';
 import { type NodeOptions, PeerNode } from './node.ts';
 import { mayHave } from './summary.ts';
 
+const leastPatienceMs = 2000;
+
 export interface DirectoryOptions extends NodeOptions {
   readonly discovery: Discovery;
   /** This node's own instance. */
@@ -78,12 +80,17 @@ export class PeerDirectory {
     for (const id of [...this.#nodes.keys()]) this.#down(id);
   }
 
+  /** A node that says nothing for so long is not asked for blocks either. */
+  get #patienceMs(): number {
+    return Math.max(leastPatienceMs, this.#options.summaryMs);
+  }
+
   #up(instance: Instance): void {
     if (instance.instanceId === this.#options.instanceId || this.#nodes.has(instance.instanceId)) return;
     const node = new PeerNode(instance, this.#options);
     this.#nodes.set(node.id, node);
     this.#options.metrics.peers.set(this.#nodes.size);
-    node.refresh(this.#options.summaryMs).catch(() => {});
+    node.refresh(this.#patienceMs).catch(() => {});
   }
 
   #down(id: bigint): void {
@@ -94,7 +101,7 @@ export class PeerDirectory {
 
   #refresh(): void {
     for (const node of this.#nodes.values())
-      if (node.isUsable) node.refresh(this.#options.summaryMs).catch(() => node.failed());
+      if (node.isUsable) node.refresh(this.#patienceMs).catch(() => node.failed());
   }
 }
 
