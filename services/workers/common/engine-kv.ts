@@ -27,17 +27,30 @@ export interface KvPrefix {
   readonly cacheSalt: string;
 }
 
-/** Where the bytes of one block are or go: host memory that this process has mapped, or device memory of the engine's. */
+/** Memory of an accelerator that the engine's process has mapped, for engines whose blocks need not pass the host. */
+interface KvDeviceMemory {
+  readonly kind: 'cuda';
+  /** Number of the device in this process. */
+  readonly device: number;
+  /** Where the span's offset counts from, and how many bytes there are from there on. */
+  readonly address: bigint;
+  readonly bytes: number;
+}
+
+/** Where the bytes of one block are or go: host memory that this process has mapped, or memory of a device. */
 export interface KvSpan {
+  /** Empty where `device` is set. */
   readonly memory: Uint8Array;
+  /** Engines without that device reject with `unsupported`. */
+  readonly device?: KvDeviceMemory;
   readonly offset: number;
   /** At import: of the block. At export: room. */
   readonly bytes: number;
 }
 
 /**
- * Keeps blocks in the engine's cache until it is released; idempotent. Where nothing runs and what waits does not fit beside
- * held blocks, the engine lets go of them by itself: holds never stop it.
+ * Keeps blocks in the engine's cache until it is released; idempotent. Where sequences cannot run beside held blocks, the
+ * engine lets go of them by itself: holds never stop it.
  */
 export interface KvHold {
   /** Blocks from the start of the prompt that are kept. */

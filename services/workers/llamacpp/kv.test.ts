@@ -148,6 +148,9 @@ describe(`llama.cpp engine: KV blocks${skippedBecause}`, function () {
     const aborted = AbortSignal.abort();
     const short = spans.map((span) => ({ ...span, bytes: span.bytes - 1 }));
     const behind = spans.map((span) => ({ ...span, offset: span.offset + 1 }));
+    const device = { kind: 'cuda', device: 0, address: 4096n, bytes: 1e9 } as const;
+    const onDevice = spans.map((span) => ({ ...span, memory: new Uint8Array(), device }));
+    expect(await codeOf(one.kv.exportBlocks(prefix, 0, onDevice, never))).to.equal('unsupported');
     const loan = prefixOf(tokenIds, 6, { adapter: 'none' });
     expect(await codeOf(one.kv.exportBlocks(prefix, 0, spans, aborted))).to.equal('cancelled');
     expect(await codeOf(one.kv.exportBlocks(prefix, 0, short, never))).to.equal('invalid_argument');

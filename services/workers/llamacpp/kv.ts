@@ -85,6 +85,9 @@ export class LlamacppKv implements EngineKv {
         facts: { limit },
       });
     }
+    const device = spans.findIndex((span) => span.device !== undefined);
+    if (device >= 0)
+      throw StatorError.unsupported(`spans[${device}].device`, 'llama.cpp copies to and from the host only.');
     const id = this.#nextId++;
     const { tokenIds, adapter, cacheSalt } = prefix;
     const cancel = (): void => engineKvCancel(engine, id);
