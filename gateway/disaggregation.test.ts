@@ -3,7 +3,12 @@ import { expect } from 'chai';
 import { ReleaseHandoffResponseSchema } from '#gen/stator/engine/v1/engine_pb.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { type ModelCard, NeedSchema, WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
-import type { RouteDecision, RouteRequest } from '#gen/stator/router/v1/router_pb.ts';
+import {
+  type ExplainResponse,
+  ExplainResponseSchema,
+  type RouteDecision,
+  type RouteRequest,
+} from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { chunksOf, contentOf } from './testing/answers.ts';
 import { decodeBytes } from './testing/byte-tokenizer.ts';
@@ -240,6 +245,26 @@ describe('disaggregated serving', () => {
     expect(routing['decode']?.['workers']).to.have.length(1);
     const stages = (await gateway.context.telemetry.metrics.metrics()).match(/stage="(decode_route|handoff)"/g);
     expect(new Set(stages).size).to.equal(2);
+  });
+
+  it('answers a dry run with both workers', async () => {
+    const decisions = [
+      { instanceId: 1n, role: PREFILL },
+      { instanceId: 2n, role: DECODE },
+    ];
+    class Both extends ScriptedRouter {
+      override async explain(request: RouteRequest): Promise<ExplainResponse> {
+        const stage = request.prefillInstanceId === undefined ? 0 : 1;
+        this.explained.push(request);
+        return create(ExplainResponseSchema, { decision: decisions[stage] ?? {} });
+      }
+    }
+    const router = new Both(decisions);
+    await using pair = await startPair(router);
+    const { nvext } = await ask(pair.gateway, { annotations: ['query_instance_id:'] });
+    expect(nvext?.['worker_id']).to.include({ prefill_worker_id: '1', decode_worker_id: '2' });
+    expect(router.explained.map(({ constraints }) => constraints?.role)).to.deep.equal([PREFILL, DECODE]);
+    expect(pair.prefill.sequences.length + pair.decode.sequences.length).to.equal(0);
   });
 
   it('loses no request with the last prefill worker, and prefers aggregated workers then', async () => {

@@ -36,11 +36,10 @@ export function renderDryRun(plan: AnswerPlan, answer: DryRunAnswer): string {
 }
 
 function fieldsOf({ dryRun, phase }: DryRunAnswer): NvextFields {
+  const prefill = phase === 'decode' ? null : dryRun.decision;
+  const decode = phase === 'prefill' ? null : (dryRun.decode ?? dryRun.decision);
   return new Map([
-    [
-      'worker_id',
-      renderWorkerIds(phase === 'decode' ? null : dryRun.decision, phase === 'prefill' ? null : dryRun.decision),
-    ],
+    ['worker_id', renderWorkerIds(prefill, decode)],
     ['token_ids', `[${dryRun.prompt.tokenIds.join(',')}]`],
   ]);
 }

@@ -6,7 +6,7 @@ import type { PipelineParts } from './parts.ts';
 import { type PreparedPrompt, preparePrompt } from './prepare.ts';
 import type { GenerationRequest } from './request.ts';
 import { buildRouteRequest } from './route-request.ts';
-import { promptStages, type Stage, stages } from './stage.ts';
+import { decodeAfter, promptStages, type Stage, settledStage, stages } from './stage.ts';
 
 /** Which worker of a disaggregated pair is asked for; null: whoever serves the request first. */
 export type RoutingPhase = 'prefill' | 'decode' | null;
@@ -16,6 +16,8 @@ export interface DryRun {
   readonly prompt: PreparedPrompt;
   readonly decision: RouteDecision;
   readonly costs: readonly WorkerCost[];
+  /** Who would decode, where another worker computes the prompt; null: the same one, or nobody asked. */
+  readonly decode: RouteDecision | null;
 }
 
 const phases: Readonly<Record<NonNullable<RoutingPhase>, Stage>> = { prefill: stages.prefill, decode: stages.decode };
@@ -41,11 +43,18 @@ export async function dryRun(
   const request = parts.tenants.apply(asked);
   const prompt = await preparePrompt(parts, request, o.signal);
   const options = { routeId: request.requestId, sequences: request.choices, excluded: [], explain: true };
+  const explain = async (stage: Stage): Promise<{ decision: RouteDecision; costs: readonly WorkerCost[] }> => {
+    const route = buildRouteRequest(request, prompt, { ...options, queueTimeoutMs: parts.routeTimeoutMs, stage });
+    const { decision, costs } = await parts.router.explain(route, o.signal);
+    if (decision === undefined) throw noWorker(request, costs);
+    return { decision, costs };
+  };
   const stage = stageOf(o.phase, request.model.entry);
-  const route = buildRouteRequest(request, prompt, { ...options, queueTimeoutMs: parts.routeTimeoutMs, stage });
-  const { decision, costs } = await parts.router.explain(route, o.signal);
-  if (decision === undefined) throw noWorker(request, costs);
-  return { prompt, decision, costs };
+  const first = await explain(stage);
+  const isSplit = o.phase === null && settledStage(stage, first.decision).kind === 'prefill';
+  const then = isSplit ? await explain(decodeAfter(first.decision)) : null;
+  const decode = then === null ? null : { ...then.decision, costs: [...then.costs] };
+  return { prompt, ...first, decode };
 }
 
 /** Workers that do both serve a phase for which a model has no workers of its own. */

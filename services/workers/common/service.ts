@@ -30,6 +30,9 @@ import { WorkerState } from './state.ts';
 /** Tokens of the warm-up: the first is the prompt's, the second a decode step's. */
 const warmUpTokens = 2;
 
+/** How long a worker that stops waits for KV to be fetched that it handed over: decode workers compute the rest. */
+const fetchedWithinMs = 1000;
+
 export interface WorkerOptions {
   /** The engine's name, for example "llamacpp". */
   readonly kind: string;
@@ -181,7 +184,10 @@ class Worker implements WorkerService {
 
   async #stop(): Promise<void> {
     const failed = this.#models.hosts.some((host) => host.failed !== undefined);
-    if (this.#context !== undefined && !failed) await this.#context.drainer.drain();
+    if (this.#context !== undefined && !failed) {
+      await this.#context.drainer.drain();
+      await this.#handoffs.fetched(fetchedWithinMs);
+    }
     await this.#close();
   }
 

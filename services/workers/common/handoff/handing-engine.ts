@@ -5,11 +5,11 @@ import { FinishReason, type GenerateRequest, StopConditionsSchema } from '#gen/s
 import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { type KvHandoff, KvHandoffSchema } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { xxh3 } from '#native/tokens/index.ts';
 import type { Engine, EngineListener, Finished, SequenceHandle, StepBatch } from '../engine.ts';
 import { EngineAround } from '../engine-around.ts';
 import type { KvSpan } from '../engine-kv.ts';
 import { promptPrefix } from '../kv-prefix.ts';
+import { checksumsOf } from './checksums.ts';
 import { formatDigest, prefixDigest } from './digests.ts';
 import type { HandoffMetrics, HandoffOutcome } from './metrics.ts';
 import type { Room, Staging } from './staging.ts';
@@ -174,7 +174,7 @@ export class HandingEngine extends EngineAround {
         tokens,
         offers,
         blockBytes: written,
-        blockChecksums: checksumsOf(room, written, blockBytes),
+        blockChecksums: packHashes(await checksumsOf(spans.slice(0, written.length), written, signal)),
         formatDigest: formatDigest(kv, request.adapter),
         prefixDigest: prefixDigest(prefix, tokens),
       };
@@ -209,11 +209,6 @@ function mayHandOver({ media, cache }: GenerateRequest): boolean {
 
 function spanOf({ memory }: Room, index: number, bytes: number): KvSpan {
   return { memory, offset: index * bytes, bytes };
-}
-
-function checksumsOf({ memory }: Room, written: readonly number[], stride: number): Uint8Array {
-  const sums = written.map((bytes, index) => xxh3(memory.subarray(index * stride, index * stride + bytes)));
-  return packHashes(BigUint64Array.from(sums));
 }
 
 function stepOf(finished: Finished): StepBatch {

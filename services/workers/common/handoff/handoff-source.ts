@@ -5,10 +5,10 @@ import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { decodeDescriptors } from '#lib/transfer/descriptors.ts';
 import type { Peer, Piece, Region, TransferAgent } from '#lib/transfer/transfer.ts';
-import { xxh3 } from '#native/tokens/index.ts';
 import type { EngineKv, KvHold, KvPrefix, KvSpan } from '../engine-kv.ts';
 import type { KvSource } from '../kv-admission.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { checksumsOf } from './checksums.ts';
 import { formatDigest, prefixDigest } from './digests.ts';
 import type { Holders } from './holders.ts';
 import type { HandoffMetrics, PullOutcome } from './metrics.ts';
@@ -137,13 +137,13 @@ export class HandoffSource implements KvSource {
   ): Promise<KvHold> {
     let offset = 0;
     const spans: KvSpan[] = [];
-    for (const [index, length] of bytes.entries()) {
-      const block = memory.subarray(offset, offset + length);
-      if (xxh3(block) !== checksums[index])
-        throw new PullError('damaged', `Block ${from + index} of the handed-over KV has another checksum.`);
+    for (const length of bytes) {
       spans.push({ memory, offset, bytes: length });
       offset += length;
     }
+    const found = await checksumsOf(spans, bytes, signal);
+    const wrong = found.findIndex((checksum, index) => checksum !== checksums[index]);
+    if (wrong >= 0) throw new PullError('damaged', `Block ${from + wrong} of the handed-over KV has another checksum.`);
     try {
       const imported = await kv.importBlocks(prefix, from, spans, signal);
       return await imported.accept(spans.length);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { SettingsOf } from '#lib/config/settings.ts';
 import { type SecurityConfig, serverTls } from '#lib/service/security.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
@@ -71,6 +72,12 @@ export class HandoffParts {
     };
     const holder = () => ({ address: address(), tls: config.tlsCert !== undefined });
     return { source, wrap: (inner) => new HandingEngine(inner, { staging, holder, ttlMs, log, metrics, onStarted }) };
+  }
+
+  /** Resolves when nobody has KV to fetch here any more, or after so many milliseconds. */
+  async fetched(mostMs: number): Promise<void> {
+    const endMs = performance.now() + mostMs;
+    while (this.#opened.some(({ staging }) => staging.size > 0) && performance.now() < endMs) await delay(10);
   }
 
   /** After the engines have stopped. Idempotent. */
