@@ -137,7 +137,9 @@ export class OnboardRun {
     const { host } = this.#parts;
     const { chain } = this.#order;
     const pinned = this.#pin(from, count, tiers.host);
-    return pinned === undefined ? 0 : host.verified(pinned.lease, chain.namespace, chain.digests);
+    if (pinned === undefined) return 0;
+    // The lease may also hold blocks behind one that left meanwhile.
+    return Math.min(pinned.count, await host.verified(pinned.lease, chain.namespace, chain.digests));
   }
 
   async #fromBelow(source: number, from: number, count: number): Promise<number> {

@@ -1,8 +1,10 @@
 import { BlockError } from '#core/blocks/block-error.ts';
 import type { BlockInfo } from '#core/blocks/listing.ts';
 import type { OffloadItem, OffloadPipeline } from '#core/blocks/offload/pipeline.ts';
+import { tiers } from '#core/blocks/tiers.ts';
 import { commitOutcomes, type Reservation } from '#core/blocks/writing.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { Limiter } from '#lib/objectstore/limiter.ts';
 import type { Layout } from '../layout.ts';
 import { headerOf, joinWords } from '../records.ts';
 import type { TierParts } from '../tiers.ts';
@@ -15,6 +17,8 @@ export interface OffloaderParts extends TierParts {
   readonly depot: Depot;
   readonly pipeline: OffloadPipeline;
   readonly moverMetrics: MoverMetrics;
+  /** Blocks of a layout that are copied at once, and so kept from going: no more than an eighth of host memory. */
+  readonly concurrency: number;
   /** Whether blocks may be copied at present: always, or while host memory fills. */
   readonly isTime: () => boolean;
   /** Where a block comes from that left host memory meanwhile. */
@@ -38,9 +42,10 @@ export class Offloader {
   readonly #holder: number;
   readonly #running = new Set<Promise<unknown>>();
   readonly #tier: 'disk' | 'object';
+  readonly #turns = new Map<number, Limiter>();
+  readonly #stopping = new AbortController();
   #held: Held[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #isStopped = false;
 
   constructor(parts: OffloaderParts) {
     this.#parts = parts;
@@ -55,7 +60,7 @@ export class Offloader {
 
   offer(layout: Layout, block: BlockInfo): void {
     const { manager, depot, pipeline, moverMetrics: metrics, nowMs } = this.#parts;
-    if (this.#isStopped || !manager.tiersOf(block.namespace).includes(depot.tier)) return;
+    if (this.#stopping.signal.aborted || !manager.tiersOf(block.namespace).includes(depot.tier)) return;
     const { namespace, digest, priority } = block;
     const isPresent = block.slots[depot.tier] >= 0;
     const item = { namespace, digest, priority, bytes: Math.min(block.size, layout.blockBytes) };
@@ -69,7 +74,7 @@ export class Offloader {
     const { pipeline, moverMetrics: metrics, nowMs, isTime, depot } = this.#parts;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#isStopped) return;
+    if (this.#stopping.signal.aborted) return;
     this.#giveBack(nowMs());
     const canRun = isTime() && depot.accepts();
     for (let batch = canRun ? pipeline.next(nowMs()) : undefined; batch !== undefined; batch = pipeline.next(nowMs()))
@@ -81,7 +86,7 @@ export class Offloader {
 
   /** Ends what runs; what waits is forgotten. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
+    this.#stopping.abort(new StatorError('cancelled', 'the block manager stops'));
     clearTimeout(this.#timer);
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
     this.#giveBack(Number.POSITIVE_INFINITY);
@@ -106,7 +111,17 @@ export class Offloader {
   }
 
   async #copy(item: OffloadItem): Promise<string> {
-    if (this.#isStopped || !this.#parts.depot.accepts()) return 'degraded';
+    const turns = this.#turnsOf(item);
+    await turns.enter(this.#stopping.signal);
+    try {
+      return await this.#copyNow(item);
+    } finally {
+      turns.leave();
+    }
+  }
+
+  async #copyNow(item: OffloadItem): Promise<string> {
+    if (this.#stopping.signal.aborted || !this.#parts.depot.accepts()) return 'degraded';
     const source =
       pinHost(this.#parts, this.#holder, item) ?? (await this.#parts.colder?.(this.#holder, item)) ?? undefined;
     if (source === undefined) return 'gone';
@@ -172,6 +187,18 @@ export class Offloader {
   /** A slot without room stays taken, so that others are used (and blocks evicted) instead of it, until it is tried again. */
   #hold(reservation: Reservation): void {
     this.#held.push({ reservation, untilMs: this.#parts.nowMs() + heldMs });
+  }
+
+  #turnsOf({ namespace }: OffloadItem): Limiter {
+    const { manager, concurrency } = this.#parts;
+    const { arena } = manager.namespaceAt(namespace);
+    const known = this.#turns.get(arena);
+    if (known !== undefined) return known;
+    const host = manager.use().find((use) => use.tier === tiers.host && use.arena === arena);
+    const most = Math.max(1, Math.min(concurrency, Math.floor((host?.blocks ?? 0) / 8)));
+    const turns = new Limiter(most, Number.POSITIVE_INFINITY);
+    this.#turns.set(arena, turns);
+    return turns;
   }
 
   #giveBack(nowMs: number): void {

@@ -51,7 +51,8 @@ export async function openStoredTiers(
       depot === object && disk !== undefined
         ? (holder, item) => readDisk(parts, disk, alignedBytes, holder, item)
         : undefined;
-    return new Offloader({ ...parts, depot, pipeline, moverMetrics: metrics, isTime, colder });
+    const concurrency = depot === disk ? config.diskConcurrency : config.objectStoreConcurrency;
+    return new Offloader({ ...parts, depot, pipeline, moverMetrics: metrics, concurrency, isTime, colder });
   });
   return {
     tiers: depots,

@@ -113,7 +113,9 @@ export class ObjectBlocks {
   }
 
   async #staged<T>(bytes: number, signal: AbortSignal, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
-    await this.#limiter.enter(signal);
+    await this.#limiter.enter(signal).catch((reason: unknown) => {
+      throw new StatorError('cancelled', 'nobody wants the block any more', { cause: reason });
+    });
     const fits = this.#idle.findIndex(({ length }) => length >= bytes);
     const [known] = fits < 0 ? [] : this.#idle.splice(fits, 1);
     const staging = known ?? Buffer.allocUnsafeSlow(bytes);
