@@ -193,6 +193,31 @@ describe('what engines keep answers to', () => {
     expect(constraint?.case).to.equal('jsonSchema');
   });
 
+  it('goes on elsewhere in the middle of a constraint where engines can', async () => {
+    for (const guidedResume of [true, false]) {
+      await using gateway = await startHarness();
+      const card = toolCard();
+      if (card.capabilities !== undefined) card.capabilities.guidedResume = guidedResume;
+      const [lost, next] = [new ScriptedWorker(), new ScriptedWorker(answering('ris"}'))];
+      gateway.addWorker(1n, lost, card);
+      const named = { tool_choice: { type: 'function', function: { name: 'get_weather' } } };
+      const pending = gateway.post('/v1/chat/completions', { ...chat, tools: [weatherTool], ...named });
+      const sequence = await lost.sequence(0);
+      gateway.addWorker(2n, next, card);
+      sequence.prefilled();
+      sequence.tokens('{"city":"Pa');
+      sequence.lose();
+      const response = await pending;
+      expect(response.status).to.equal(guidedResume ? 200 : 503);
+      if (!guidedResume) continue;
+      const { choices } = (await response.json()) as ToolAnswer;
+      expect(choices[0]?.message.tool_calls?.[0]?.function.arguments).to.equal('{"city":"Paris"}');
+      const { request } = await next.sequence(0);
+      expect(request.guided?.constraint.case).to.equal('structuralTag');
+      expect(request.resumedOutputTokens).to.equal('{"city":"Pa'.length);
+    }
+  });
+
   it('trusts the model with strict tools where the gateway is set to', async () => {
     await using gateway = await startHarness({ strictTools: 'prefer' });
     gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), toolCard({ toolCallParser: 'glm47' }));

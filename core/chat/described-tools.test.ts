@@ -14,7 +14,7 @@ const tools = [create(ToolSchema, { name: 'f', definitionJson: definition })];
 type Prompt = Parameters<typeof create<typeof ChatPromptSchema>>[1];
 
 function rendered(template: string, prompt: Prompt): string {
-  const options = { now: new Date(0), nowMs: () => 0, maxMs: 1000, maxOutputLength: 10_000, describeTools: true };
+  const options = { now: new Date(0), nowMs: () => 0, maxMs: 1000, maxOutputLength: 10_000, accommodates: true };
   const specialTokens = { bos: '', eos: '', unk: '', pad: '' };
   const sources = { main: template, named: {} };
   return renderChat(new TemplateCache({ limit: 2 }), sources, create(ChatPromptSchema, prompt), {

@@ -1,7 +1,9 @@
+import type { ChatMessage } from '#gen/stator/chat/v1/chat_pb.ts';
 import type { ChatPrompt } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { templateArguments, templateMessages, templateTools } from './conversation.ts';
 import { describeTools } from './described-tools.ts';
 import { ConversationError, TemplateError } from './errors.ts';
+import { normalized } from './normalize.ts';
 import { type ChatTemplate, compileTemplate, type RenderLimits } from './template.ts';
 import type { Data, Dict } from './value.ts';
 
@@ -25,8 +27,12 @@ export interface RenderOptions extends RenderLimits {
   readonly specialTokens: SpecialTokenTexts;
   /** What strftime_now prints. */
   readonly now: Date;
-  /** Whether tools are described in the text where the template knows none; else it leaves them out. */
-  readonly describeTools?: boolean;
+  /**
+   * Whether conversations are made to fit templates that do not take them: tools that a template does not know are
+   * described in the text, and where it refuses a conversation, system messages are joined in front and turns of the
+   * user in a row become one. Otherwise templates leave out or refuse what they do not take.
+   */
+  readonly accommodates?: boolean;
 }
 
 /** Compiles templates once. Bounded: the least recently used leave. */
@@ -71,11 +77,34 @@ export function renderChat(
   }
   const template = cache.get(source);
   const { features } = template;
-  const describes = options.describeTools === true && !features.tools && !features.toolCalls;
+  const describes = options.accommodates === true && !features.tools && !features.toolCalls;
   const described = describes ? describeTools(prompt.messages, prompt.tools, features.systemRole) : prompt.messages;
-  const messages = templateMessages(described, features);
-  const context: Dict = new Map<string, Data>([
-    ['messages', messages],
+  const variables = templateVariables(prompt, options, addGenerationPrompt);
+  try {
+    return renderMessages(template, described, variables, prompt, options);
+  } catch (error) {
+    // Many templates take only one system message, in front, and turns that alternate.
+    const raised = options.accommodates === true && error instanceof TemplateError && error.kind === 'raised';
+    const plainer = raised ? normalized(described) : described;
+    if (plainer.every((message, index) => message === described[index])) throw error;
+    return renderMessages(template, plainer, variables, prompt, options);
+  }
+}
+
+function renderMessages(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  variables: Dict,
+  prompt: ChatPrompt,
+  options: RenderOptions,
+): string {
+  const seen = templateMessages(messages, template.features);
+  const text = template.render(new Map<string, Data>([['messages', seen], ...variables]), options);
+  return prompt.continueFinalMessage ? openFinalMessage(text, seen) : text;
+}
+
+function templateVariables(prompt: ChatPrompt, options: RenderOptions, addGenerationPrompt: boolean): Dict {
+  return new Map<string, Data>([
     ['tools', prompt.tools.length === 0 ? null : templateTools(prompt.tools)],
     ['documents', null],
     ['add_generation_prompt', addGenerationPrompt],
@@ -85,8 +114,6 @@ export function renderChat(
     ['pad_token', options.specialTokens.pad],
     ...templateArguments(prompt.templateArgsJson),
   ]);
-  const text = template.render(context, options);
-  return prompt.continueFinalMessage ? openFinalMessage(text, messages) : text;
 }
 
 function chooseTemplate(sources: TemplateSources, prompt: ChatPrompt): string {

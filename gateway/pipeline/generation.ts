@@ -332,6 +332,10 @@ export class Generation implements AttemptOwner {
     });
   }
 
+  get #resumesConstraints(): boolean {
+    return this.request.model.entry.card.capabilities?.guidedResume === true;
+  }
+
   #recover(attempt: Attempt, error: StatorError): void {
     const { choice, placement } = attempt;
     const retryable = isRetryable(error);
@@ -347,7 +351,7 @@ export class Generation implements AttemptOwner {
         deliveredTokens: choice.tokenIds.length,
         maxTokens: this.prompt.maxTokens,
         // Engines that decode apart begin every constrained output in its middle.
-        guided: this.request.guided !== null && attempt.stage.kind !== 'decode',
+        guided: this.request.guided !== null && attempt.stage.kind !== 'decode' && !this.#resumesConstraints,
         pinned: this.#isPinned(attempt.stage),
         cancelled: this.#abort.signal.aborted,
       },

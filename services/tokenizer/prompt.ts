@@ -95,7 +95,7 @@ function render(context: TokenizerContext, model: ServedModel, chat: ChatPrompt)
       nowMs: context.nowMs,
       maxMs: context.maxRenderMs,
       maxOutputLength: context.maxTextLength,
-      describeTools: true,
+      accommodates: true,
     });
   } catch (thrown) {
     throw renderError(thrown, chat);

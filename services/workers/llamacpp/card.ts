@@ -90,6 +90,7 @@ export function buildCard(parts: CardParts): ModelCard {
       tasks: [...parts.tasks],
       samplingFields: generates ? samplingFields : [],
       guidedModes: generates ? guidedModes : [],
+      guidedResume: generates,
       maxTopLogprobs: generates ? maxTopLogprobs : 0,
       promptLogprobs: generates,
       adapters: generates,
