@@ -3,6 +3,7 @@ import { findDefaultModel } from '../support/model.ts';
 import { skip } from '../support/skip.ts';
 import { embeddingCases } from './cases/embeddings.ts';
 import { equalityCases } from './cases/equality.ts';
+import { furtherApiCases } from './cases/further-apis.ts';
 import { grpcClientCases } from './cases/grpc-clients.ts';
 import { metricsCases } from './cases/metrics.ts';
 import { openaiNodeCases } from './cases/openai-node.ts';
@@ -68,5 +69,6 @@ function engineCases(stack: GetStack): void {
   describe('official openai package for Node', () => openaiNodeCases(stack));
   describe('official openai package for Python', () => openaiPythonCases(stack));
   describe('gRPC clients made from the contracts', () => grpcClientCases(stack));
+  describe('the same answer by other APIs', () => furtherApiCases(stack));
   describe('equality', () => equalityCases(stack));
 }
