@@ -1,6 +1,7 @@
 import type { BlockHeader, ExpectedHeader, Hash64 } from '#core/blocks/record/block-header.ts';
 import { Limiter } from '#lib/objectstore/limiter.ts';
 import type { StoredRead } from '../movers/depot.ts';
+import { tagBytes } from '../stored/cipher.ts';
 import { type DecodedPage, decodePage, encodePage, pageBytes } from '../stored/page.ts';
 import type { Sealing } from '../stored/sealing.ts';
 import type { Segments } from './segments.ts';
@@ -86,7 +87,7 @@ export class DiskSlots {
       await segments.read(slot, [page, block]);
       const decoded = decodePage(page, expected, hash);
       if (decoded.page === undefined) return { rejection: decoded.rejection };
-      const unsealed = await sealing.unseal(decoded.page, block.subarray(0, bytes));
+      const unsealed = await sealing.unseal(decoded.page, isInPlace ? block : staging.subarray(pageBytes), bytes);
       if (unsealed.rejection !== undefined) return { rejection: unsealed.rejection };
       if (!isInPlace) room.set(unsealed.plain);
       return { header: decoded.page.header, checksum: unsealed.checksum };
@@ -109,8 +110,8 @@ export class DiskSlots {
       const page = staging.subarray(0, pageBytes);
       await segments.read(slot, [page]);
       if (!isToGo(decodePage(page, {}, hash))) return false;
-      staging.fill(0);
-      await segments.write(slot, [staging.subarray(0, slotBytes)]);
+      const zeros = staging.subarray(0, slotBytes).fill(0);
+      await segments.write(slot, [zeros]);
       return true;
     });
   }
@@ -142,7 +143,7 @@ export class DiskSlots {
 
   async #withStaging<T>(limiter: Limiter, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
     await limiter.enter(this.#none);
-    const staging = this.#idle.pop() ?? this.#parts.allocate(this.#parts.slotBytes);
+    const staging = this.#idle.pop() ?? this.#parts.allocate(this.#parts.slotBytes + tagBytes);
     try {
       return await work(staging);
     } finally {

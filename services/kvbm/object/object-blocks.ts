@@ -5,6 +5,7 @@ import { Limiter } from '#lib/objectstore/limiter.ts';
 import type { CallOptions, ObjectStore } from '#lib/objectstore/store.ts';
 import type { RestingPlace, StoredRead } from '../movers/depot.ts';
 import type { KnownNamespace } from '../namespace-book.ts';
+import { tagBytes } from '../stored/cipher.ts';
 import { decodePage, encodePage, pageBytes } from '../stored/page.ts';
 import type { Sealing, StoredRejection } from '../stored/sealing.ts';
 
@@ -63,7 +64,7 @@ export class ObjectBlocks {
     const isInPlace = !this.#parts.sealing.isEncrypting;
     const read = isInPlace
       ? await this.#readInto(place, expected, new Uint8Array(pageBytes), room, signal)
-      : await this.#staged(place.layout.slotBytes, signal, async (staging) => {
+      : await this.#staged(place.layout.slotBytes + tagBytes, signal, async (staging) => {
           const [page, bytes] = [staging.subarray(0, pageBytes), staging.subarray(pageBytes)];
           const staged = await this.#readInto(place, expected, page, bytes, signal);
           if (staged.rejection === undefined) room.set(staged.plain);
@@ -107,7 +108,7 @@ export class ObjectBlocks {
     if (decoded.page === undefined) return { rejection: decoded.rejection };
     const payload = bytes.subarray(0, size - pageBytes);
     if (payload.length < decoded.page.header.payloadBytes) return { rejection: 'truncated' };
-    const unsealed = await sealing.unseal(decoded.page, payload);
+    const unsealed = await sealing.unseal(decoded.page, bytes, payload.length);
     if (unsealed.rejection !== undefined) return { rejection: unsealed.rejection };
     return { header: decoded.page.header, checksum: unsealed.checksum, plain: unsealed.plain };
   }

@@ -5,7 +5,8 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Seal } from './page.ts';
 
 const keyBytes = 32;
-const tagBytes = 16;
+/** Bytes of a tag: room that decryption needs behind the bytes. */
+export const tagBytes = 16;
 const { subtle } = globalThis.crypto;
 
 interface Key {
@@ -44,14 +45,15 @@ export class BlockCipher {
     return this.#keys.has(hex(seal.keyId));
   }
 
-  /** The plain bytes; undefined when the key is unknown or the bytes or the record are not what was sealed. */
-  async decrypt(header: BlockHeader, bytes: Uint8Array, seal: Seal): Promise<Uint8Array | undefined> {
+  /**
+   * The plain bytes; undefined when the key is unknown or the bytes or the record are not what was sealed. `room` holds the
+   * bytes and has `tagBytes` more, which are overwritten.
+   */
+  async decrypt(header: BlockHeader, room: Uint8Array, seal: Seal): Promise<Uint8Array | undefined> {
     const key = this.#keys.get(hex(seal.keyId));
     if (key === undefined) return undefined;
-    const sealed = new Uint8Array(bytes.length + tagBytes);
-    sealed.set(bytes);
-    sealed.set(seal.tag, bytes.length);
-    const opened = subtle.decrypt(this.#parameters(header, seal.nonce), key.key, sealed);
+    room.set(seal.tag, room.length - tagBytes);
+    const opened = subtle.decrypt(this.#parameters(header, seal.nonce), key.key, borrowed(room));
     return opened.then(
       (plain) => new Uint8Array(plain),
       () => undefined,

@@ -1,5 +1,5 @@
 import type { BlockHeader, Rejection } from '#core/blocks/record/block-header.ts';
-import type { BlockCipher } from './cipher.ts';
+import { type BlockCipher, tagBytes } from './cipher.ts';
 import type { StoredPage } from './page.ts';
 
 /** Why a block at rest is not used; a label of a counter. */
@@ -55,9 +55,13 @@ export class Sealing {
     return { page: { header: sealed, writtenMs: wallMs(), seal }, bytes };
   }
 
-  /** The block's bytes and their checksum. They are the given ones unless they were encrypted. */
-  async unseal({ header, seal }: StoredPage, bytes: Uint8Array): Promise<Unsealed> {
+  /**
+   * The block's bytes and their checksum. They are the given ones, the first of `room`, unless they were encrypted; then what
+   * is behind them is overwritten, and must be `tagBytes` at least.
+   */
+  async unseal({ header, seal }: StoredPage, room: Uint8Array, length: number): Promise<Unsealed> {
     const { checksum, cipher } = this.#parts;
+    const bytes = room.subarray(0, length);
     if (bytes.length !== header.payloadBytes) return { rejection: 'wrong_payloadBytes' };
     if (cipher === undefined && seal !== null) return { rejection: 'wrong_key' };
     // Whoever can write to the store could otherwise plant bytes of their own.
@@ -65,7 +69,7 @@ export class Sealing {
     if ((await checksum(bytes)) !== header.payloadChecksum) return { rejection: 'payload_checksum' };
     if (cipher === undefined || seal === null) return { plain: bytes, checksum: header.payloadChecksum };
     if (!cipher.knows(seal)) return { rejection: 'wrong_key' };
-    const plain = await cipher.decrypt(header, bytes, seal);
+    const plain = await cipher.decrypt(header, room.subarray(0, length + tagBytes), seal);
     return plain === undefined ? { rejection: 'broken_seal' } : { plain, checksum: await checksum(plain) };
   }
 }
