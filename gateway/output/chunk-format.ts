@@ -112,9 +112,12 @@ export class ChunkFormat {
     return `${this.#open}${this.#close}`;
   }
 
-  /** Completions: characters of an echoed prompt come before the first token. */
-  skipText(index: number, characters: number): void {
-    this.#frame(index).textOffset += characters;
+  /** Completions: the prompt in front of the text, with the log-probabilities of its tokens where they are asked for. */
+  echo(index: number, escaped: string, logprobs: { json: string; nextOffset: number } | null): string {
+    const frame = this.#frame(index);
+    if (logprobs === null) return this.delta(index, escaped);
+    frame.textOffset = logprobs.nextOffset;
+    return `${frame.head}${escaped}","logprobs":${logprobs.json},"finish_reason":null}${this.#close}`;
   }
 
   #frame(index: number): ChoiceFrame {

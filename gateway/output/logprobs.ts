@@ -36,17 +36,28 @@ export function renderChatLogprobs(positions: readonly PositionLogprobs[], style
   return `{"content":[${content.join(',')}],"refusal":null}`;
 }
 
-/** `logprobs` of a completion choice, as JSON; `textOffset` is where the first token's text begins, in characters. */
+/**
+ * `logprobs` of a completion choice, as JSON; `textOffset` is where the first token's text begins, in characters. `first`: a
+ * token in front that nothing predicted.
+ */
 export function renderCompletionLogprobs(
   positions: readonly PositionLogprobs[],
   style: TokenStyle,
   textOffset: number,
+  first: number | null = null,
 ): { json: string; nextOffset: number } {
   const tokens: string[] = [];
   const logprobs: string[] = [];
   const tops: string[] = [];
   const offsets: number[] = [];
   let offset = textOffset;
+  if (first !== null) {
+    tokens.push(`"${escapeJson(tokenText(first, style))}"`);
+    logprobs.push('null');
+    tops.push('null');
+    offsets.push(offset);
+    offset += style.tokens.text(first).length;
+  }
   for (const { chosen, top } of positions) {
     if (chosen === undefined) continue;
     tokens.push(`"${escapeJson(tokenText(chosen.tokenId, style))}"`);
@@ -63,6 +74,18 @@ export function renderCompletionLogprobs(
   }
   const json = `{"tokens":[${tokens.join(',')}],"token_logprobs":[${logprobs.join(',')}],"top_logprobs":[${tops.join(',')}],"text_offset":[${offsets.join(',')}]}`;
   return { json, nextOffset: offset };
+}
+
+/** The same of a prompt that is repeated, up to the first token of output. */
+export function renderEchoedLogprobs(
+  {
+    tokenIds,
+    logprobs,
+  }: { readonly tokenIds: readonly number[]; readonly logprobs: readonly PositionLogprobs[] | null },
+  output: readonly PositionLogprobs[],
+  style: TokenStyle,
+): { json: string; nextOffset: number } {
+  return renderCompletionLogprobs([...(logprobs ?? []), ...output], style, 0, tokenIds[0] ?? null);
 }
 
 /** `prompt_logprobs`: null for the first token, then the chosen and the likeliest tokens of each place by id. */

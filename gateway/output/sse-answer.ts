@@ -8,6 +8,7 @@ import { escapeJson, isAscii, isPlainAscii } from '../sse/json-escape.ts';
 import type { SseSocket } from '../sse/sse-socket.ts';
 import { renderAnnotations } from './annotations.ts';
 import { ChunkFormat, doneEvent } from './chunk-format.ts';
+import { renderEchoedLogprobs } from './logprobs.ts';
 import { endFields, tokenFields, withFields } from './nvext.ts';
 import { renderUsage, usageOf } from './usage.ts';
 
@@ -153,9 +154,10 @@ export class SseAnswer implements GenerationObserver, Flushable {
     const opening = this.#annotations(generation) + this.#format.opening(choice.index);
     this.#opened.add(choice);
     if (!this.#plan.echo) return opening;
-    const echoed = generation.prompt.text;
-    this.#format.skipText(choice.index, echoed.length);
-    return opening + this.#format.delta(choice.index, escapeJson(echoed));
+    const { prompt } = generation;
+    const style = { tokens: prompt.tokens, asIds: this.#plan.tokensAsIds };
+    const logprobs = this.#plan.logprobs ? renderEchoedLogprobs(prompt, [], style) : null;
+    return opening + this.#format.echo(choice.index, escapeJson(prompt.text), logprobs);
   }
 
   #delta(generation: Generation, choice: Choice, escaped: string): string {

@@ -5,7 +5,13 @@ import type { Choice } from '../pipeline/choice.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 import { renderMessage } from './chat-parts.ts';
-import { renderChatLogprobs, renderCompletionLogprobs, renderPromptLogprobs } from './logprobs.ts';
+import {
+  renderChatLogprobs,
+  renderCompletionLogprobs,
+  renderEchoedLogprobs,
+  renderPromptLogprobs,
+  type TokenStyle,
+} from './logprobs.ts';
 import { renderFields, wholeFields } from './nvext.ts';
 import { renderUsage, usageOf } from './usage.ts';
 
@@ -72,9 +78,14 @@ function renderChoice(plan: AnswerPlan, generation: Generation, choice: Choice):
   }
   const echoed = plan.echo ? generation.prompt.text : '';
   const text = escapeJson(echoed + choice.takeText());
-  const logprobs = plan.logprobs ? renderCompletionLogprobs(choice.takeLogprobs(), style, echoed.length).json : 'null';
+  const logprobs = plan.logprobs ? completionLogprobs(plan, generation, choice, style) : 'null';
   const prompt = plan.promptLogprobs ? `,"prompt_logprobs":${promptLogprobs(generation)}` : '';
   return `{"index":${choice.index},"text":"${text}","logprobs":${logprobs},"finish_reason":"${reason}"${prompt}}`;
+}
+
+function completionLogprobs(plan: AnswerPlan, { prompt }: Generation, choice: Choice, style: TokenStyle): string {
+  const output = choice.takeLogprobs();
+  return plan.echo ? renderEchoedLogprobs(prompt, output, style).json : renderCompletionLogprobs(output, style, 0).json;
 }
 
 function promptLogprobs(generation: Generation): string {

@@ -46,8 +46,8 @@ const chatLogprobs = z
 const completionLogprobs = z
   .object({
     tokens: z.array(z.string()),
-    token_logprobs: z.array(z.number()),
-    top_logprobs: z.array(z.record(z.string(), z.number())),
+    token_logprobs: z.array(z.number().nullable()).describe('null: the first token of a repeated prompt.'),
+    top_logprobs: z.array(z.record(z.string(), z.number()).nullable()),
     text_offset: z.array(z.int()),
   })
   .nullable();

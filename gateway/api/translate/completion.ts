@@ -38,13 +38,15 @@ function listOf(body: CompletionRequestBody): readonly Prompt[] {
     : prompt.filter((item) => typeof item !== 'number');
 }
 
-function checkEcho(body: CompletionRequestBody): void {
-  if (body.echo && typeof body.logprobs === 'number') {
-    throw StatorError.unsupported(
-      'echo',
-      '`echo` together with `logprobs` is not supported: ask for `prompt_logprobs`',
-    );
+/** Alternatives at each place of the prompt; a prompt that is repeated has as many as the output. */
+function promptLogprobs(body: CompletionRequestBody, { entry }: ResolvedModel): number | null {
+  const asked = promptLogprobsOf(body);
+  if (!body.echo || typeof body.logprobs !== 'number') return asked;
+  if (entry.card.capabilities?.promptLogprobs !== true) {
+    const message = `\`echo\` together with \`logprobs\` is not supported by the model \`${entry.name}\`: its engine gives no log-probabilities of the prompt`;
+    throw StatorError.unsupported('echo', message);
   }
+  return Math.max(asked ?? 0, body.logprobs);
 }
 
 function checkBestOf(body: CompletionRequestBody): void {
@@ -64,7 +66,6 @@ export function translateCompletion(
 ): Job {
   const stream = streamOptionsOf(body);
   checkBestOf(body);
-  checkEcho(body);
   const prompts = promptsOf(body, model);
   const choices = body.n ?? 1;
   if (prompts.length * choices > mostChoices) {
@@ -78,7 +79,7 @@ export function translateCompletion(
     sampling: samplingOf(body, model),
     stop,
     topLogprobs: body.logprobs ?? null,
-    promptLogprobs: promptLogprobsOf(body),
+    promptLogprobs: promptLogprobs(body, model),
     specialTokens: !(body.skip_special_tokens ?? true),
     guided: guided?.guided ?? null,
     guidedField: guided?.field ?? '',
