@@ -1,10 +1,12 @@
 import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
+import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { hashCount, unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { Tier } from '#gen/stator/events/v1/events_pb.ts';
+import { AdapterSchema } from '#gen/stator/model/v1/model_pb.ts';
 import { xxh3 } from '#native/tokens/index.ts';
 import { TestKvbm } from '#services/kvbm/kvbm.test-support.ts';
 import { decodeShape } from '#services/kvbm/slab-shape.ts';
@@ -85,6 +87,28 @@ describe('KV tiers of a worker: host memory', function () {
     expect((await b.run(prompt, { cacheSalt: 'two' })).usage.cachedTokens).to.equal(0);
     expect((await b.run(prompt)).usage.cachedTokens).to.equal(0);
     expect((await b.run(prompt, { cacheSalt: 'one' })).usage.cachedTokens).to.equal(96);
+  });
+
+  it('shares blocks of adapters by their contents, not by their names', async () => {
+    const prompt = promptOf(9, 9, 100);
+    const withAdapter = async (content: number): Promise<TieredWorker> => {
+      const one = await worker();
+      await one.engine.loadAdapter?.(
+        create(AdapterSchema, { name: 'tuned', sha256: new Uint8Array(32).fill(content) }),
+      );
+      return one;
+    };
+    const [a, other, same] = [await withAdapter(1), await withAdapter(2), await withAdapter(1)];
+    await a.run(prompt, { adapter: 'tuned' });
+    await a.writtenBack(6);
+    expect((await other.run(prompt, { adapter: 'tuned' })).usage.cachedTokens).to.equal(0);
+    expect((await same.run(prompt, { adapter: 'tuned' })).usage.cachedTokens).to.equal(96);
+    // Another one under the same name, in the same process.
+    await other.writtenBack(6);
+    await same.engine.unloadAdapter?.('tuned');
+    await same.engine.loadAdapter?.(create(AdapterSchema, { name: 'tuned', sha256: new Uint8Array(32).fill(3) }));
+    await same.engine.clearCache();
+    expect((await same.run(prompt, { adapter: 'tuned' })).usage.cachedTokens).to.equal(0);
   });
 
   it('does not write what a tier has already', async () => {

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
+import { InstanceState } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { until } from '#tests/support/until.ts';
 import { attached, type Generated, Machine, type TestProcess, type WorkerProcess } from './processes.ts';
 import { promptOf } from './tiered-worker.ts';
@@ -141,5 +142,26 @@ describe('KV tiers of worker processes', function () {
     await attached(a, b);
     await load(1);
     await nothingIsHeld();
+  });
+
+  it('say what they do without, and take no work where they must not do without it', async () => {
+    await start();
+    const strict = await machine.worker('mocker', { ...engine, kvbmMode: 'required' });
+    await attached(strict);
+    const infoOf = async (worker: WorkerProcess) => (await worker.rpc.client.getEngineInfo({})).instance;
+    expect((await infoOf(a))?.degraded).to.deep.equal({});
+    expect((await infoOf(strict))?.state).to.equal(InstanceState.READY);
+    kvbm.signal('SIGKILL');
+    await until('both notice', async () => {
+      const [lenient, required] = [await infoOf(a), await infoOf(strict)];
+      return lenient?.degraded['kvbm'] !== undefined && required?.degraded['kvbm'] !== undefined;
+    });
+    expect((await infoOf(a))?.state).to.equal(InstanceState.READY);
+    expect((await infoOf(strict))?.state).to.equal(InstanceState.UNHEALTHY);
+    expect((await strict.generate(prompts[0] ?? [], outputTokens)).tokens).to.deep.equal(expected[0]?.tokens);
+    kvbm = await machine.kvbm();
+    await attached(a, b, strict);
+    await until('all is well', async () => (await infoOf(strict))?.state === InstanceState.READY);
+    expect((await infoOf(strict))?.degraded).to.deep.equal({});
   });
 });

@@ -32,6 +32,9 @@ export interface AttachmentParts {
   readonly signal: AbortSignal;
 }
 
+/** Names that stand for what decides bytes beside tokens. */
+type KvNames = Pick<KvPrefix, 'adapter' | 'cacheSalt'>;
+
 /** Blocks of a slab under one generation each. */
 export interface SlabTickets {
   readonly slots: readonly number[];
@@ -80,9 +83,20 @@ export class Attachment {
     while (this.#uses.size > 0) await Promise.all(this.#uses);
   }
 
-  /** Number of what the prefix's bytes depend on beside its tokens. Throws `not_found` for an adapter that is not loaded. */
-  namespace(names: Pick<KvPrefix, 'adapter' | 'cacheSalt'>): Promise<number> {
-    const key = `${names.adapter}\0${names.cacheSalt}`;
+  /**
+   * What the bytes of the names' blocks depend on now, beside tokens; null for an adapter that is not loaded. Another adapter
+   * may come under the same name: who copies compares before and after.
+   */
+  identity({ adapter, cacheSalt }: KvNames): string | null {
+    if (adapter === '') return `\0${cacheSalt}`;
+    const digest = this.#o.adapterDigest(adapter);
+    return digest === null ? null : `${Buffer.from(digest).toString('hex')}\0${cacheSalt}`;
+  }
+
+  /** Number of what the names' bytes depend on. Rejects with `not_found` for an adapter that is not loaded. */
+  async namespace(names: KvNames): Promise<number> {
+    const key = this.identity(names);
+    if (key === null) throw StatorError.notFound(`adapter ${names.adapter} is not loaded`);
     const known = this.#namespaces.get(key);
     if (known !== undefined) return known;
     const opening = this.#openNamespace(names);
@@ -143,7 +157,7 @@ export class Attachment {
     return this.#o.bulk.checksums(this.slab.memory.buffer, ranges);
   }
 
-  async #openNamespace({ adapter, cacheSalt }: Pick<KvPrefix, 'adapter' | 'cacheSalt'>): Promise<number> {
+  async #openNamespace({ adapter, cacheSalt }: KvNames): Promise<number> {
     const { client, holderId, format, adapterDigest } = this.#o;
     const digest = adapter === '' ? new Uint8Array() : adapterDigest(adapter);
     if (digest === null) throw StatorError.notFound(`adapter ${adapter} is not loaded`);

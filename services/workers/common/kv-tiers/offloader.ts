@@ -23,6 +23,7 @@ export interface OffloaderOptions {
 /** Blocks of one prompt that wait together. */
 interface Job {
   readonly attachment: Attachment;
+  readonly identity: string | null;
   readonly namespace: number;
   readonly prefix: KvPrefix;
   readonly digests: Uint8Array;
@@ -103,10 +104,11 @@ export class Offloader {
     const { tokenIds, adapter, cache, priority } = sequence.request;
     const cacheSalt = cache?.cacheSalt ?? '';
     const tokens = Uint32Array.from([...tokenIds, ...sequence.output].slice(0, blocks * blockTokens));
+    const identity = attachment.identity({ adapter, cacheSalt });
     const namespace = await attachment.namespace({ adapter, cacheSalt });
     const prefix = prefixOf(tokens, blockTokens, { adapter, cacheSalt });
     if (prefix === null) return;
-    const job = { attachment, namespace, prefix, digests: prefixDigests(tokens, blockTokens) };
+    const job = { attachment, identity, namespace, prefix, digests: prefixDigests(tokens, blockTokens) };
     const words = new Uint32Array(job.digests.buffer, job.digests.byteOffset, job.digests.length / 4);
     const now = performance.now();
     for (let block = from; block < blocks; block++) {
@@ -187,6 +189,8 @@ export class Offloader {
       if (bytes.length < run.length) metrics().offloadDropped('evicted', run.length - bytes.length);
     }
     const checksums = await attachment.checksums(copied);
+    if (attachment.identity(prefix) !== job.identity)
+      throw new StatorError('conflict', `adapter ${prefix.adapter} is another one by now`);
     const written = new Set(copied.map(({ slot }) => slot));
     for (const one of reserved) if (written.has(one.slot)) unwritten.delete(one);
     return copied.map(({ slot, generation, bytes }, i) => ({ slot, generation, bytes, checksum: checksums[i] ?? 0n }));

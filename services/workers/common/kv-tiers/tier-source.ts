@@ -49,9 +49,9 @@ export class TierSource implements KvSource {
     return this.#turns.running;
   }
 
-  concerns({ tokenIds, handoff }: GenerateRequest): boolean {
+  concerns({ tokenIds }: GenerateRequest): boolean {
     const attachment = this.#o.isOn ? this.#o.current() : undefined;
-    if (attachment === undefined || attachment.isSilent || handoff !== undefined) return false;
+    if (attachment === undefined || attachment.isSilent) return false;
     return tokenIds.length > this.#o.kv.format.blockTokens;
   }
 
@@ -137,6 +137,8 @@ export class TierSource implements KvSource {
       let sound = 0;
       try {
         sound = await this.#soundOf(attachment, run, suspects);
+        if (attachment.identity(prefix) !== course.identity)
+          throw new StatorError('conflict', `adapter ${prefix.adapter} is another one by now`);
       } catch (thrown) {
         entered.discard();
         throw thrown;
@@ -211,6 +213,7 @@ class Course {
   readonly signal: AbortSignal;
   readonly deadlineMs: number;
   readonly #digests: Uint8Array;
+  readonly identity: string | null;
   /** Block that comes next. */
   next = 0;
   hold: KvHold | undefined;
@@ -231,6 +234,7 @@ class Course {
     this.signal = o.signal;
     this.deadlineMs = o.deadlineMs;
     this.#digests = o.digests;
+    this.identity = attachment.identity(prefix);
   }
 
   chain(namespace: number, from: number) {
