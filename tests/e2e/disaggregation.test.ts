@@ -1,7 +1,9 @@
 import { expect } from 'chai';
-import { type Cluster, startCluster } from '../support/cluster.ts';
+import { type Cluster, startCluster, type WorkerSpec } from '../support/cluster.ts';
 import { comesToRest, scrapeAll } from '../support/handed-over.ts';
 import { sumOf } from '../support/metrics-text.ts';
+import { findNixl, NO_NIXL } from '../support/nixl.ts';
+import { skip } from '../support/skip.ts';
 import { type ChatStream, streamChat } from '../support/sse.ts';
 import { until } from '../support/until.ts';
 
@@ -65,6 +67,24 @@ describe('prefill and decode apart', function () {
     expect(timing).to.include.keys('ttft_ms', 'handoff_time_ms', 'prefill_time_ms');
   });
 
+  for (const backend of ['shm', 'tcp', 'nixl'])
+    it(`hands over between processes by ${backend}`, async function () {
+      if (backend === 'nixl' && findNixl() === undefined) skip(this, NO_NIXL);
+      const way = (spec: typeof prefill | typeof decode): WorkerSpec => ({
+        engine: 'mocker',
+        settings: { ...spec.settings, handoffBackends: backend },
+      });
+      const cluster = await startCluster({ workers: [way(prefill), way(decode)], separateProcesses: true });
+      clusters.push(cluster);
+      const found = await answers(cluster, 12);
+      const whole = await answers(await start(aggregated), 12);
+      expect(found.map(({ text }) => text)).to.deep.equal(whole.map(({ text }) => text));
+      const samples = await scrapeAll(cluster);
+      expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { backend, outcome: 'ok' })).to.be.greaterThan(8);
+      expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome: 'failed' })).to.equal(0);
+      await comesToRest(cluster);
+    });
+
   it('is ready once both kinds are there', async () => {
     const cluster = await startCluster({ workers: [] });
     clusters.push(cluster);
@@ -81,6 +101,44 @@ describe('prefill and decode apart', function () {
     await cluster.addWorker(decode);
     await cluster.listsModels(1);
     expect(await status()).to.equal(200);
+  });
+
+  it('keeps follow-up turns on the decode worker that has the conversation, where that is set', async () => {
+    const cluster = await startCluster({ workers: [prefill, decode, decode], router: { conditionalDisagg: true } });
+    clusters.push(cluster);
+    const whole = await start(aggregated);
+    for (let talk = 0; talk < 4; talk++) {
+      const messages = [{ role: 'user', content: `${talk}: ${'let us talk about it at length. '.repeat(20)}` }];
+      const homes: (string | undefined)[] = [];
+      for (let turn = 0; turn < 3; turn++) {
+        const asked = { ...bodyOf(talk), messages, max_tokens: 30, ignore_eos: true };
+        const [{ text, nvext }, other] = await Promise.all([
+          streamChat(cluster.url, asked).ended,
+          streamChat(whole.url, asked).ended,
+        ]);
+        expect(text, `talk ${talk}, turn ${turn}`).to.equal(other.text);
+        const ids = nvext['worker_id'] as Record<string, string>;
+        const { prefill_worker_id: computed, decode_worker_id: decoded } = ids;
+        expect(computed === decoded, `talk ${talk}, turn ${turn} is computed by the decode worker`).to.equal(turn > 0);
+        homes.push(decoded);
+        messages.push({ role: 'assistant', content: text }, { role: 'user', content: 'And then?' });
+        const next = { ...asked, messages: [...messages], nvext: { annotations: ['query_instance_id:'] } };
+        await until('the router has heard of its blocks', async () => {
+          const response = await fetch(`${cluster.url}/v1/chat/completions`, {
+            method: 'POST',
+            headers: { 'content-type': 'application/json' },
+            body: JSON.stringify(next),
+          });
+          const dry = (await response.json()) as { nvext: { worker_id: Record<string, string> } };
+          return dry.nvext.worker_id['prefill_worker_id'] === decoded;
+        });
+      }
+      expect(new Set(homes).size, 'homes of a conversation').to.equal(1);
+    }
+    const samples = await scrapeAll(cluster);
+    const counted = (decision: string): number => sumOf(samples, 'stator_router_disaggregation_total', { decision });
+    expect([counted('remote'), counted('local')]).to.deep.equal([4, 8]);
+    await comesToRest(cluster);
   });
 
   it('leaves nothing behind when clients leave at any moment', async () => {
