@@ -185,9 +185,13 @@ export class TestNode {
     this.manager.commit(this.#writer, { ...reservation, checksums: new Uint32Array(2 * reservation.slots.length) });
   }
 
+  get address(): string {
+    return this.#server?.address ?? '';
+  }
+
   /** What another node asks, without going through its source. */
   get client(): Client<typeof KvPeerService> {
-    this.#client ??= createRpcClient(KvPeerService, { address: this.#server?.address ?? '' }, this.telemetry);
+    this.#client ??= createRpcClient(KvPeerService, { address: this.address }, this.telemetry);
     return this.#client.client;
   }
 

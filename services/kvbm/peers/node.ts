@@ -29,6 +29,7 @@ export class PeerNode {
   readonly #options: NodeOptions;
   readonly #close: () => void;
   #connection: { readonly key: string; readonly peer: Promise<Peer> } | undefined;
+  #refreshing: Promise<void> | undefined;
   #failures = 0;
   #pausedUntilMs = 0;
   #closed = false;
@@ -50,17 +51,25 @@ export class PeerNode {
     this.#failures = 0;
   }
 
+  /** Several that fail together count as one. */
   failed(): void {
+    if (!this.isUsable) return;
     this.#failures += 1;
     if (this.#failures < failuresToPause) return;
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (this.#failures - failuresToPause));
     this.#pausedUntilMs = this.#options.nowMs() + pauseMs;
   }
 
-  /** Asks for the summary; keeps the old one while it does not answer. */
+  /** Asks for the summary, unless it is being asked for; keeps the old one while the node does not answer. */
   async refresh(timeoutMs: number): Promise<void> {
+    this.#refreshing ??= this.#refresh(timeoutMs).finally(() => (this.#refreshing = undefined));
+    await this.#refreshing;
+  }
+
+  async #refresh(timeoutMs: number): Promise<void> {
     const version = this.summary?.version ?? 0n;
     const found = await this.client.summarizeBlocks({ version }, { timeoutMs });
+    this.succeeded();
     if (found.version === version) return;
     const { filter, probes, blocks } = found;
     // Sizes that are no power of two would be read wrongly.
