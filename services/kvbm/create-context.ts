@@ -17,7 +17,6 @@ import { HostTier } from './host-tier.ts';
 import { Layouts, type MapMemory } from './layouts.ts';
 import { kvbmMetrics, measureAtScrape } from './metrics.ts';
 import { NamespaceBook } from './namespace-book.ts';
-import type { Peers } from './peers/open.ts';
 import { Presence } from './presence.ts';
 import { recoverSlab } from './recovery.ts';
 import { SlabDirectory } from './slab-directory.ts';
@@ -35,6 +34,8 @@ export interface BuiltContext {
   close(): Promise<void>;
 }
 
+type Closer = () => unknown;
+
 /** Wires the parts and takes over what an earlier life left. Throws StatorError `conflict` while another has the directory. */
 export async function createContext(
   config: KvbmConfig,
@@ -42,12 +43,33 @@ export async function createContext(
   stopping: AbortSignal,
   openLower: OpenLowerTiers,
 ): Promise<BuiltContext> {
+  const closers: Closer[] = [];
+  // Peers end first, then movers, then what they write to.
+  const close = async (): Promise<void> => {
+    for (const closeOne of closers.splice(0).reverse()) await closeOne();
+  };
+  try {
+    return { context: await build(config, service, stopping, openLower, closers), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function build(
+  config: KvbmConfig,
+  service: ServiceParts,
+  stopping: AbortSignal,
+  openLower: OpenLowerTiers,
+  closers: Closer[],
+): Promise<KvbmContext> {
   const { telemetry } = service;
   const { log } = telemetry;
   const hash64: Hash64 = (bytes) => xxh3(bytes);
   const addon = hostMemory();
   const bulk = new BulkMemory(addon);
   const directory = new SlabDirectory(slabDirectory(config), addon, hash64);
+  closers.push(() => directory.close(config.discard));
   const { epoch } = directory;
   const manager = new BlockManager({ quota: quotaOf(config, () => manager), eventLimit: config.eventLimit });
   const metrics = kvbmMetrics(telemetry.metrics, manager);
@@ -65,12 +87,15 @@ export async function createContext(
     onRegistered: (layout, slots) => lower.registered(layout, slots),
     onUnsound: () => metrics.unsound(),
   });
+  closers.push(() => host.close());
   const nowMs = (): number => performance.now();
   const tierParts = { manager, host, namespaces, hash64, epoch, metrics: telemetry.metrics, log, nowMs, stopping };
   const stored = await openLower(config, tierParts);
+  closers.push(() => stored.stop());
   const disk = stored.sources.find(({ source }) => source === tiers.disk);
   const peers = await startPeers(config, service, tierParts, disk);
-  lower = peers === undefined ? stored : withPeers(stored, peers);
+  closers.push(() => peers?.stop());
+  lower = peers === undefined ? stored : { ...stored, sources: [...stored.sources, peers.source] };
   const eviction = evictionPolicies[config.evictionPolicy];
   const limits = { hostBytes: config.hostMib * mebibyte, layoutBytes: config.layoutHostMib * mebibyte };
   const map = mapWith(config, stopping);
@@ -87,6 +112,7 @@ export async function createContext(
     nowMs,
     onExpired: () => metrics.expired(),
   });
+  closers.push(() => holders.close());
   const presence = new Presence({ manager, limit: config.eventLimit, onOverflow: () => metrics.resnapshots() });
   const onboarding = { manager, host, sources: lower.sources, nowMs, onLoad: metrics.loaded };
   const parts = { config, epoch, manager, host, layouts, holders, namespaces, presence, lower, peers, onboarding };
@@ -100,25 +126,7 @@ export async function createContext(
     }),
   );
   measureAtScrape(telemetry.metrics, context, config);
-  const close = async (): Promise<void> => {
-    await lower.stop();
-    holders.close();
-    await host.close();
-    directory.close(config.discard);
-  };
-  return { context, close };
-}
-
-/** Other nodes are one more source of blocks. What they have staged here ends before movers and memory do. */
-function withPeers(stored: LowerTiers, peers: Peers): LowerTiers {
-  return {
-    ...stored,
-    sources: [...stored.sources, peers.source],
-    stop: async () => {
-      await peers.stop();
-      await stored.stop();
-    },
-  };
+  return context;
 }
 
 /** One beside each kind of memory that outlives this process. */

@@ -7,7 +7,7 @@ import { xxh3 } from '#native/tokens/index.ts';
 import { partOf } from './chain.ts';
 import type { OpenLowerTiers } from './create-context.ts';
 import { blockBytesOf, chain, refusal, TestKvbm, type TestWorker } from './kvbm.test-support.ts';
-import type { BlockSource, LoadRequest, TierParts } from './tiers.ts';
+import type { BlockSource, LoadRequest, LowerTier, TierParts } from './tiers.ts';
 
 /** Another place that has blocks of the prompt `far`, and answers as a test wants. */
 class FarSource implements BlockSource {
@@ -175,6 +175,25 @@ describe('onboarding', () => {
     const { counters } = await kvbm.client.stats({});
     expect(counters['prefetches_total{begun}']).to.equal(1n);
     expect(counters['prefetches_total{under_way}']).to.equal(1n);
+  });
+
+  it('says at /health which tiers do not work, and leaves nothing open when it cannot start', async () => {
+    const health = async () => (await fetch(`http://${kvbm.address}/health`)).json();
+    expect(await health()).to.deep.equal({ status: 'serving', degraded: {} });
+    await kvbm.close();
+    let stopped = 0;
+    const tier = { tier: 1, degraded: () => 'the disk is full' } as unknown as LowerTier;
+    const openBroken: OpenLowerTiers = async () => ({
+      ...{ tiers: [tier], sources: [], registered: () => {} },
+      stop: async () => void stopped++,
+    });
+    kvbm = await new TestKvbm({}, openBroken).start();
+    expect(await health()).to.deep.equal({ status: 'degraded', degraded: { disk: 'the disk is full' } });
+    expect((await kvbm.client.stats({})).degraded).to.deep.equal({ disk: 'the disk is full' });
+    await kvbm.stop();
+    expect(await refusal(kvbm.start({ listen: 'nowhere' }))).to.include('invalid_argument');
+    expect(stopped).to.equal(2);
+    await kvbm.start();
   });
 
   it('holds over many callers at once, in little memory', async () => {

@@ -10,6 +10,7 @@ import { partOf } from './chain.ts';
 import type { HostTier } from './host-tier.ts';
 import type { Layout } from './layout.ts';
 import type { BlockSource } from './tiers.ts';
+import { wakened } from './waiting.ts';
 
 /** Blocks of a prompt that are pinned in host memory for the caller. */
 export interface ReadyRun {
@@ -206,14 +207,10 @@ export class OnboardRun {
     return best === undefined || best.count === 0 ? undefined : best;
   }
 
-  async #news(timeoutMs: number): Promise<void> {
-    const { signal } = this.#order;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    const timer = setTimeout(resolve, Math.max(1, timeoutMs));
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-    clearTimeout(timer);
+  #news(timeoutMs: number): Promise<void> {
+    return wakened(timeoutMs, this.#order.signal, (wake) => {
+      this.#wake = wake;
+    });
   }
 
   #release(lease: Lease): void {

@@ -5,6 +5,7 @@ import type { TierChange } from '#core/blocks/event-log.ts';
 import { hashCount } from '#core/tokens/packed-hashes.ts';
 import { type KvEvent, KvEventBatchSchema, KvEventSchema } from '#gen/stator/events/v1/events_pb.ts';
 import { type PresenceEvents, PresenceEventsSchema } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
+import { wakened } from './waiting.ts';
 
 export interface PresenceOptions {
   readonly manager: BlockManager;
@@ -76,13 +77,10 @@ export class PresenceReader {
 
   /** Resolves when there is something to tell, or after so long. */
   async ready(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    if (this.isWaiting || signal.aborted) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    const timer = setTimeout(resolve, timeoutMs);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-    clearTimeout(timer);
+    if (this.isWaiting) return;
+    await wakened(timeoutMs, signal, (wake) => {
+      this.#wake = wake;
+    });
     this.#wake = () => {};
   }
 

@@ -23,6 +23,7 @@ import { reserve } from './handlers/reserve.ts';
 import { stats } from './handlers/stats.ts';
 import { verify } from './handlers/verify.ts';
 import { watchEvents } from './handlers/watch-events.ts';
+import { healthHttp } from './health.ts';
 import { openStoredTiers } from './movers/stored-tiers.ts';
 import { sweep } from './sweep.ts';
 
@@ -53,6 +54,7 @@ export async function startKvbm(
       if (peers !== undefined) router.service(KvPeerService, peers.service);
     },
     telemetry,
+    http: healthHttp(context),
     ...serverSecurity(config),
   }).catch(async (error: unknown) => {
     stopping.abort();

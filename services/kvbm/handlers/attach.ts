@@ -12,6 +12,7 @@ import type { AttachedHolder } from '../holders.ts';
 import { checkLayout } from '../layout.ts';
 import type { PresenceReader } from '../presence.ts';
 import { epochOffset } from '../slab-shape.ts';
+import { wakened } from '../waiting.ts';
 
 export function attach(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockService>> {
   return { attach: (request, { signal }) => serveAttach(context, request, signal) };
@@ -52,7 +53,7 @@ async function* waitFor<T>(
   wanted.then(end, end);
   const either = AbortSignal.any([settled.signal, signal]);
   for (;;) {
-    await silence(config.heartbeatMs, either);
+    await wakened(config.heartbeatMs, either);
     if (either.aborted) return wanted;
     yield heartbeat();
   }
@@ -70,7 +71,7 @@ async function* messages(
 ): AsyncGenerator<AttachResponse> {
   log.info({ holder: holder.name, instance: holder.instanceId, layout: holder.layout.format }, 'worker attached');
   while (!ended.aborted) {
-    if (reader === undefined) await silence(config.heartbeatMs, ended);
+    if (reader === undefined) await wakened(config.heartbeatMs, ended);
     else await reader.ready(config.heartbeatMs, ended);
     if (ended.aborted) return;
     let told = false;
@@ -101,15 +102,4 @@ function welcome({ epoch, host, config }: KvbmContext, { id, layout }: AttachedH
       },
     },
   });
-}
-
-async function silence(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const stop = (): void => resolve();
-  signal.addEventListener('abort', stop, { once: true });
-  await promise;
-  clearTimeout(timer);
-  signal.removeEventListener('abort', stop);
 }
