@@ -55,43 +55,52 @@ export class DiskSlots {
    * Writes a block from host memory. `room` is where it stands, with all that is up to the end of its last page. False when
    * its bytes are not those of the header: nothing was written.
    */
-  write(slot: number, header: BlockHeader, room: Uint8Array): Promise<boolean> {
-    return this.#alone(slot, async (staging) => {
-      const sealed = await this.#parts.sealing.seal(header, room.subarray(0, header.payloadBytes));
-      if (sealed === undefined) return false;
-      const padded = roundUp(header.payloadBytes);
-      const isInPlace = sealed.bytes.buffer === room.buffer && this.#isDirect(room, padded);
+  async write(slot: number, header: BlockHeader, room: Uint8Array): Promise<boolean> {
+    const sealed = await this.#parts.sealing.seal(header, room.subarray(0, header.payloadBytes));
+    if (sealed === undefined) return false;
+    const padded = roundUp(header.payloadBytes);
+    const isInPlace = sealed.bytes.buffer === room.buffer && this.#isDirect(room, padded);
+    await this.#alone(slot, async (staging) => {
       encodePage(sealed.page, staging, this.#parts.hash);
       if (!isInPlace) staging.set(sealed.bytes, pageBytes);
       const buffers = isInPlace
         ? [staging.subarray(0, pageBytes), room.subarray(0, padded)]
         : [staging.subarray(0, pageBytes + padded)];
       await this.#parts.segments.write(slot, buffers);
-      return true;
     });
+    return true;
   }
 
   /** Reads a block into host memory, if it is the one that is expected. After a rejection the room holds anything. */
-  read(
+  async read(
     slot: number,
     expected: ExpectedHeader & { readonly payloadBytes: number },
     room: Uint8Array,
   ): Promise<StoredRead> {
-    return this.#inTurn(this.#reads, async (staging) => {
-      const { segments, sealing, hash } = this.#parts;
-      const bytes = expected.payloadBytes;
-      const padded = roundUp(bytes);
-      const isInPlace = !sealing.isEncrypting && this.#isDirect(room, padded);
-      const page = staging.subarray(0, pageBytes);
-      const block = isInPlace ? room.subarray(0, padded) : staging.subarray(pageBytes, pageBytes + padded);
-      await segments.read(slot, [page, block]);
-      const decoded = decodePage(page, expected, hash);
+    const { segments, sealing, hash } = this.#parts;
+    const bytes = expected.payloadBytes;
+    const padded = roundUp(bytes);
+    const unseal = async (decoded: DecodedPage, block: Uint8Array): Promise<StoredRead> => {
       if (decoded.page === undefined) return { rejection: decoded.rejection };
-      const unsealed = await sealing.unseal(decoded.page, isInPlace ? block : staging.subarray(pageBytes), bytes);
+      const unsealed = await sealing.unseal(decoded.page, block, bytes);
       if (unsealed.rejection !== undefined) return { rejection: unsealed.rejection };
-      if (!isInPlace) room.set(unsealed.plain);
+      if (block !== room) room.set(unsealed.plain);
       return { header: decoded.page.header, checksum: unsealed.checksum };
-    });
+    };
+    const fill = async (page: Uint8Array, block: Uint8Array): Promise<DecodedPage> => {
+      await segments.read(slot, [page, block]);
+      return decodePage(page, expected, hash);
+    };
+    if (sealing.isEncrypting || !this.#isDirect(room, padded))
+      return this.#inTurn(this.#reads, async (staging) => {
+        const block = staging.subarray(pageBytes);
+        return unseal(await fill(staging.subarray(0, pageBytes), block.subarray(0, padded)), block);
+      });
+    // The next read begins while the checksum of this one is computed.
+    const decoded = await this.#inTurn(this.#reads, (staging) =>
+      fill(staging.subarray(0, pageBytes), room.subarray(0, padded)),
+    );
+    return unseal(decoded, room);
   }
 
   /** The record in a slot, its bytes unread. */
