@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { ReleaseHandoffResponseSchema } from '#gen/stator/engine/v1/engine_pb.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
-import { type ModelCard, NeedSchema, WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
+import { GuidedMode, type ModelCard, NeedSchema, WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import {
   type ExplainResponse,
   ExplainResponseSchema,
@@ -22,7 +22,9 @@ const { PREFILL, DECODE, AGGREGATED } = WorkerRole;
 const chat = { model: 'test-model', messages: [{ role: 'user', content: 'Hi' }], stream: true };
 
 function cardOf(role: WorkerRole): ModelCard {
-  return testCard({ role, needs: [create(NeedSchema, { roles: [PREFILL, DECODE] })] });
+  const card = testCard({ role, needs: [create(NeedSchema, { roles: [PREFILL, DECODE] })] });
+  card.capabilities?.guidedModes.push(GuidedMode.JSON_OBJECT);
+  return card;
 }
 
 /** A worker that is told of handoffs nobody will fetch. */
@@ -265,6 +267,17 @@ describe('disaggregated serving', () => {
     expect(nvext?.['worker_id']).to.include({ prefill_worker_id: '1', decode_worker_id: '2' });
     expect(router.explained.map(({ constraints }) => constraints?.role)).to.deep.equal([PREFILL, DECODE]);
     expect(pair.prefill.sequences.length + pair.decode.sequences.length).to.equal(0);
+  });
+
+  it('keeps constrained output on one worker where engines cannot begin it in its middle', async () => {
+    await using pair = await startPair();
+    const { gateway, prefill, decode } = pair;
+    decode.script = answering('{}');
+    prefill.script = prefillWith('{', 'h1');
+    const guided = { ...chat, response_format: { type: 'json_object' } };
+    expect(contentOf(await chunksOf(await gateway.post('/v1/chat/completions', guided)), 0)).to.equal('{}');
+    expect(prefill.sequences).to.deep.equal([]);
+    expect(decode.sequences[0]?.request.guided).to.not.equal(undefined);
   });
 
   it('loses no request with the last prefill worker, and prefers aggregated workers then', async () => {

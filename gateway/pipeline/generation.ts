@@ -1,9 +1,7 @@
 import { decideMigration } from '#core/migration/migration.ts';
-import { roleOf } from '#core/models/model-sets.ts';
 import { servingOf } from '#core/models/serving.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { SlotFinished, SlotPrefilled } from '#gen/stator/engine/v1/session_pb.ts';
-import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import type { RouteDecision } from '#gen/stator/router/v1/router_pb.ts';
 import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -17,27 +15,13 @@ import { buildGenerateRequest, type PreparedPrompt } from './prepare.ts';
 import { awaitSession, routed } from './reach-worker.ts';
 import type { GenerationRequest } from './request.ts';
 import { buildRouteRequest } from './route-request.ts';
-import { decodeAfter, forStage, promptStages, type Stage, settledStage, stages } from './stage.ts';
+import { decodeAfter, firstStages, forStage, mayResume, type Stage, settledStage, stages } from './stage.ts';
+import type { GenerationTimes } from './times.ts';
 
 /** Who takes a generation's output. */
 export interface GenerationObserver {
   /** New text, tokens or the end of a choice; called at most once for each frame and choice. */
   choiceChanged(choice: Choice, generation: Generation): void;
-}
-
-/** When things happened, in milliseconds of the monotonic clock; 0: not yet. */
-export interface GenerationTimes {
-  readonly receivedMs: number;
-  preprocessedMs: number;
-  /** When the last placement before the first token was decided. */
-  routedMs: number;
-  /** When the worker of the first token began the prompt, as it says. */
-  prefillBeganMs: number;
-  firstTokenMs: number;
-  lastTokenMs: number;
-  /** When a worker that decodes only was found, and when it had the KV and its first token; of several choices the first. */
-  decodeRoutedMs: number;
-  decodeBeganMs: number;
 }
 
 export interface GenerationOptions {
@@ -196,10 +180,7 @@ export class Generation implements AttemptOwner {
 
   /** Lets whoever serves the model now compute the prompt; where nobody of a form is left, the next form does. */
   #begin(choices: readonly Choice[], routeId: string): Promise<void> {
-    const { routing, model } = this.request;
-    const pinned = routing.instanceId === null ? undefined : model.entry.workers.get(routing.instanceId);
-    const isWhole = pinned !== undefined && roleOf(pinned.card) === WorkerRole.AGGREGATED;
-    return this.#placeFirst(choices, routeId, isWhole ? [stages.whole] : promptStages(servingOf(model.entry)));
+    return this.#placeFirst(choices, routeId, firstStages(this.request));
   }
 
   /** Goes on after a prefill, with the KV that its worker holds if it still does. */
@@ -332,10 +313,6 @@ export class Generation implements AttemptOwner {
     });
   }
 
-  get #resumesConstraints(): boolean {
-    return this.request.model.entry.card.capabilities?.guidedResume === true;
-  }
-
   #recover(attempt: Attempt, error: StatorError): void {
     const { choice, placement } = attempt;
     const retryable = isRetryable(error);
@@ -350,8 +327,7 @@ export class Generation implements AttemptOwner {
         promptTokens: this.prompt.tokenIds.length,
         deliveredTokens: choice.tokenIds.length,
         maxTokens: this.prompt.maxTokens,
-        // Engines that decode apart begin every constrained output in its middle.
-        guided: this.request.guided !== null && attempt.stage.kind !== 'decode' && !this.#resumesConstraints,
+        guided: !mayResume(this.request),
         pinned: this.#isPinned(attempt.stage),
         cancelled: this.#abort.signal.aborted,
       },

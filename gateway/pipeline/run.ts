@@ -5,6 +5,7 @@ import { Generation, type GenerationObserver } from './generation.ts';
 import type { PipelineParts } from './parts.ts';
 import { createChoices, preparePrompt } from './prepare.ts';
 import type { GenerationRequest } from './request.ts';
+import { startTimes } from './times.ts';
 
 /** The prompts of one request, prepared and running. */
 export interface Run {
@@ -32,9 +33,7 @@ export async function runRequests(
     if (prompt === undefined) throw new Error('a prompt is missing');
     const choices: Choice[] = createChoices(request, prompt, firstIndex);
     firstIndex += choices.length;
-    const begun = { receivedMs: o.receivedMs, preprocessedMs };
-    const prefill = { routedMs: 0, prefillBeganMs: 0, firstTokenMs: 0, lastTokenMs: 0 };
-    const times = { ...begun, ...prefill, decodeRoutedMs: 0, decodeBeganMs: 0 };
+    const times = startTimes(o.receivedMs, preprocessedMs);
     return new Generation(parts, { request, prompt, choices, observer, times, explain: o.explain ?? false });
   });
   const [first] = requests;

@@ -1,9 +1,11 @@
-import type { Serving } from '#core/models/serving.ts';
+import { roleOf } from '#core/models/model-sets.ts';
+import { type Serving, servingOf } from '#core/models/serving.ts';
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
 import { WorkerRole } from '#gen/stator/model/v1/model_pb.ts';
 import type { RouteDecision } from '#gen/stator/router/v1/router_pb.ts';
 import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import type { ChoiceWorker } from './choice.ts';
+import type { GenerationRequest } from './request.ts';
 
 /**
  * What is asked of one worker: `whole` a prompt and its output, `prefill` the prompt and a first token, `decode` the rest
@@ -34,6 +36,19 @@ const stageOfForm: Readonly<Record<Serving, Stage>> = {
 /** How a prompt may be begun, by who serves the model; nobody: the router says what is wrong. */
 export function promptStages(serving: readonly Serving[]): readonly Stage[] {
   return serving.length === 0 ? [stages.whole] : serving.map((form) => stageOfForm[form]);
+}
+
+/** Whether the output may go on in its middle, on another worker: constraints can only where the engine reads what came before. */
+export function mayResume({ guided, model }: Pick<GenerationRequest, 'guided' | 'model'>): boolean {
+  return guided === null || model.entry.card.capabilities?.guidedResume === true;
+}
+
+/** How a request may be begun now, the best way first. */
+export function firstStages(request: GenerationRequest): readonly Stage[] {
+  const { routing, model } = request;
+  const pinned = routing.instanceId === null ? undefined : model.entry.workers.get(routing.instanceId);
+  if (pinned !== undefined && roleOf(pinned.card) === WorkerRole.AGGREGATED) return [stages.whole];
+  return promptStages(servingOf(model.entry).filter((form) => form !== 'apart' || mayResume(request)));
 }
 
 export function decodeAfter(prefill: ChoiceWorker): Stage {
