@@ -2,6 +2,7 @@ import { configure } from '#lib/service/configure.ts';
 import { exitCodes } from '#lib/service/exit.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { gpuSection } from './gpu.ts';
+import { kvSection } from './kv.ts';
 import { networkSection } from './network.ts';
 import { nixlSection } from './nixl.ts';
 import { formatReport } from './report.ts';
@@ -12,7 +13,8 @@ import { toolchainSection } from './toolchain.ts';
 
 /** `stator doctor`: exit code 1 if anything fails; warnings alone are fine. */
 export async function doctor(argv: readonly string[]): Promise<void> {
-  const summary = 'Checks system, toolchain, GPU, NIXL, network, discovery, addons and models, and says what to do.';
+  const summary =
+    'Checks system, toolchain, GPU, NIXL, KV memory, network, discovery, addons and models, and says what to do.';
   const settings = configure({ name: 'doctor', settings: doctorSettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('doctor', async () => {
@@ -22,6 +24,7 @@ export async function doctor(argv: readonly string[]): Promise<void> {
       toolchainSection(addonsBuilt),
       gpuSection(),
       nixlSection(settings.nixlLibrary),
+      kvSection(settings.discovery),
       networkSection({ port: settings.port, modelCached }),
       section,
     ]);

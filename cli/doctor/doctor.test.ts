@@ -29,7 +29,7 @@ describe('stator doctor', function () {
   it('reports every section as JSON and gives advice wherever something is amiss', async () => {
     const { stdout } = await runStator(['doctor', '--json', '--discovery', `file:${folder}/discovery`]);
     const report = JSON.parse(stdout) as Report;
-    const names = ['system', 'toolchain', 'gpu', 'nixl', 'network', 'stator'];
+    const names = ['system', 'toolchain', 'gpu', 'nixl', 'kv', 'network', 'stator'];
     expect(report.sections.map(({ name }) => name)).to.deep.equal(names);
     for (const finding of report.sections.flatMap(({ findings }) => findings)) {
       expect(finding.status).to.be.oneOf(['ok', 'warn', 'fail']);
