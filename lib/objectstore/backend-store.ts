@@ -3,6 +3,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Backend, OpenObject } from './backend.ts';
 import { Deadline } from './deadline.ts';
+import { download } from './download.ts';
 import { checkKey, checkListPrefix, checkMetadata, normalPrefix } from './keys.ts';
 import { type ObjectStoreMetrics, type Operation, objectStoreMetrics } from './metrics.ts';
 import { type RequestLimits, Requests } from './requests.ts';
@@ -116,6 +117,11 @@ export class BackendStore implements ObjectStore {
     });
     this.#count('in', info.size);
     return info;
+  }
+
+  getStream(key: string, o: CallOptions = {}): AsyncGenerator<Uint8Array, ObjectInfo> {
+    checkKey(key);
+    return download(this, key, { ...o, partBytes: this.#o.partBytes, ahead: 2 });
   }
 
   async head(key: string, o: CallOptions = {}): Promise<ObjectInfo> {

@@ -83,6 +83,11 @@ export interface ObjectStore {
    * `invalid_argument` where they have less room than the object has bytes.
    */
   getInto(key: string, targets: readonly Uint8Array[], options?: CallOptions): Promise<ObjectInfo>;
+  /**
+   * The content in order, in parts of `partBytes` that are fetched ahead (two) and retried by themselves; returns what the
+   * store says of the object. The deadline is each part's. `conflict`: the object was replaced meanwhile.
+   */
+  getStream(key: string, options?: CallOptions): AsyncGenerator<Uint8Array, ObjectInfo>;
   head(key: string, options?: CallOptions): Promise<ObjectInfo>;
   /** Keys that do not exist are no error. */
   delete(keys: readonly string[], options?: CallOptions): Promise<void>;

@@ -125,6 +125,30 @@ function describeStore(name: PlaceName): void {
       assert.equal((await failure(store.getInto('nothing', [all]))).code, 'not_found');
     });
 
+    it('streams an object in parts, and notices that it was replaced meanwhile', async () => {
+      const { store: small } = await place.open('one/two', { objectStorePartMib: 5 });
+      for (const body of [random(11 * MIB + 3), random(5 * MIB), Buffer.alloc(0)]) {
+        await small.put('streamed', body);
+        const parts: Uint8Array[] = [];
+        for await (const part of small.getStream('streamed')) parts.push(part);
+        assert.equal(digest(Buffer.concat(parts)), digest(body));
+        assert.isAtMost(Math.max(0, ...parts.map(({ length }) => length)), 5 * MIB);
+      }
+      await small.put('streamed', random(21 * MIB));
+      const reading = small.getStream('streamed');
+      assert.equal((await reading.next()).done, false);
+      await small.put('streamed', random(21 * MIB));
+      const rest = (async () => {
+        for await (const _ of reading);
+      })();
+      assert.equal((await failure(rest)).code, 'conflict');
+      assert.equal((await failure(small.getStream('nothing').next())).code, 'not_found');
+      const left = small.getStream('streamed');
+      await left.next();
+      await left.return({ ...(await small.head('streamed')) });
+      await small.close();
+    });
+
     it('names folders', async () => {
       for (const key of ['tree/a/x', 'tree/a/y/z', 'tree/b.c/x', 'tree/file', 'tree2/x'])
         await store.put(key, Buffer.from('x'));
