@@ -244,6 +244,24 @@ describe('what engines keep answers to', () => {
     }
   });
 
+  it('refuses schemas that are nested too deep, naming the field', async () => {
+    const deep = (depth: number): string => `${'{"items":'.repeat(depth)}{}${'}'.repeat(depth)}`;
+    for (const depth of [2500, 20_000]) {
+      const tool = `{"type":"function","function":{"name":"f","parameters":${deep(depth)}}}`;
+      const bodies = [
+        `{"model":"test-model","messages":[{"role":"user","content":"Hi"}],"tools":[${tool}],"tool_choice":"required"}`,
+        `{"model":"test-model","messages":[{"role":"user","content":"Hi"}],"guided_json":${deep(depth)}}`,
+      ];
+      for (const body of bodies) {
+        await using gateway = await startHarness();
+        gateway.addWorker(1n, new ScriptedWorker(answering('[]')), toolCard());
+        const response = await gateway.post('/v1/chat/completions', body);
+        const text = await response.text();
+        expect(response.status, text).to.be.oneOf([200, 400]);
+      }
+    }
+  });
+
   it("names the client's field where the engine refuses the constraint", async () => {
     for (const stream of [false, true]) {
       await using gateway = await startHarness();

@@ -38,7 +38,7 @@ export interface AnswerRules {
 /** The one constraint of an answer: of forced calls, of strict tools, of the content; null: none. */
 export function answerConstraint(rules: AnswerRules): NamedConstraint | null {
   const { choice, content, tools } = rules;
-  const schema = forcedSchema(tools, choice, rules.parallel);
+  const schema = shallow(() => forcedSchema(tools, choice, rules.parallel), rules.fields.tools);
   if (schema !== null) return forcedCalls(rules, schema);
   if (choice.mode === 'none' || tools.length === 0) return content;
   if (content !== null) return contentOrCalls(rules, content);
@@ -105,9 +105,15 @@ function taggedTools({ tools }: AnswerRules): TaggedTool[] {
 }
 
 function jsonOf(value: unknown, field: string): string {
+  return shallow(() => JSON.stringify(value), field);
+}
+
+/** Runs what goes down into values of a request; values that are nested too deep for it are refused by their field. */
+export function shallow<T>(run: () => T, field: string): T {
   try {
-    return JSON.stringify(value);
+    return run();
   } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
     throw StatorError.invalid(field, `Validation: \`${field}\`: is nested too deep`, { cause });
   }
 }

@@ -12,6 +12,7 @@ import { GuidedMode, type ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { PreprocessRequestSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { afterReasoning } from '../parsing/after-reasoning.ts';
+import { shallow } from '../parsing/constraint.ts';
 import { markupOf } from '../parsing/formats.ts';
 import { createAnswerParser, reasoningStart } from '../parsing/wishes.ts';
 import type { ModelTokens } from '../tokenizer/token-tables.ts';
@@ -139,10 +140,11 @@ export function createChoices(request: GenerationRequest, prompt: PreparedPrompt
 }
 
 /** The constraint, with room for reasoning where the engine can leave it. */
-function guidedAfterReasoning({ guided, parsing, model }: GenerationRequest, start: ReasoningStart): Guided | null {
+function guidedAfterReasoning(request: GenerationRequest, start: ReasoningStart): Guided | null {
+  const { guided, parsing, model } = request;
   const modes = model.entry.card.capabilities?.guidedModes ?? [];
   if (guided === null || parsing === null || !modes.includes(GuidedMode.STRUCTURAL_TAG)) return guided;
-  return afterReasoning(guided, parsing.formats.reasoning, start);
+  return shallow(() => afterReasoning(guided, parsing.formats.reasoning, start), request.guidedField);
 }
 
 /** The end of a prompt as text, long enough to show whether it leaves reasoning open. */

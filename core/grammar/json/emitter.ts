@@ -8,11 +8,15 @@ import { Expander } from './expander.ts';
 import { type JsonRules, jsonLiteral, jsonRulesOf } from './rules.ts';
 import { type All, type Expansion, isObject, type Shape } from './shapes.ts';
 
+/** Deepest nesting of values that are not the same schema again. */
+const maxDepth = 200;
+
 /** Writes the grammar of the values that schemas of one document allow. */
 export class Emitter {
   readonly rules: RuleSet;
   readonly json: JsonRules;
   readonly expander: Expander;
+  #depth = 0;
   readonly #ids = new Map<unknown, number>();
   readonly #known = new Map<string, string>();
   /** Rules that came to nothing: their schemas allow no value. */
@@ -26,6 +30,14 @@ export class Emitter {
 
   /** A value that all of the schemas allow, as an expression; null: there is none. */
   value(all: All): string | null {
+    this.#depth++;
+    if (this.#depth > maxDepth) throw new GrammarError('unsupported', '#', 'The schema is nested too deep.');
+    const expression = this.#value(all);
+    this.#depth--;
+    return expression;
+  }
+
+  #value(all: All): string | null {
     const places = all
       .map((place) => this.expander.target(place))
       .filter(({ schema }) => schema !== true && !isBare(schema));

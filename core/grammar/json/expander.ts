@@ -10,8 +10,10 @@ type Schema = Readonly<Record<string, unknown>>;
 
 /** Longest chain of references and combinations on the way to what a schema means. */
 const maxDepth = 64;
-/** Most schemas looked at for one grammar. */
-const maxWork = 50_000;
+/** Most schemas looked at and shapes compared for one grammar: bounds the time that a request can take. */
+const maxWork = 500_000;
+/** What looking at one schema counts. */
+const schemaWork = 10;
 
 /** Turns the schemas of one document into the shapes of values that they allow. */
 export class Expander {
@@ -51,13 +53,17 @@ export class Expander {
   }
 
   #meet(a: Expansion, b: Expansion): Expansion {
-    return meet(a, b, this.admits);
+    return meet(a, b, this.admits, (comparisons) => this.#spend(comparisons));
+  }
+
+  #spend(work: number): void {
+    this.#work += work;
+    if (this.#work > maxWork) throw new GrammarError('unsupported', '#', 'The schema combines into too much.');
   }
 
   #one({ schema, at }: Place, depth: number): Expansion {
     if (depth > maxDepth) throw endless(at);
-    this.#work++;
-    if (this.#work > maxWork) throw new GrammarError('unsupported', '#', 'The schema combines into too much.');
+    this.#spend(schemaWork);
     if (schema === true) return 'any';
     if (schema === false) return [];
     if (!isObject(schema))
@@ -136,6 +142,7 @@ export class Expander {
   #checkDisjoint(expansions: readonly Expansion[], at: string): void {
     for (const [index, left] of expansions.entries()) {
       for (const [offset, right] of expansions.slice(index + 1).entries()) {
+        this.#spend(left === 'any' || right === 'any' ? 1 : left.length * right.length);
         if (disjoint(left, right, { all: this.all, admits: this.admits })) continue;
         const message = `The alternatives ${index} and ${index + 1 + offset} of oneOf at ${at} may both hold, which is not supported; use anyOf, or a property that tells them apart.`;
         throw new GrammarError('unsupported', `${at}/oneOf`, message);

@@ -279,4 +279,38 @@ describe('grammars of JSON Schemas', () => {
       }
     }
   });
+
+  it('end, whatever is sent', () => {
+    const ranges = (count: number) =>
+      Array.from({ length: count }, (_, i) => ({ type: 'integer', minimum: i * 10, maximum: i * 10 + 1 }));
+    const hostile: Readonly<Record<string, unknown>> = {
+      comparisons: { allOf: Array.from({ length: 2000 }, () => ({ anyOf: ranges(400) })) },
+      alternatives: { oneOf: Array.from({ length: 5000 }, (_, i) => ({ const: i })) },
+      properties: {
+        type: 'object',
+        properties: Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`p${i}`, {}])),
+      },
+      patterns: {
+        type: 'object',
+        patternProperties: Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`^p${i}`, {}])),
+        properties: { a: {} },
+      },
+      depth: JSON.parse(`${'{"items":'.repeat(3000)}{}${'}'.repeat(3000)}`),
+      repetition: { type: 'string', pattern: '((a{1,1000}){1,1000}){1,1000}' },
+      references: {
+        $defs: {
+          a: { anyOf: [{ $ref: '#/$defs/b' }, { $ref: '#/$defs/b' }] },
+          b: { anyOf: [{ $ref: '#/$defs/a' }, { $ref: '#/$defs/a' }] },
+        },
+        $ref: '#/$defs/a',
+        type: 'object',
+      },
+    };
+    for (const [name, schema] of Object.entries(hostile)) {
+      if (name === 'repetition') expect(jsonSchemaGrammar(schema)).to.be.a('string');
+      else expect(refusal(() => jsonSchemaGrammar(schema)).kind, name).to.equal('unsupported');
+    }
+    const zones = Array.from({ length: 1000 }, (_, i) => `zone-${i}`);
+    check({ type: 'string', enum: zones }, ['zone-0', 'zone-999'], ['zone-1000']);
+  });
 });

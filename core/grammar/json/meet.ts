@@ -5,12 +5,18 @@ import { patternRegex } from './patterns.ts';
 import type { All, ArrayShape, Expansion, NumberShape, ObjectShape, Shape, StringShape } from './shapes.ts';
 
 /** Most alternatives that a schema may come to when its parts are combined. */
-const maxShapes = 512;
+const maxShapes = 4096;
 
-/** What both allow. `admits` tells whether a shape takes a literal. */
-export function meet(a: Expansion, b: Expansion, admits: (shape: Shape, value: unknown) => boolean): Expansion {
+/** What both allow. `admits` tells whether a shape takes a literal, `spend` counts the comparisons. */
+export function meet(
+  a: Expansion,
+  b: Expansion,
+  admits: (shape: Shape, value: unknown) => boolean,
+  spend: (comparisons: number) => void,
+): Expansion {
   if (a === 'any') return b;
   if (b === 'any') return a;
+  spend(a.length * b.length);
   const out: Shape[] = [];
   for (const left of a) {
     for (const right of b) {

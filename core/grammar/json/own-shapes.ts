@@ -18,6 +18,8 @@ type Schema = Readonly<Record<string, unknown>>;
 
 /** Sizes beyond it make grammars that engines refuse. */
 const maxSize = 2000;
+/** Most properties of one object, and most patterns of them: each property is tried with each. */
+const maxMembers = { properties: 2000, patternProperties: 32 };
 
 /** What the keywords about types allow by themselves. Without `type`, keywords about a type ask for that type. */
 export function ownShapes(schema: Schema, at: string): Expansion {
@@ -141,11 +143,15 @@ function objectShape(schema: Schema, at: string): ObjectShape {
   if (required !== undefined && !(Array.isArray(required) && required.every((name) => typeof name === 'string'))) {
     throw new GrammarError('invalid', `${at}/required`, `required at ${at} must be a list of names.`);
   }
-  const under = (keyword: string): [string, All][] => {
+  const under = (keyword: keyof typeof maxMembers): [string, All][] => {
     const members = schema[keyword];
     if (members === undefined) return [];
     if (!isObject(members))
       throw new GrammarError('invalid', `${at}/${keyword}`, `${keyword} at ${at} must be an object.`);
+    if (Object.keys(members).length > maxMembers[keyword]) {
+      const path = `${at}/${keyword}`;
+      throw new GrammarError('unsupported', path, `${path} has more than ${maxMembers[keyword]} members.`);
+    }
     return Object.entries(members).map(([name, member]) => [
       name,
       [{ schema: member, at: `${at}/${keyword}/${pointerPart(name)}` }],
