@@ -8,6 +8,7 @@ import { ask, blockTokens, type Node, promptOf } from './nodes.ts';
 const streams = 4;
 const streamTokens = 200;
 const prefixTokens = 1024;
+const computedTokens = 257;
 /** Of what the same streams wait alone. */
 const target = 1.5;
 
@@ -16,10 +17,18 @@ export interface InterferenceParts {
   readonly worker: WorkerProcess;
   /** Another worker of the same node: it puts prompts into host memory that the first one never saw. */
   readonly writer: WorkerProcess;
+  /** A worker that writes nothing back. */
+  readonly silent: WorkerProcess;
   readonly prompts: number;
 }
 
-export async function measureInterference({ node, worker, writer, prompts }: InterferenceParts): Promise<BenchRow[]> {
+export async function measureInterference({
+  node,
+  worker,
+  writer,
+  silent,
+  prompts,
+}: InterferenceParts): Promise<BenchRow[]> {
   const numbers = Array.from({ length: prompts }, (_, at) => 5000 + at);
   const blocks = (await node.blocks(BlockTier.HOST)) + prompts * Math.floor(prefixTokens / blockTokens);
   for (const number of numbers) await ask(writer, promptOf(number, prefixTokens + 1));
@@ -36,17 +45,32 @@ export async function measureInterference({ node, worker, writer, prompts }: Int
   });
   const wanted = prompts * prefixTokens * 0.9;
   if (onboarded < wanted) throw new Error(`only ${onboarded} of ${prompts * prefixTokens} tokens were onboarded`);
+  const compute = (by: WorkerProcess) => async (): Promise<void> => {
+    for (const number of numbers) await ask(by, promptOf(number + 2000, computedTokens));
+  };
+  const kept = await gaps(silent, 400, compute(silent));
+  const writtenBack = await gaps(worker, 400, compute(worker));
   return [0.5, 0.99].flatMap((part) => {
     const name = part === 0.5 ? 'p50' : 'p99';
-    const row = { unit: 'ms', ours: quantile(onboarding, part) };
-    const [alone, beside] = [quantile(idle, part), quantile(computing, part)];
-    const goal = part === 0.99 ? { target: alone * target } : {};
+    const row = { unit: 'ms', line: `between tokens, ${name}, while others` };
+    const [ours, alone] = [quantile(onboarding, part), quantile(idle, part)];
+    const unwritten = quantile(kept, part);
+    const isGoal = part === 0.99;
     return [
-      benchRow({ ...row, line: `between tokens, ${name}, while others onboard, against idle`, anchor: alone, ...goal }),
       benchRow({
         ...row,
-        line: `between tokens, ${name}, while others onboard, against short prompts`,
-        anchor: beside,
+        line: `${row.line} onboard, against idle`,
+        ours,
+        anchor: alone,
+        ...(isGoal && { target: alone * target }),
+      }),
+      benchRow({ ...row, line: `${row.line} onboard, against short prompts`, ours, anchor: quantile(computing, part) }),
+      benchRow({
+        ...row,
+        line: `${row.line} compute and are written back, against computing`,
+        ours: quantile(writtenBack, part),
+        anchor: unwritten,
+        ...(isGoal && { target: unwritten * target }),
       }),
     ];
   });

@@ -17,6 +17,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchReport> {
   for (const tokens of quick ? [256, 1024] : [256, 1024, 4096])
     rows.push(...(await measureFirstToken({ node, worker, far: other.node, farWorker }, tokens, quick ? 1 : 3)));
   const writer = await nodes.worker(address);
-  rows.push(...(await measureInterference({ node, worker, writer, prompts: quick ? 3 : 8 })));
+  const silent = await nodes.worker(address, { kvOffload: 'off' });
+  rows.push(...(await measureInterference({ node, worker, writer, silent, prompts: quick ? 3 : 8 })));
   return { bench: 'kv', rows };
 }
