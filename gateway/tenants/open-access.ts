@@ -18,8 +18,8 @@ export function openAccess(config: GatewayConfig, { log, metrics }: Telemetry): 
     onKeys: (count) => keys.set(count),
     verifyToken: verifierOf(config),
   });
-  if (auditLog === undefined) return new Access(tenants, null);
   const lost = counterOf(metrics, 'stator_gateway_audit_errors_total', 'Failed writes of the audit log.');
+  if (auditLog === undefined) return new Access(tenants, null);
   const onLost = (error: Error): void => {
     lost.inc();
     log.error({ err: error }, 'the audit log cannot be written');
