@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import OpenAI, { BadRequestError } from 'openai';
+import { parseSnapshot } from '#cli/probe/snapshot.ts';
+import { runStator } from '#cli/stator.test-support.ts';
 import type { GetStack } from './stack.ts';
 
 const city = { type: 'string', enum: ['Paris', 'Rome', 'Oslo'] };
@@ -134,6 +136,17 @@ export function toolCases(stack: GetStack): void {
       end: '</n>',
     };
     expect(await guided({ structural_tag: { type: 'structural_tag', format: tag } })).to.match(/^<n>\s*[5-9]\s*<\/n>$/);
+  });
+
+  it('has no defect that stator probe would find', async () => {
+    const { url } = stack().cluster;
+    const only = ['--only', '^(named|guided_choice|required, cut)$', '--max-tokens', '48', '--no-recorded', '--json'];
+    const { code, stdout, stderr } = await runStator(['probe', '--url', url, '--model', stack().model, ...only]);
+    expect(code, stderr + stdout).to.equal(0);
+    const { results } = parseSnapshot(stdout, 'stdout');
+    expect(results).to.have.length(6);
+    for (const one of results.filter(({ probe }) => probe !== 'named'))
+      expect(one.outcome, one.detail).to.equal('pass');
   });
 
   it('refuses a schema that could not be kept to, with its place', async () => {
