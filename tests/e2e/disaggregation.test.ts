@@ -103,6 +103,21 @@ describe('prefill and decode apart', function () {
     expect(await status()).to.equal(200);
   });
 
+  it('is served by decode workers alone where that is set, and apart as soon as it can be', async () => {
+    const alone = { engine: 'mocker', settings: { ...decode.settings, decodeAlone: true } } as const;
+    const cluster = await start(alone);
+    const computed = async (): Promise<boolean> => {
+      const { nvext } = await streamChat(cluster.url, { ...bodyOf(1), max_tokens: 5 }).ended;
+      const ids = nvext['worker_id'] as Record<string, string>;
+      return ids['prefill_worker_id'] === ids['decode_worker_id'];
+    };
+    expect(await computed(), 'by the decode worker itself').to.equal(true);
+    const added = await cluster.addWorker(prefill);
+    await until('a prefill worker computes prompts', async () => !(await computed()));
+    await added.stop();
+    await until('the decode worker does again', computed);
+  });
+
   it('keeps follow-up turns on the decode worker that has the conversation, where that is set', async () => {
     const cluster = await startCluster({ workers: [prefill, decode, decode], router: { conditionalDisagg: true } });
     clusters.push(cluster);

@@ -60,5 +60,12 @@ describe('the place of a worker', () => {
     const required = placed({ role: 'decode', kvReachDomain: 'rack' });
     expect(required.role).to.equal(WorkerRole.DECODE);
     expect(required.kvReach?.enforcement).to.equal(KvReach_Enforcement.REQUIRED);
+    expect(required.needs).to.have.length(1);
+    const alone = placed({ role: 'decode', decodeAlone: true });
+    expect(alone.needs.map(({ roles }) => roles)).to.deep.equal([
+      [WorkerRole.PREFILL, WorkerRole.DECODE],
+      [WorkerRole.DECODE],
+    ]);
+    expect(placed({ role: 'prefill', decodeAlone: true }).needs).to.have.length(1);
   });
 });

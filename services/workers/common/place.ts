@@ -21,6 +21,11 @@ export const placeSettings = {
     group,
     help: 'Part of disaggregated requests that the worker is for (docs/disaggregation.md).',
   }),
+  decodeAlone: setting.boolean({
+    default: false,
+    group,
+    help: 'Whether a decode worker keeps its model listed where there is no prefill worker: it computes prompts itself then.',
+  }),
   topology: setting.optionalString({
     group,
     help: 'Where the worker stands, as domain=value[,…], for example zone=a,rack=7.',
@@ -64,7 +69,8 @@ export function placedCard(card: ModelCard, config: PlaceConfig): ModelCard {
   if (config.role === 'aggregated') return placed;
   const role = config.role === 'prefill' ? WorkerRole.PREFILL : WorkerRole.DECODE;
   const needs = [create(NeedSchema, { roles: [WorkerRole.PREFILL, WorkerRole.DECODE] })];
-  return { ...placed, role, needs: card.needs.length > 0 ? card.needs : needs };
+  if (config.decodeAlone && role === WorkerRole.DECODE) needs.push(create(NeedSchema, { roles: [role] }));
+  return { ...placed, role, needs };
 }
 
 function reachOf({ kvReachDomain: domain, kvReachEnforcement, kvReachWeight }: PlaceConfig): KvReach | undefined {
