@@ -45,6 +45,7 @@ export const knownSettings: readonly string[] = [
   'corsOrigins',
   'count',
   'dataParallelSize',
+  'decodeAlone',
   'decodeEngineArgs',
   'decodeMode',
   'decodeSpeedup',
