@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { expect } from 'chai';
 import { xxh3 } from '#core/tokens/xxh3.ts';
 import {
@@ -7,10 +10,13 @@ import {
   engineKvCopy,
   engineKvFormat,
   engineKvRelease,
+  engineLoadAdapter,
+  engineUnloadAdapter,
   type ModelHandle,
   modelFree,
   modelLoad,
 } from './index.ts';
+import { writeAdapter } from './testing/adapter.ts';
 import { TestEngine } from './testing/harness.ts';
 import { accounts, beginImport, codeOf, exportBlocks, importBlocks, promptOf } from './testing/kv-blocks.ts';
 import { withTinyModel } from './testing/model.ts';
@@ -206,6 +212,33 @@ describe('llama.cpp addon: KV blocks that are none', function () {
     await engineKvRelease(engine.handle, 77_777);
     expect(await codeOf(beginImport(engine, prompt, 1, stored.slice(1)).result)).to.equal('conflict');
     expect(await accounts(engine)).to.deep.equal({ cached: 0, active: 0 });
+  });
+
+  it('and go with their adapter', async () => {
+    await using engine = await TestEngine.create(model, small);
+    const directory = mkdtempSync(path.join(os.tmpdir(), 'stator-lora-'));
+    const file = path.join(directory, 'lora.gguf');
+    writeAdapter(file, { embedding: 64, layers: 7, strength: 1 });
+    const names = { adapter: 'a' };
+    await engineLoadAdapter(engine.handle, 'a', file);
+    const longer = Uint32Array.from([...prompt, 5]);
+    const plain = await engine.generate(longer, { maxTokens: 8, ...names });
+    const adapted = await exportBlocks(engine, prompt, 0, blocks, names);
+    expect(adapted).to.have.length(blocks).and.not.deep.equal(stored);
+    await engineClearCache(engine.handle);
+    const hold = await importBlocks(engine, prompt, 0, adapted, names);
+    const again = await engine.generate(longer, { maxTokens: 8, ...names });
+    expect(again.prefilled?.cachedTokens).to.equal(blocks * blockSize);
+    expect(again.tokens).to.deep.equal(plain.tokens);
+    const waiting = beginImport(engine, prompt, 0, adapted, { ...names, cacheSalt: 'b' });
+    await waiting.result;
+    await engineUnloadAdapter(engine.handle, 'a');
+    await engineLoadAdapter(engine.handle, 'a', file);
+    expect(await engineKvAccept(engine.handle, waiting.id, blocks)).to.equal(0);
+    expect(await exportBlocks(engine, prompt, 0, blocks, names)).to.deep.equal([]);
+    await hold.release();
+    expect(await accounts(engine)).to.deep.equal({ cached: 0, active: 0 });
+    rmSync(directory, { recursive: true });
   });
 
   it('but the same tokens of another salt are the same bytes', async () => {

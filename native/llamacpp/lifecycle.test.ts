@@ -43,6 +43,8 @@ describe(`llama.cpp addon: life and death${skippedBecause}`, function () {
   for (const scenario of [
     'exit while decoding',
     'exit while loading',
+    'exit while blocks are copied',
+    'stop while blocks are copied',
     'idle engine lets the process end',
     'stop twice at once while decoding',
     'dropped engine is collected',

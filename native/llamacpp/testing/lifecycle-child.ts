@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { engineStop, modelFree, modelLoad, setLogger, vocabLoad, vocabTokenize } from '../index.ts';
 import { chat, TestEngine } from './harness.ts';
+import { codeOf, exportBlocks } from './kv-blocks.ts';
 
 const [scenario = '', file = ''] = process.argv.slice(2);
 
@@ -37,6 +38,24 @@ const scenarios: Record<string, () => Promise<void>> = {
       throw new Error('expected');
     };
     await new Promise((resolve) => setTimeout(resolve, 60_000));
+  },
+  'exit while blocks are copied': async () => {
+    const engine = await TestEngine.create(await modelLoad(file), { kvSliceUs: 1 });
+    const tokens = Uint32Array.from({ length: 64 }, (_, index) => 1000 + index);
+    await engine.generate(tokens, { maxTokens: 0 });
+    const copies = Array.from({ length: 200 }, () => exportBlocks(engine, tokens, 0, 4));
+    await copies[0];
+    process.exit(0);
+  },
+  'stop while blocks are copied': async () => {
+    const engine = await TestEngine.create(await modelLoad(file), { kvSliceUs: 1 });
+    const tokens = Uint32Array.from({ length: 64 }, (_, index) => 1000 + index);
+    await engine.generate(tokens, { maxTokens: 0 });
+    const copies = Array.from({ length: 200 }, () => codeOf(exportBlocks(engine, tokens, 0, 4)));
+    await copies[0];
+    await engineStop(engine.handle);
+    const codes = new Set(await Promise.all(copies));
+    if ([...codes].some((code) => code !== 'none' && code !== 'not_ready')) throw new Error([...codes].join());
   },
   'idle engine lets the process end': async () => {
     setLogger(() => {});
