@@ -205,6 +205,46 @@ describe('movers of KV blocks', () => {
     expect(keys).to.equal(file);
   });
 
+  it('are verified at rest on demand, and dropped where they are wrong', async () => {
+    await start({ ...disk(), ...object() });
+    await worker.store('a', 0, 5);
+    await stored(kvbm, 'disk', 5);
+    await stored(kvbm, 'object', 5);
+    const [folder = ''] = (await readdir(join(kvbm.folder, 'disk'))).filter((entry) => entry.length === 32);
+    const file = await open(join(kvbm.folder, 'disk', folder, 'slots-00000.kv'), 'r+');
+    const at = (await file.readFile()).indexOf(Buffer.from('a/2|a/2|'));
+    await file.write(Buffer.from('spoilt'), 0, 6, at + 100);
+    await file.close();
+    for (const [tier, wrong] of [
+      [DISK, 1n],
+      [OBJECT, 0n],
+    ] as const) {
+      let last = { checked: 0n, wrong: 0n };
+      for await (const progress of kvbm.client.verify({ tier })) last = progress;
+      expect(last).to.include({ checked: 5n, wrong });
+    }
+    expect(await registered(DISK)).to.equal(4);
+    expect(Number((await kvbm.client.evict({ tier: DISK, count: 2n })).evicted)).to.equal(2);
+    expect(await registered(DISK)).to.equal(2);
+    await heldNothing(kvbm);
+  });
+
+  it('give a tenant no more of the disk than its quota', async () => {
+    await start({ ...disk(), diskMib: 1, tenantQuotaPercent: 25 });
+    const theirs = await worker.open('salt');
+    const { arenas } = await kvbm.client.stats({});
+    const slots = Number(arenas.find(({ tier }) => tier === DISK)?.blocks ?? 0n);
+    await worker.store('own', 0, 4);
+    await stored(kvbm, 'disk', 4);
+    const most = 4 + Math.floor(slots / 4);
+    for (let at = 0; at < 60; at++) {
+      await worker.store(`t${at}`, 0, 1, { namespace: theirs });
+      expect(await registered(DISK)).to.be.at.most(most);
+    }
+    await until('the quota is used', async () => (await registered(DISK)) === most);
+    expect((await worker.match('own', 4)).length).to.equal(4);
+  });
+
   it('copy under pressure only, where that is asked for', async () => {
     await start({ ...disk(), offloadWhen: 'pressure', offloadPressurePercent: 50 });
     await worker.store('a', 0, 10);
