@@ -17,6 +17,8 @@ export class OwnRegion implements Region {
   readonly buffer: Uint8Array;
   /** Transfers of this process that use it now. */
   uses = 0;
+  /** Peers may not write. */
+  isReadOnly = false;
   /** Set once it is being taken back: it is not lent to anyone new. */
   isEnding = false;
   #borrowed = 0;

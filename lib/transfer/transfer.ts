@@ -61,7 +61,8 @@ export interface Peer {
 export interface TransferAgent {
   readonly name: string;
   readonly backend: TransferBackend;
-  register(buffer: Uint8Array): Promise<Region>;
+  /** Lends memory until its region is revoked. `readOnly`: peers cannot write, as far as the back end can tell them apart (`tcp`). */
+  register(buffer: Uint8Array, options?: { readonly readOnly?: boolean }): Promise<Region>;
   /** What peers need to reach this agent, sealed. With NIXL it holds for regions registered so far. */
   metadata(): Promise<Uint8Array>;
   /** Rejects with `invalid_argument` for bytes that are no metadata, `worker_unavailable` where nobody answers. */

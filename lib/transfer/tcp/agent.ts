@@ -77,8 +77,10 @@ export class TcpAgent implements TransferAgent {
     return this;
   }
 
-  async register(buffer: Uint8Array): Promise<Region> {
-    return this.#table.add(buffer, 0n) satisfies OwnRegion;
+  async register(buffer: Uint8Array, { readOnly = false }: { readonly readOnly?: boolean } = {}): Promise<Region> {
+    const region = this.#table.add(buffer, 0n);
+    region.isReadOnly = readOnly;
+    return region;
   }
 
   async metadata(): Promise<Uint8Array> {

@@ -98,6 +98,10 @@ export class Served {
       this.#fail(id, revoked());
       return;
     }
+    if (write && pieces.some(({ region }) => this.#lender.table.get(region)?.isReadOnly === true)) {
+      this.#fail(id, new StatorError('permission_denied', 'The memory is only lent to be read.'));
+      return;
+    }
     const request: Request = {
       scatter: write ? this.#scatter(pieces) : undefined,
       reads: new Set(write ? [] : pieces.flatMap(({ region }) => this.#lender.table.get(region) ?? [])),

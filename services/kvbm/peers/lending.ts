@@ -42,7 +42,10 @@ export class Lending {
   async #register(layout: number): Promise<readonly LentSlab[]> {
     this.#holds.push(this.#host.hold(layout));
     const { buffer } = this.#host.slabOf(layout).memory;
-    const lent = this.agents.map(async (agent) => ({ agent, region: await agent.register(buffer) }));
+    const lent = this.agents.map(async (agent) => ({
+      agent,
+      region: await agent.register(buffer, { readOnly: true }),
+    }));
     return Promise.all(lent);
   }
 }
