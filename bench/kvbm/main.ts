@@ -17,16 +17,7 @@ const lengths = [1, 16, 256] as const;
 export async function run({ quick }: BenchOptions): Promise<BenchReport> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'stator-bench-kvbm-'));
   const address = `127.0.0.1:${await freePort()}`;
-  const flags = [
-    '--listen',
-    address,
-    '--slab-dir',
-    path.join(folder, 'slabs'),
-    '--host-mib',
-    '256',
-    '--peers',
-    'false',
-  ];
+  const flags = ['--listen', address, '--slab-dir', path.join(folder, 'slabs'), '--host-mib', '256', '--peers=false'];
   await using server = new StatorProcess([
     'kvbm',
     ...flags,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
+import { pino } from 'pino';
 import type { Registry } from 'prom-client';
 import { packHashes } from '#core/tokens/packed-hashes.ts';
 import {
@@ -84,6 +85,8 @@ export interface AttachOptions {
 export class TestKvbm {
   readonly folder = mkdtempSync(join(tmpdir(), 'stator-kvbm-'));
   registry: Registry = quietTelemetry().metrics;
+  /** What it logged. */
+  readonly records: Record<string, unknown>[] = [];
   readonly #settings: Partial<KvbmConfig>;
   readonly #lower: OpenLowerTiers | undefined;
   readonly #workers: TestWorker[] = [];
@@ -105,7 +108,8 @@ export class TestKvbm {
   }
 
   async start(more: Partial<KvbmConfig> = {}): Promise<this> {
-    const telemetry = quietTelemetry();
+    const write = (line: string): void => void this.records.push(JSON.parse(line));
+    const telemetry = { ...quietTelemetry(), log: pino({ level: 'debug' }, { write }) };
     this.#discovery = await openDiscovery('memory:', { namespace: 'kvbm', ttlSeconds: 5, telemetry });
     const instanceId = newInstanceId();
     const parts = { telemetry, discovery: this.#discovery, shutdown: new AbortController().signal, instanceId };

@@ -114,6 +114,8 @@ describe('onboarding', () => {
       far.behaviour = { at: 4, how };
       const read = await worker.read('far', 8);
       expect(read, how).to.include({ blocks: 4, end });
+      const { failure } = kvbm.records.findLast(({ msg }) => msg === 'onboarded') ?? {};
+      expect(failure).to.equal(how === 'fail' ? 'the far node broke' : 'no room');
       await worker.release(read.leaseIds);
     }
     await isIdle();
@@ -161,6 +163,9 @@ describe('onboarding', () => {
     for await (const message of kvbm.client.onboard(request)) messages.push(message);
     expect(messages.map(({ end }) => end)).to.deep.equal([OnboardEnd.MISSING]);
     expect(far.loads).to.deep.equal([]);
+    const explained = kvbm.records.find(({ msg }) => msg === 'onboarded');
+    expect(explained).to.deep.include({ askedBlocks: 8, foundBlocks: { peer: 8 }, plannedBlocks: 0, handedBlocks: 0 });
+    expect(explained).to.include({ recomputeMs: 0.8, expectedMs: 0.8, end: 'missing' });
   });
 
   it('brings what a hint names into host memory, unpinned, and not twice at once', async () => {

@@ -2,13 +2,14 @@ import { BlockError } from '#core/blocks/block-error.ts';
 import type { BlockManager } from '#core/blocks/block-manager.ts';
 import type { BlockChain } from '#core/blocks/chain.ts';
 import { Onboarding } from '#core/blocks/onboarding/onboarding.ts';
-import { planOnboarding, type Segment, type SourceCost } from '#core/blocks/onboarding/plan.ts';
+import { type OnboardPlan, planOnboarding, type Segment, type SourceCost } from '#core/blocks/onboarding/plan.ts';
 import { type Lease, nowhere } from '#core/blocks/reading.ts';
 import { tiers } from '#core/blocks/tiers.ts';
 import { OnboardEnd } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
 import { partOf } from './chain.ts';
 import type { HostTier } from './host-tier.ts';
 import type { Layout } from './layout.ts';
+import { tierNames } from './names.ts';
 import type { BlockSource } from './tiers.ts';
 import { wakened } from './waiting.ts';
 
@@ -44,6 +45,21 @@ export interface OnboardOrder {
   readonly signal: AbortSignal;
 }
 
+/** Why an Onboard took what it took, for its trace and the log. */
+export interface OnboardReport {
+  readonly askedBlocks: number;
+  /** Blocks found, by source. */
+  readonly foundBlocks: Record<string, number>;
+  /** Blocks that the plans wanted to load. */
+  plannedBlocks: number;
+  handedBlocks: number;
+  /** Until everything planned was there and the rest computed, as the first plan reckoned; and computing everything. */
+  expectedMs: number | undefined;
+  recomputeMs: number | undefined;
+  /** Why the last load that failed did. */
+  failure: string | undefined;
+}
+
 /** What is in host memory is there at once, beside everything else. */
 const hostCost: SourceCost = { latencyMs: 0, blockMs: 0.01 };
 
@@ -63,9 +79,14 @@ export class OnboardRun {
   #problem: OnboardEnd = OnboardEnd.FAILED;
   #handed = 0;
 
+  readonly report: OnboardReport;
+
   constructor(parts: OnboardParts, order: OnboardOrder) {
     this.#parts = parts;
     this.#order = order;
+    const unknown = { expectedMs: undefined, recomputeMs: undefined, failure: undefined };
+    const askedBlocks = order.chain.sequenceHashes.length;
+    this.report = { askedBlocks, foundBlocks: {}, plannedBlocks: 0, handedBlocks: 0, ...unknown };
   }
 
   /** Runs of pinned blocks; returns why it ended. */
@@ -103,6 +124,7 @@ export class OnboardRun {
     const offset = this.#handed;
     const rest = chain.sequenceHashes.length - offset;
     const plan = planOnboarding(found, rest, this.#costs(), recomputeBlockMs);
+    this.#explain(found, plan);
     const course = new Onboarding(plan, { maxLoad, window, loadsPerSource, deadlineMs });
     for (;;) {
       if (this.#order.signal.aborted) return OnboardEnd.FAILED;
@@ -125,6 +147,7 @@ export class OnboardRun {
           ? await this.#fromHost(offset + from, count)
           : await this.#fromBelow(source, offset + from, count);
     } catch (error) {
+      this.report.failure = error instanceof Error ? error.message : String(error);
       this.#problem = error instanceof BlockError && error.code === 'arena_full' ? OnboardEnd.FULL : OnboardEnd.FAILED;
     }
     const { blockBytes } = this.#order.layout;
@@ -179,8 +202,21 @@ export class OnboardRun {
       const most = Math.min(run.count, from + count - next);
       next += most;
       this.#handed = next;
+      this.report.handedBlocks = next;
       yield { ...run, count: most };
     }
+  }
+
+  #explain(found: Uint8Array, { blocks, expectedMs, recomputeMs }: OnboardPlan): void {
+    const { report } = this;
+    for (const source of found) {
+      const name = tierNames[source] ?? 'peer';
+      report.foundBlocks[name] = (report.foundBlocks[name] ?? 0) + 1;
+    }
+    report.plannedBlocks += blocks;
+    if (this.#order.recomputeBlockMs === undefined) return;
+    report.expectedMs ??= expectedMs;
+    report.recomputeMs ??= recomputeMs;
   }
 
   #costs(): (SourceCost | undefined)[] {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { BlockTier, CommitOutcome, OnboardEnd } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
@@ -173,6 +173,9 @@ describe('the block manager', () => {
     expect(await worker.commit(written.slots, written.generations, bytes)).to.deep.equal([CommitOutcome.REVOKED]);
     await worker.told(() => slots.every((slot) => worker.payload(slot).every((byte) => byte === 0)));
     expect(await refusal(kvbm.client.purge({ cacheSalt: '' }))).to.equal('invalid_argument cache_salt');
+    const kept = readFileSync(join(kvbm.folder, 'slabs', 'namespaces.json'), 'utf8');
+    for (const text of [kept, JSON.stringify(kvbm.records), await kvbm.metrics()])
+      expect(text).not.to.include('secret');
   });
 
   it('lists, evicts and verifies', async () => {

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { trace } from '@opentelemetry/api';
 import {
   type KvBlockService,
   OnboardEnd,
@@ -11,7 +12,7 @@ import {
 import { chainOf } from '../chain.ts';
 import type { KvbmContext } from '../context.ts';
 import type { AttachedHolder } from '../holders.ts';
-import { OnboardRun, type ReadyRun } from '../onboard.ts';
+import { type OnboardReport, OnboardRun, type ReadyRun } from '../onboard.ts';
 import { joinWords } from '../records.ts';
 
 export function onboard(context: KvbmContext): Partial<ServiceImpl<typeof KvBlockService>> {
@@ -28,7 +29,7 @@ async function* serveOnboard(
   const chain = chainOf(request.chain, holder, config.maxChainBlocks);
   holders.checkLeases(holder);
   const { recomputeBlockUs } = request;
-  const run = new OnboardRun(context.onboarding, {
+  const onboarding = new OnboardRun(context.onboarding, {
     holder: holder.id,
     layout: holder.layout,
     chain,
@@ -39,7 +40,8 @@ async function* serveOnboard(
     loadsPerSource: config.onboardLoadsPerSource,
     findTimeoutMs: config.findTimeoutMs,
     signal: AbortSignal.any([cancelled, stopping]),
-  }).run();
+  });
+  const run = onboarding.run();
   const given: number[] = [];
   let isWhole = false;
   try {
@@ -47,6 +49,7 @@ async function* serveOnboard(
       const step = await run.next();
       if (step.done === true) {
         metrics.onboards(1, endName(step.value));
+        explain(context, holder, onboarding.report, endName(step.value));
         yield create(OnboardResponseSchema, { end: step.value });
         isWhole = true;
         return;
@@ -59,6 +62,18 @@ async function* serveOnboard(
     await run.return(OnboardEnd.FAILED);
     if (!isWhole) giveBack(context, holder, given);
   }
+}
+
+/** The same record in the call's span and in the log. */
+function explain({ log }: KvbmContext, holder: AttachedHolder, report: OnboardReport, end: string): void {
+  const { foundBlocks, ...rest } = report;
+  const facts = {
+    ...rest,
+    ...Object.fromEntries(Object.entries(foundBlocks).map(([name, n]) => [`found.${name}`, n])),
+  };
+  for (const [name, value] of Object.entries({ ...facts, end }))
+    if (value !== undefined) trace.getActiveSpan()?.setAttribute(`stator.kvbm.onboard.${name}`, value);
+  log.debug({ holder: holder.name, ...report, end }, 'onboarded');
 }
 
 /** Who breaks the call off may not have heard of all its leases: they end with it. */
