@@ -3,6 +3,9 @@ import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
 import { connectBest, type Offers } from '#lib/transfer/choose.ts';
 import type { Peer, TransferAgent, TransferBackend } from '#lib/transfer/transfer.ts';
 
+/** A prefill worker that does not even answer is given up before its KV has expired. */
+const connectMs = 3000;
+
 /** Peers that are kept connected at most; the one that was not used for the longest is closed first. */
 const maxPeers = 128;
 
@@ -47,7 +50,11 @@ export class Peers {
   }
 
   #connect(key: string, agents: readonly TransferAgent[], offers: Offers, timeoutMs: number): Promise<Connected> {
-    const connecting = connectBest(agents, offers, { timeoutMs }).then((peer) => ({ peer, uses: 0, dropped: false }));
+    const connecting = connectBest(agents, offers, { timeoutMs: Math.min(timeoutMs, connectMs) }).then((peer) => ({
+      peer,
+      uses: 0,
+      dropped: false,
+    }));
     this.#connected.set(key, connecting);
     connecting.catch(() => this.#connected.delete(key));
     for (const oldest of this.#connected) {

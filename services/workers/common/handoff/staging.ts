@@ -71,10 +71,10 @@ export class Staging {
   /** null: there is no room now. */
   reserve(bytes: number): Room | null {
     if (this.#stopping || this.#bytes + bytes > this.#o.maxBytes) return null;
-    const id = randomUUID();
+    const room = { id: randomUUID(), memory: Buffer.allocUnsafeSlow(bytes) };
     this.#bytes += bytes;
-    this.#staged.set(id, { bytes, regions: [], deadlineMs: null });
-    return { id, memory: Buffer.allocUnsafeSlow(bytes) };
+    this.#staged.set(room.id, { bytes, regions: [], deadlineMs: null });
+    return room;
   }
 
   /**
