@@ -19,6 +19,14 @@ describe('llamacpp worker: configuration', () => {
     expect(() => engineOptions({ ...settings, model: ['/a.gguf'], modelName: ['a', 'b'] })).to.throw('more names');
   });
 
+  it('refuses parsers that do not exist', () => {
+    const settings = { ...defaultSettings(llamacppSettings), model: ['/a.gguf'] };
+    expect(() => engineOptions({ ...settings, toolCallParser: 'hermez' })).to.throw('There is no parser hermez');
+    expect(() => engineOptions({ ...settings, reasoningParser: 'thinker' })).to.throw('There is no parser thinker');
+    const named = engineOptions({ ...settings, toolCallParser: 'none', reasoningParser: 'qwen3' });
+    expect(named[0]).to.include({ toolCallParser: 'none', reasoningParser: 'qwen3' });
+  });
+
   it('names a model after its file', () => {
     expect(defaultName('/x/SmolLM2-135M-Instruct.Q4_1.gguf')).to.equal('SmolLM2-135M-Instruct');
     expect(defaultName('/x/Qwen3-8B-Q4_K_M-00001-of-00003.gguf')).to.equal('Qwen3-8B');

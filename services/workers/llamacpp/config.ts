@@ -5,6 +5,7 @@ import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.t
 import { StatorError } from '#lib/errors/errors.ts';
 import { workerSettings } from '../common/config.ts';
 import { defaultOptions, type LlamacppOptions } from './options.ts';
+import { checkParsers } from './parsers.ts';
 
 const group = 'Engine';
 const kvTypes = ['f16', 'f32', 'bf16', 'q8_0', 'q4_0'] as const;
@@ -85,7 +86,7 @@ export const llamacppSettings = defineSettings({
     min: 0,
     max: 1_000_000,
     group,
-    help: 'Most microseconds between two steps that copying KV blocks out or in takes, but at least one block; 0: half a step.',
+    help: 'Most microseconds between two steps that copying KV blocks out or in takes, but at least one block; 0: a quarter of the last step.',
   }),
   maxKvTransfers: setting.integer({
     default: defaultOptions.maxKvTransfers,
@@ -123,6 +124,7 @@ export function engineOptions(config: LlamacppConfig): LlamacppOptions[] {
   }
   if (config.modelName.length > config.model.length)
     throw StatorError.invalid('modelName', 'There are more names than models.');
+  checkParsers(config);
   return config.model.map((modelPath, index) => ({
     ...defaultOptions,
     modelPath,
