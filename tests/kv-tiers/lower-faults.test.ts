@@ -64,7 +64,7 @@ for (const name of ['s3', 'azure'] as const)
     beforeEach(async () => {
       proxy = await startTcpProxy(server.port, { reset: false });
       prefix = `run-${Math.floor(performance.now())}`;
-      kvbm = new TestKvbm({ hostMib: 1, ...settingsOf(proxy.port) });
+      kvbm = new TestKvbm({ hostMib: 1, findTimeoutMs: 5000, ...settingsOf(proxy.port) });
       await kvbm.start();
       worker = await kvbm.attach();
     });

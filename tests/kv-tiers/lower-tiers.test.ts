@@ -48,7 +48,7 @@ describe('movers of KV blocks', () => {
   }
 
   beforeEach(() => {
-    kvbm = new TestKvbm({ hostMib, diskSegmentMib: 1 });
+    kvbm = new TestKvbm({ hostMib, diskSegmentMib: 1, findTimeoutMs: 10_000 });
     settings = {};
   });
   afterEach(() => kvbm.close());
