@@ -48,6 +48,21 @@ const fields = [
   'prompt_logprobs',
   'continue_final_message',
   'add_generation_prompt',
+  'system',
+  'stop_sequences',
+  'output_config',
+  'cache_control',
+  'instructions',
+  'previous_response_id',
+  'background',
+  'store',
+  'text',
+  'reasoning',
+  'include',
+  'truncation',
+  'text_1',
+  'documents',
+  'tokens',
 ] as const; // prettier-ignore
 
 const innerFields = [
@@ -89,6 +104,15 @@ const bases: readonly (readonly [string, object])[] = [
   ['/v1/chat/completions', { model: 'test-model', messages: [user], max_tokens: 4 }],
   ['/v1/completions', { model: 'test-model', prompt: 'Hi', max_tokens: 4 }],
   ['/v1/embeddings', { model: 'test-model', input: 'Hi' }],
+  ['/v1/messages', { model: 'test-model', messages: [user], max_tokens: 4 }],
+  ['/v1/messages/count_tokens', { model: 'test-model', messages: [user] }],
+  ['/v1/responses', { model: 'test-model', input: 'Hi', max_output_tokens: 4 }],
+  ['/v1/score', { model: 'test-model', text_1: 'a', text_2: 'b' }],
+  ['/v1/rerank', { model: 'test-model', query: 'a', documents: ['b'] }],
+  ['/v1/classify', { model: 'test-model', input: 'a' }],
+  ['/tokenize', { model: 'test-model', prompt: 'a' }],
+  ['/detokenize', { model: 'test-model', tokens: [1] }],
+  ['/v1/batches', { input_file_id: 'x', endpoint: '/v1/completions', completion_window: '24h' }],
 ];
 
 /** Values that real clients get wrong, beside any JSON. */
@@ -121,6 +145,15 @@ const value = fc.oneof(
     { type: 'function', function: { name: 'f' } },
     [{ role: 'assistant', tool_calls: [{ id: '', type: 'function', function: { name: 'f', arguments: '{' } }] }],
     { token_data: [0] },
+    [{ type: 'function_call', call_id: 'a', name: 'f', arguments: '{}' }],
+    [
+      { type: 'reasoning', summary: [] },
+      { role: 'assistant', content: [] },
+    ],
+    [{ role: 'user', content: [{ type: 'tool_result', tool_use_id: 'a' }] }],
+    [{ role: 'assistant', content: [{ type: 'tool_use', id: 'a', name: 'f', input: {} }] }],
+    [{ type: 'text', text: 'x', cache_control: { type: 'ephemeral' } }],
+    { format: { type: 'json_schema', name: 'x', schema: {} } },
     { 'a.b': { c: [{}] } },
     '\ud800',
     'a'.repeat(10_000),

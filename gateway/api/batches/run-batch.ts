@@ -133,7 +133,7 @@ async function answerOne(
       const error = StatorError.from(thrown);
       if (signal.aborted) return null;
       // While no worker is known at all, as after a start, nothing is known of models.
-      const unsettled = error.code === 'model_not_found' && ctx.catalog.ready().length === 0;
+      const unsettled = error.code === 'model_not_found' && ctx.catalog.entries().length === 0;
       if (!passing.has(error.code) && !unsettled) {
         const status = error.code === 'overloaded' ? 529 : errorClasses[error.code].http;
         return { kind: 'error', customId, requestId, status, json: renderErrorBody(error) };
