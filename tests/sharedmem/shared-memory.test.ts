@@ -211,6 +211,25 @@ describe('shared memory', function () {
     }
   });
 
+  it('lies in huge pages where its folder has some', async function () {
+    const mount = /^\S+ (\S+) hugetlbfs /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
+    const free = Number(/HugePages_Free:\s+(\d+)/.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0);
+    if (mount === undefined || free < 4) skip(this, 'there is no hugetlbfs with four free pages');
+    file = path.join(mount, `stator-test-${process.pid}`);
+    try {
+      await using memory = await open(5_000_000, true);
+      await using again = await open(5_000_000, false);
+      await memory.prefault();
+      memory.buffer.fill(7);
+      expect(again.buffer[4_999_999]).to.equal(7);
+      expect(memory.pageBytes).to.be.at.least(2 * MIB);
+      const tooMuch = openSharedMemory({ path: `${file}-2`, bytes: 2 ** 42, create: true }, addon);
+      expect(await codeOf(tooMuch)).to.equal('overloaded');
+    } finally {
+      rmSync(file, { force: true });
+    }
+  });
+
   it('refuses files of other users', async function () {
     if (process.getuid?.() !== 0) skip(this, 'only root can give a file to another user');
     await (await open(MIB, true)).close();

@@ -78,6 +78,8 @@ uint64_t memoryLeft() {
 std::string room(int fd, uint64_t bytes) {
   struct statfs system{};
   if (fstatfs(fd, &system) != 0) return failed("statfs");
+  // It names no free space unless it is limited.
+  if (static_cast<unsigned long>(system.f_type) == HUGETLBFS_MAGIC) return "";
   if (bytes > static_cast<uint64_t>(system.f_bavail) * static_cast<uint64_t>(system.f_bsize)) return "full";
   return static_cast<unsigned long>(system.f_type) == TMPFS_MAGIC && bytes > memoryLeft() ? "full" : "";
 }
