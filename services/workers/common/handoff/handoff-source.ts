@@ -32,6 +32,11 @@ interface Wanted {
   readonly checksums: BigUint64Array;
 }
 
+/** A peer that stands still, or is slower than 20 MB/s, is not worth waiting for: computing is quicker. */
+function longestPullMs(bytes: number): number {
+  return 5000 + bytes / 20_000;
+}
+
 /** Why decode computes a prompt whose KV it was offered. */
 class PullError extends StatorError {
   readonly outcome: PullOutcome;
@@ -116,7 +121,7 @@ export class HandoffSource implements KvSource {
         const { local, pieces } = await piecesOf(peer, agents, handoff, wanted, memory);
         pulled.backend = peer.backend;
         try {
-          await peer.pull(pieces, { timeoutMs: leftMs, signal });
+          await peer.pull(pieces, { timeoutMs: Math.min(leftMs, longestPullMs(total)), signal });
         } finally {
           free = takeBack(local, () => this.#closed);
         }
