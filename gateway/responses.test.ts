@@ -52,6 +52,16 @@ describe('responses API', () => {
     expect((await fault(client.responses.delete(response.id))).status).to.equal(404);
   });
 
+  it('counts what it would be asked with', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
+    const client = clientOf(gateway);
+    const first = await client.responses.create({ model, input: 'Hi' });
+    const asked = { model, previous_response_id: first.id, input: 'And?', instructions: 'Be kind.' };
+    const counted = await client.responses.inputTokens.count(asked);
+    const prompt = '<system>Be kind.<user>Hi<assistant>Hello<user>And?';
+    expect(counted).to.deep.equal({ object: 'response.input_tokens', input_tokens: prompt.length });
+  });
+
   it('does not keep what must not be stored', async () => {
     await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
     const client = clientOf(gateway);

@@ -13,7 +13,14 @@ import { health, live, metrics } from './routes/health.ts';
 import { notOffered } from './routes/media.ts';
 import { countMessageTokens, messages } from './routes/messages.ts';
 import { getModel, listModels } from './routes/models.ts';
-import { cancelResponse, createResponse, deleteResponse, getResponse, listInputItems } from './routes/responses.ts';
+import {
+  cancelResponse,
+  countInputTokens,
+  createResponse,
+  deleteResponse,
+  getResponse,
+  listInputItems,
+} from './routes/responses.ts';
 import { rerank, scoreTexts } from './routes/scoring.ts';
 import { detokenize, tokenize } from './routes/tokenize.ts';
 
@@ -35,6 +42,7 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/chat/completions': infer('chat_completions', chatCompletions),
   '/v1/completions': infer('completions', completions),
   '/v1/responses': infer('responses', createResponse),
+  '/v1/responses/input_tokens': infer('response_tokens', countInputTokens),
   '/v1/responses/{id}': { GET: { kind: 'plain', run: getResponse }, DELETE: { kind: 'plain', run: deleteResponse } },
   '/v1/responses/{id}/cancel': { POST: { kind: 'plain', run: cancelResponse } },
   '/v1/responses/{id}/input_items': get(listInputItems),

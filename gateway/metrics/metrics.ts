@@ -22,7 +22,8 @@ export type Endpoint =
   | 'detokenize'
   | 'messages'
   | 'count_tokens'
-  | 'responses';
+  | 'responses'
+  | 'response_tokens';
 export type RequestType = 'stream' | 'unary';
 
 /** Dynamo's classes of errors, from ours. */

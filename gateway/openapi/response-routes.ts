@@ -1,5 +1,5 @@
-import { deletedResponse, inputItemList, responseObject } from '../api/responses/answers.ts';
-import { responsesRequest } from '../api/responses/schema.ts';
+import { deletedResponse, inputItemList, inputTokenCount, responseObject } from '../api/responses/answers.ts';
+import { inputTokensRequest, responsesRequest } from '../api/responses/schema.ts';
 import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
 
 /** Paths of responses. */
@@ -12,6 +12,14 @@ export const responseDocs: readonly RouteDoc[] = [
     body: responsesRequest,
     routed: true,
     answers: [answered('The response, or with `background` the one that has begun.', responseObject), refused, failed],
+  },
+  {
+    path: '/v1/responses/input_tokens',
+    method: 'post',
+    operationId: 'countResponseInputTokens',
+    summary: 'Counts the tokens of what a response would be asked with.',
+    body: inputTokensRequest,
+    answers: [answered('The number.', inputTokenCount), refused, failed],
   },
   {
     path: '/v1/responses/{id}',

@@ -96,6 +96,10 @@ export const inputItemList = z
   })
   .meta({ id: 'ResponseItemList' });
 
+export const inputTokenCount = z
+  .object({ object: z.literal('response.input_tokens'), input_tokens: z.int() })
+  .meta({ id: 'ResponseInputTokens' });
+
 export const deletedResponse = z
   .object({ id: z.string(), object: z.literal('response'), deleted: z.literal(true) })
   .meta({ id: 'DeletedResponse' });

@@ -124,6 +124,22 @@ export const responsesRequest = z
   })
   .meta({ id: 'ResponsesRequest' });
 
+/** The body of POST /v1/responses/input_tokens: what says how the prompt reads. */
+export const inputTokensRequest = responsesRequest
+  .pick({
+    model: true,
+    input: true,
+    instructions: true,
+    previous_response_id: true,
+    tools: true,
+    tool_choice: true,
+    parallel_tool_calls: true,
+    text: true,
+    reasoning: true,
+    truncation: true,
+  })
+  .meta({ id: 'ResponseInputTokensRequest' });
+
 export type ResponsesRequestBody = z.infer<typeof responsesRequest>;
 export type InputItem = z.infer<typeof inputItem>;
 export type MessageItem = z.infer<typeof message>;

@@ -1,22 +1,16 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, queryOf, sendJson } from '../../http/exchange.ts';
 import type { RouteParams } from '../../http/route-table.ts';
 import { FileStore } from '../files/file-store.ts';
 import { newFileOf, readUpload } from '../files/upload.ts';
+import { slotsOf } from '../files/upload-slots.ts';
 import { pageAsked } from '../page.ts';
-
-/** Uploads that are held in memory at once. */
-const mostUploads = 4;
-let uploads = 0;
 
 /** POST /v1/files */
 export async function createFile(ctx: GatewayContext, exchange: Exchange): Promise<void> {
-  if (uploads >= mostUploads)
-    throw new StatorError('overloaded', `${mostUploads} files are being uploaded already.`, { retryAfterMs: 1000 });
-  uploads += 1;
+  const release = slotsOf(ctx).take();
   try {
     const upload = await readUpload(exchange, ctx.config.maxFileMib * 1024 ** 2);
     const files = new FileStore(ctx.store);
@@ -24,7 +18,7 @@ export async function createFile(ctx: GatewayContext, exchange: Exchange): Promi
     const file = await files.create(newFileOf(upload, ctx.config.fileDays), content);
     sendJson(exchange, 200, JSON.stringify(file));
   } finally {
-    uploads -= 1;
+    release();
   }
 }
 

@@ -8,7 +8,12 @@ import { pageAsked, pageOf } from '../page.ts';
 import { responseHead, storedItems } from '../responses/head.ts';
 import { ResponseRecorder } from '../responses/recorder.ts';
 import { runInBackground } from '../responses/run-background.ts';
-import { type ResponsesRequestBody, responsesRequest, withMessageTypes } from '../responses/schema.ts';
+import {
+  inputTokensRequest,
+  type ResponsesRequestBody,
+  responsesRequest,
+  withMessageTypes,
+} from '../responses/schema.ts';
 import { type StoredResponse, StoredResponses } from '../responses/stored.ts';
 import { responseToChat, type TranslatedResponse } from '../responses/to-chat.ts';
 import { translateChat } from '../translate/chat.ts';
@@ -60,6 +65,25 @@ export async function createResponse(
   } catch (thrown) {
     throw translated.names.inClientTerms(StatorError.from(thrown));
   }
+}
+
+/** POST /v1/responses/input_tokens */
+export async function countInputTokens(
+  ctx: GatewayContext,
+  exchange: Exchange,
+  record: RequestRecord,
+  body: unknown,
+): Promise<void> {
+  noteModel(record, body);
+  const valid = validateBody(inputTokensRequest, withMessageTypes(body));
+  const responses = new StoredResponses(ctx.store, ctx.config);
+  const earlier = valid.previous_response_id ? await responses.conversation(valid.previous_response_id) : [];
+  const [request] = jobOf(ctx, exchange, responseToChat(valid, earlier)).requests;
+  const model = request?.model.entry.name ?? '';
+  const prompt = request?.prompt.case === 'chat' ? request.prompt : { case: undefined };
+  const { tokens } = await ctx.tokenizer.countTokens({ model, prompt }, { signal: exchange.signal });
+  sendJson(exchange, 200, `{"object":"response.input_tokens","input_tokens":${tokens}}`);
+  record.end(null);
 }
 
 function checkModes({ background, stream, store, stream_options: options }: ResponsesRequestBody): void {
