@@ -1,4 +1,3 @@
-import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
@@ -7,14 +6,13 @@ import { hashCount, unpackHashes } from '#core/tokens/packed-hashes.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
 import { Tier } from '#gen/stator/events/v1/events_pb.ts';
 import { AdapterSchema } from '#gen/stator/model/v1/model_pb.ts';
-import { xxh3 } from '#native/tokens/index.ts';
 import { TestKvbm } from '#services/kvbm/kvbm.test-support.ts';
-import { decodeShape } from '#services/kvbm/slab-shape.ts';
 import type { KvEventChange } from '#services/workers/common/engine.ts';
 import type { KvTierConfig } from '#services/workers/common/kv-tiers/settings.ts';
 import { MockerEngine } from '#services/workers/mocker/engine.ts';
 import type { MockerOptions } from '#services/workers/mocker/options.ts';
 import { until } from '#tests/support/until.ts';
+import { spoilBlock } from './spoil.ts';
 import { promptOf, TieredWorker } from './tiered-worker.ts';
 
 const blockSize = 16;
@@ -131,7 +129,7 @@ describe('KV tiers of a worker: host memory', function () {
     const prompt = promptOf(4, 4, 100);
     const first = await a.run(prompt, { maxTokens: 5 });
     await a.writtenBack(6);
-    corrupt(kvbm);
+    expect(spoilBlock(path.join(kvbm.folder, 'slabs'))).to.equal(true);
     const second = await b.run(prompt, { maxTokens: 5 });
     expect([second.reason, second.tokens]).to.deep.equal([FinishReason.LENGTH, first.tokens]);
     expect(second.usage.cachedTokens).to.be.below(96);
@@ -231,25 +229,4 @@ function presentIn(events: readonly KvEventChange[], tier: Tier): Set<bigint> {
       for (const hash of unpackHashes(change.value.sequenceHashes)) present.delete(hash);
   }
   return present;
-}
-
-/** Flips a byte of one written block behind the block manager's back. */
-function corrupt(kvbm: TestKvbm): void {
-  const folder = path.join(kvbm.folder, 'slabs');
-  const file = readdirSync(folder).find((name) => name.endsWith('.slab')) ?? '';
-  const fd = openSync(path.join(folder, file), 'r+');
-  const page = Buffer.alloc(4096);
-  readSync(fd, page, 0, page.length, 0);
-  const shape = decodeShape(page, (bytes) => xxh3(bytes));
-  if (shape === undefined) throw new Error('there is no slab');
-  const byte = Buffer.alloc(1);
-  for (let slot = 0; slot < shape.slots; slot++) {
-    const at = shape.slotsOffset + slot * shape.slotBytes + 4096 + 1000;
-    readSync(fd, byte, 0, 1, at);
-    if (byte[0] === 0) continue;
-    byte[0] = ~(byte[0] ?? 0);
-    writeSync(fd, byte, 0, 1, at);
-    break;
-  }
-  closeSync(fd);
 }

@@ -1,9 +1,12 @@
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
+import { Random } from '#core/kv-index/testing/random.ts';
 import { InstanceState } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { until } from '#tests/support/until.ts';
 import { attached, type Generated, Machine, type TestProcess, type WorkerProcess } from './processes.ts';
+import { corruptSlabs } from './spoil.ts';
 import { promptOf } from './tiered-worker.ts';
 
 const blockSize = 16;
@@ -36,14 +39,15 @@ describe('KV tiers of worker processes', function () {
     await machine[Symbol.asyncDispose]();
   });
 
+  const below = () => ({
+    diskDir: path.join(machine.folder, 'disk'),
+    diskMib: 64,
+    objectStore: `file:${path.join(machine.folder, 'objects')}`,
+  });
+
   async function start(o: { readonly lower?: boolean; readonly hostMib?: number } = {}): Promise<void> {
     machine = new Machine();
-    const below = {
-      diskDir: path.join(machine.folder, 'disk'),
-      diskMib: 64,
-      objectStore: `file:${path.join(machine.folder, 'objects')}`,
-    };
-    kvbm = await machine.kvbm({ hostMib: o.hostMib ?? 8, ...(o.lower === true && below) });
+    kvbm = await machine.kvbm({ hostMib: o.hostMib ?? 8, ...(o.lower === true && below()) });
     [a, b] = await Promise.all([machine.worker('mocker', engine), machine.worker('mocker', engine)]);
     await attached(a, b);
   }
@@ -66,6 +70,18 @@ describe('KV tiers of worker processes', function () {
     return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
+  async function pause(one: TestProcess, ms: number): Promise<void> {
+    one.signal('SIGSTOP');
+    await delay(ms);
+    one.signal('SIGCONT');
+  }
+
+  async function wrongBytes(): Promise<number> {
+    const labels = { reason: 'wrong_bytes' };
+    const counts = [a, b].map((worker) => worker.metric('stator_worker_kv_onboard_dropped_blocks_total', labels));
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+  }
+
   async function nothingIsHeld(): Promise<void> {
     for (const worker of [a, b]) {
       await until('nothing is held', async () => {
@@ -74,17 +90,25 @@ describe('KV tiers of worker processes', function () {
         const active = await worker.metric('stator_worker_kv_blocks', { state: 'active' });
         return counts.every((count) => count === 0) && active === 0;
       });
-      expect(await worker.metric('stator_worker_kv_onboard_dropped_blocks_total', { reason: 'wrong_bytes' })).to.equal(
-        0,
-      );
     }
   }
 
   it('are byte-exact at 64 requests at once, under eviction pressure in every tier', async () => {
-    await start({ lower: true, hostMib: 4 });
+    await start({ lower: true, hostMib: 2 });
     await load(4);
-    expect(await onboarded('host')).to.be.above(0);
+    for (const tier of ['host', 'disk']) expect(await onboarded(tier), tier).to.be.above(0);
     await nothingIsHeld();
+    expect(await wrongBytes()).to.equal(0);
+    // What is gone from memory and disk is in the object store.
+    kvbm.signal('SIGKILL');
+    const { objectStore } = below();
+    for (const folder of ['slabs', 'disk']) await rm(path.join(machine.folder, folder), { recursive: true });
+    kvbm = await machine.kvbm({ hostMib: 4, objectStore });
+    await attached(a, b);
+    await load(2);
+    expect(await onboarded('object')).to.be.above(0);
+    await nothingIsHeld();
+    expect(await wrongBytes()).to.equal(0);
   });
 
   it('outlive a block manager that is killed and restarted', async () => {
@@ -102,6 +126,7 @@ describe('KV tiers of worker processes', function () {
     await loading;
     await load(1);
     await nothingIsHeld();
+    expect(await wrongBytes()).to.equal(0);
   });
 
   it('stopped while they write, and woken, spoil nothing', async () => {
@@ -117,6 +142,7 @@ describe('KV tiers of worker processes', function () {
     await attached(a, b);
     await load(1);
     await nothingIsHeld();
+    expect(await wrongBytes()).to.equal(0);
   });
 
   it('compute while the block manager hangs, and use it again', async () => {
@@ -130,6 +156,7 @@ describe('KV tiers of worker processes', function () {
     await load(1);
     expect(await onboarded()).to.be.above(before);
     await nothingIsHeld();
+    expect(await wrongBytes()).to.equal(0);
   });
 
   it('killed, leave a block manager that serves the others', async () => {
@@ -141,6 +168,44 @@ describe('KV tiers of worker processes', function () {
     b = await machine.worker('mocker', engine);
     await attached(a, b);
     await load(1);
+    await nothingIsHeld();
+    expect(await wrongBytes()).to.equal(0);
+  });
+
+  it('stay right under faults in random order, with bytes in memory that change by themselves', async () => {
+    await start({ lower: true, hostMib: 4 });
+    const random = new Random(7);
+    const faults: readonly (() => Promise<void>)[] = [
+      async () => {
+        kvbm.signal('SIGKILL');
+        await delay(100);
+        kvbm = await machine.kvbm({ hostMib: 4, ...below() });
+      },
+      () => pause(kvbm, 400),
+      () => pause(a, 300),
+      () => pause(b, 300),
+      async () => corruptSlabs(path.join(machine.folder, 'slabs'), random, 0.1),
+      async () => corruptSlabs(path.join(machine.folder, 'slabs'), random, 0.1),
+      async () => void (await rm(path.join(machine.folder, 'objects'), { recursive: true, force: true })),
+    ];
+    let loading = true;
+    const all = load(8).finally(() => {
+      loading = false;
+    });
+    const breaking = (async () => {
+      for (let fault = 0; fault < 16 && loading; fault++) {
+        await faults[random.below(faults.length)]?.();
+        await delay(random.below(200));
+      }
+    })();
+    await all;
+    await breaking;
+    await attached(a, b);
+    await load(1);
+    // And once for certain: whatever comes from memory now is wrong.
+    corruptSlabs(path.join(machine.folder, 'slabs'), random, 1);
+    await load(1);
+    expect(await wrongBytes()).to.be.above(0);
     await nothingIsHeld();
   });
 

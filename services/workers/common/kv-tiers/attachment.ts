@@ -18,6 +18,9 @@ import type { MappedSlab } from './mapped-slab.ts';
 /** Namespaces that are remembered; more are asked for again. */
 const maxNamespaces = 4096;
 
+/** Leases that end within so many milliseconds are named in one call. */
+const releaseMs = 2;
+
 export interface AttachmentParts {
   readonly client: Client<typeof KvBlockService>;
   readonly holderId: bigint;
@@ -58,6 +61,9 @@ export class Attachment {
   readonly #o: AttachmentParts;
   readonly #namespaces = new Map<string, Promise<number>>();
   readonly #uses = new Set<Promise<unknown>>();
+  readonly #leases: bigint[] = [];
+  readonly #suspects: number[] = [];
+  #releasing: NodeJS.Timeout | undefined;
 
   constructor(parts: AttachmentParts) {
     this.#o = parts;
@@ -119,10 +125,11 @@ export class Attachment {
     return client.onboard({ ...request, ...rest }, { signal: AbortSignal.any([signal, this.signal]) });
   }
 
-  async release(leaseIds: readonly bigint[], suspectSlots: readonly number[]): Promise<void> {
-    const { client, holderId } = this.#o;
-    const request = { holderId, leaseIds: [...leaseIds], suspectSlots: [...suspectSlots] };
-    await client.release(request, this.#call());
+  /** Ends a lease soon, together with others; `suspectSlots` had wrong bytes. */
+  release(leaseId: bigint, suspectSlots: readonly number[]): void {
+    this.#leases.push(leaseId);
+    this.#suspects.push(...suspectSlots);
+    this.#releasing ??= setTimeout(() => this.#release(), releaseMs);
   }
 
   async prefetch(chain: BlockChain): Promise<void> {
@@ -155,6 +162,14 @@ export class Attachment {
   checksums(blocks: readonly Pick<SlabBlock, 'slot' | 'bytes'>[]): Promise<BigUint64Array> {
     const ranges = blocks.map(({ slot, bytes }) => this.slab.span(slot, bytes));
     return this.#o.bulk.checksums(this.slab.memory.buffer, ranges);
+  }
+
+  /** What is lost with the block manager has ended with it, and leases that nobody ends do so by themselves. */
+  #release(): void {
+    this.#releasing = undefined;
+    const [leaseIds, suspectSlots] = [this.#leases.splice(0), this.#suspects.splice(0)];
+    const { client, holderId } = this.#o;
+    if (!this.signal.aborted) client.release({ holderId, leaseIds, suspectSlots }, this.#call()).catch(() => {});
   }
 
   async #openNamespace({ adapter, cacheSalt }: KvNames): Promise<number> {

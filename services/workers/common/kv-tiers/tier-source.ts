@@ -149,9 +149,7 @@ export class TierSource implements KvSource {
         metrics().onboarded((run.tiers[i] ?? BlockTier.UNSPECIFIED) as BlockTier, 1, run.bytes[i] ?? 0);
       return sound === run.slots.length;
     } finally {
-      attachment
-        .release([run.leaseId], suspects)
-        .catch((thrown: unknown) => this.#o.log.debug({ err: thrown }, 'a lease was not released'));
+      attachment.release(run.leaseId, suspects);
     }
   }
 
