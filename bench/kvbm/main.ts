@@ -42,6 +42,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchReport> {
 
 async function measure(client: Client<typeof KvBlockService>, worker: TestWorker, rounds: number): Promise<BenchRow[]> {
   const { holderId } = worker;
+  await timed(rounds, () => client.release({ holderId }));
   const empty = await timed(rounds, () => client.release({ holderId }));
   const rows: BenchRow[] = [];
   const row = (line: string, ours: number): void => void rows.push(benchRow({ line, unit: 'us', ours, anchor: empty }));

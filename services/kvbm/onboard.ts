@@ -120,7 +120,9 @@ export class OnboardRun {
   /** Blocks that lie in these sources, from the next one that was not handed over on. */
   async *#phase(found: Uint8Array): AsyncGenerator<ReadyRun, OnboardEnd> {
     const { nowMs } = this.#parts;
-    const { chain, window, maxLoad, loadsPerSource, deadlineMs, recomputeBlockMs = endlessMs } = this.#order;
+    const { chain, window, loadsPerSource, deadlineMs, recomputeBlockMs = endlessMs } = this.#order;
+    // What is in host memory is pinned at once: nothing would come sooner in parts.
+    const maxLoad = found.every((source) => source === tiers.host) ? window : this.#order.maxLoad;
     const offset = this.#handed;
     const rest = chain.sequenceHashes.length - offset;
     const plan = planOnboarding(found, rest, this.#costs(), recomputeBlockMs);

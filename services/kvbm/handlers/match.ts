@@ -10,7 +10,10 @@ export function match({ holders, manager, config, metrics }: KvbmContext): Parti
     match(request) {
       const chain = chainOf(request.chain, holders.acting(request.holderId), config.maxChainBlocks);
       const found = manager.match(chain.namespace, chain.digests);
-      for (const tier of found) metrics.matches(1, tierNames[tier]);
+      for (const [tier, name] of tierNames.entries()) {
+        const blocks = found.reduce((sum, at) => sum + (at === tier ? 1 : 0), 0);
+        if (blocks > 0) metrics.matches(blocks, name);
+      }
       return create(MatchResponseSchema, { tiers: found.map((tier) => tier + 1) });
     },
   };
