@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { detectFormats, promptOpensReasoning } from './detect.ts';
+import { detectFormats, reasoningAfter } from './detect.ts';
 import { findReasoningFormat, findToolFormat, reasoningFormats, toolFormats } from './registry.ts';
 
 function packagedTemplate(model: string): string {
@@ -54,12 +54,15 @@ describe('detectFormats', () => {
   }
 });
 
-describe('promptOpensReasoning', () => {
-  it('sees an opener at the end only', () => {
-    expect(promptOpensReasoning('<|assistant|><think>\n', 'qwen3')).to.equal(true);
-    expect(promptOpensReasoning('<|assistant|><think>\n\n</think>\n\n', 'qwen3')).to.equal(false);
-    expect(promptOpensReasoning('what is <think>? <|assistant|>', 'qwen3')).to.equal(false);
-    expect(promptOpensReasoning('…<|channel>thought', 'gemma4')).to.equal(true);
+describe('reasoningAfter', () => {
+  it('says whether the prompt leaves reasoning open, or has closed it', () => {
+    const begins = (prompt: string, name: string) =>
+      reasoningAfter(prompt, findReasoningFormat(name) ?? expect.fail(name));
+    expect(begins('<|assistant|><think>\n', 'qwen3')).to.equal('inside');
+    expect(begins('<|assistant|><think>\n\n</think>\n\n', 'qwen3')).to.equal('content');
+    expect(begins('what is <think>? <|assistant|>', 'qwen3')).to.equal('format');
+    expect(begins('…<|channel>thought', 'gemma4')).to.equal('inside');
+    expect(begins('<|start|>assistant', 'gpt_oss')).to.equal('format');
   });
 });
 

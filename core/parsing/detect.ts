@@ -1,4 +1,5 @@
-import { findReasoningFormat } from './registry.ts';
+import type { ReasoningFormat } from './context.ts';
+import type { ReasoningStart } from './document.ts';
 
 export interface DetectedFormats {
   /** Names of the formats; null: the template shows none. */
@@ -60,12 +61,12 @@ export function detectFormats(template: string): DetectedFormats {
   return { tool: firstMatch(toolRules, template), reasoning: firstMatch(reasoningRules, template) };
 }
 
-/** Whether a rendered prompt leaves reasoning open, so that the answer begins inside of it. */
-export function promptOpensReasoning(prompt: string, reasoningParser: string): boolean {
-  const format = findReasoningFormat(reasoningParser);
-  if (format === undefined) return false;
+/** Where the answer to a rendered prompt begins: inside of reasoning that it opened, after one that it closed, or as the format has it. */
+export function reasoningAfter(prompt: string, { opens, closes }: ReasoningFormat): ReasoningStart {
   const end = prompt.trimEnd();
-  return format.opens.some((open) => end.endsWith(open.trimEnd()));
+  const endsWith = (marker: string): boolean => end.endsWith(marker.trimEnd());
+  if (opens.some(endsWith)) return 'inside';
+  return closes.some(endsWith) ? 'content' : 'format';
 }
 
 function firstMatch(rules: readonly Rule[], template: string): string | null {

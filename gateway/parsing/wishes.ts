@@ -1,4 +1,5 @@
 import type { ToolSchema } from '#core/parsing/context.ts';
+import { reasoningAfter } from '#core/parsing/detect.ts';
 import type { ReasoningStart, ToolChoice } from '#core/parsing/document.ts';
 import { AnswerParser } from './answer-parser.ts';
 import type { ModelFormats } from './formats.ts';
@@ -47,9 +48,6 @@ export function reasoningStart(wishes: ParsingWishes, promptTail: string): Reaso
   const { reasoning } = wishes.formats;
   if (reasoning === null) return 'content';
   if (wishes.continuesReasoning !== null) return wishes.continuesReasoning ? 'inside' : 'content';
-  const end = promptTail.trimEnd();
-  const endsWith = (marker: string): boolean => end.endsWith(marker.trimEnd());
-  if (reasoning.opens.some(endsWith)) return 'inside';
-  if (reasoning.closes.some(endsWith) || wishes.thinking === false) return 'content';
-  return 'format';
+  const start = reasoningAfter(promptTail, reasoning);
+  return start === 'format' && wishes.thinking === false ? 'content' : start;
 }
