@@ -115,6 +115,12 @@ for (const name of ['s3', 'azure'] as const)
         return read.blocks === 4;
       });
       await until('degraded no more', async () => (await kvbm.client.stats({})).degraded['object'] === undefined);
+      // What was stored meanwhile waited for it.
+      await until('all is copied', async () => (await metricOf(kvbm, 'offload_waiting')) === 0, 30_000);
+      await flood(worker, 'y');
+      const late = await worker.read('b', 2);
+      expect(late).to.deep.include({ blocks: 2, wrong: [] });
+      await worker.release(late.leaseIds);
       await heldNothing(kvbm);
     });
 

@@ -31,6 +31,10 @@ const heldMs = 15_000;
 /** Slots that are tried for one block. */
 const mostTries = 256;
 
+/** Outcomes that may be others later; `degraded` was not even tried. */
+const passing = new Set(['degraded', 'storage_unavailable', 'deadline_exceeded']);
+const mostRetries = 3;
+
 interface Held {
   readonly reservation: Reservation;
   readonly untilMs: number;
@@ -42,6 +46,7 @@ export class Offloader {
   readonly #holder: number;
   readonly #running = new Set<Promise<unknown>>();
   readonly #tier: 'disk' | 'object';
+  readonly #tries = new WeakMap<OffloadItem, number>();
   readonly #turns = new Map<number, Limiter>();
   readonly #stopping = new AbortController();
   #held: Held[] = [];
@@ -108,6 +113,16 @@ export class Offloader {
       return code;
     });
     metrics.offloads.inc({ tier: this.#tier, outcome });
+    this.#offerAgain(item, outcome);
+  }
+
+  /** What met a tier that does not work waits for it, some tries long. */
+  #offerAgain(item: OffloadItem, outcome: string): void {
+    const { pipeline, nowMs } = this.#parts;
+    if (this.#stopping.signal.aborted || !passing.has(outcome)) return;
+    const tries = (this.#tries.get(item) ?? 0) + (outcome === 'degraded' ? 0 : 1);
+    this.#tries.set(item, tries);
+    if (tries <= mostRetries) pipeline.offer(item, false, nowMs());
   }
 
   async #copy(item: OffloadItem): Promise<string> {
