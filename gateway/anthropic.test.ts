@@ -41,6 +41,7 @@ describe('messages API', () => {
       usage: { input_tokens: 8, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 14 },
     });
     expect(message.id).to.match(/^msg_[\da-f]{32}$/);
+    expect(message._request_id).to.match(/^[\da-f-]{36}$/);
   });
 
   it('counts cached tokens apart', async () => {

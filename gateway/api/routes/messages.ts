@@ -22,7 +22,7 @@ export async function messages(
   body: unknown,
 ): Promise<void> {
   noteModel(record, body);
-  checkVersion(exchange);
+  beginAnthropic(exchange);
   const translated = messagesToChat(validateBody(messagesRequest, body));
   const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders));
   if (job.plan.dryRun !== null) {
@@ -49,7 +49,7 @@ export async function countMessageTokens(
   body: unknown,
 ): Promise<void> {
   noteModel(record, body);
-  checkVersion(exchange);
+  beginAnthropic(exchange);
   const translated = messagesToChat(validateBody(countTokensRequest, body));
   const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders));
   const [request] = job.requests;
@@ -69,8 +69,9 @@ function jobOf(ctx: GatewayContext, { chat, names }: TranslatedMessages, headers
   }
 }
 
-/** There is one version of the API; absent: the same. */
-function checkVersion({ request }: Exchange): void {
+/** There is one version of the API; absent: the same. Its clients look for the request's id under a name of their own. */
+function beginAnthropic({ request, response, requestId }: Exchange): void {
+  response.setHeader('request-id', requestId);
   const version = request.headers['anthropic-version'];
   if (version === undefined || (typeof version === 'string' && /^\d{4}-\d{2}-\d{2}$/.test(version))) return;
   throw StatorError.invalid('anthropic-version', '`anthropic-version` must be a date like 2023-06-01');
