@@ -34,7 +34,7 @@ interface Wanted {
 
 /** A peer that stands still, or is slower than 20 MB/s, is not worth waiting for: computing is quicker. */
 function longestPullMs(bytes: number): number {
-  return 5000 + bytes / 20_000;
+  return 5000 + Math.ceil(bytes / 20_000);
 }
 
 /** Why decode computes a prompt whose KV it was offered. */
