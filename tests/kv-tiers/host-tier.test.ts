@@ -208,6 +208,16 @@ describe('KV tiers of a worker: host memory', function () {
     }
   });
 
+  it('announces prompts that wait for their turn', async () => {
+    const [a, b] = [await worker(), await worker({}, { kvOnboardSequences: 1 })];
+    const prompts = Array.from({ length: 8 }, (_, i) => promptOf(40 + i, i, 160));
+    for (const prompt of prompts) await a.run(prompt);
+    await a.writtenBack(80);
+    const answers = await Promise.all(prompts.map((prompt) => b.run(prompt)));
+    expect(answers.map(({ usage }) => usage.cachedTokens)).to.deep.equal(new Array(8).fill(144));
+    expect(await b.metric('stator_worker_kv_prefetch_hints_total')).to.equal(7);
+  });
+
   it('writes back what waits when it stops', async () => {
     const a = await worker({}, { kvOffloadMibPerSecond: 4 });
     const prompts = Array.from({ length: 6 }, (_, i) => promptOf(20 + i, i, 160));
