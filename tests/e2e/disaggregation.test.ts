@@ -3,6 +3,7 @@ import { type Cluster, startCluster, type WorkerSpec } from '../support/cluster.
 import { comesToRest, scrapeAll } from '../support/handed-over.ts';
 import { sumOf } from '../support/metrics-text.ts';
 import { findNixl, NO_NIXL } from '../support/nixl.ts';
+import { scrape } from '../support/scrape.ts';
 import { skip } from '../support/skip.ts';
 import { type ChatStream, streamChat } from '../support/sse.ts';
 import { until } from '../support/until.ts';
@@ -153,6 +154,33 @@ describe('prefill and decode apart', function () {
     const samples = await scrapeAll(cluster);
     const counted = (decision: string): number => sumOf(samples, 'stator_router_disaggregation_total', { decision });
     expect([counted('remote'), counted('local')]).to.deep.equal([4, 8]);
+    await comesToRest(cluster);
+  });
+
+  it('keeps KV within the zone of its prefill worker, and computes prompts again rather than fetch from elsewhere', async () => {
+    const cluster = await startCluster({ workers: [] });
+    clusters.push(cluster);
+    const at = (spec: typeof prefill | typeof decode, zone: string): WorkerSpec => ({
+      engine: 'mocker',
+      settings: { ...spec.settings, topology: `zone=${zone}`, kvReachDomain: 'zone' },
+    });
+    await cluster.addWorker(at(prefill, 'a'));
+    const far = await cluster.addWorker(at(decode, 'b'));
+    await cluster.listsModels(1);
+    const alone = await answers(cluster, 6);
+    const pulled = async (address: string): Promise<number> =>
+      sumOf(await scrape(address), 'stator_worker_handoff_pulls_total', { outcome: 'ok' });
+    expect(await pulled(far.address)).to.equal(0);
+    const near = await cluster.addWorker(at(decode, 'a'));
+    const asked = Array.from({ length: 6 }, (_, index) =>
+      until('the worker of the zone decodes', async () => {
+        const { text } = await streamChat(cluster.url, bodyOf(index)).ended;
+        expect(text).to.equal(alone[index]?.text);
+        return (await pulled(near.address)) > 0;
+      }),
+    );
+    await Promise.all(asked);
+    expect(await pulled(far.address)).to.equal(0);
     await comesToRest(cluster);
   });
 
