@@ -140,14 +140,16 @@ export interface WirePiece {
 }
 
 const PIECE_BYTES = 20;
+const WORD = 2 ** 32;
 
 export function encodePieces(pieces: readonly WirePiece[]): Buffer {
   const list = Buffer.allocUnsafe(pieces.length * PIECE_BYTES);
   let at = 0;
   for (const { region, offset, bytes } of pieces) {
-    at = list.writeUInt32LE(region, at);
-    at = list.writeBigUInt64LE(BigInt(offset), at);
-    at = list.writeBigUInt64LE(BigInt(bytes), at);
+    list.writeUInt32LE(region, at);
+    writeWhole(list, offset, at + 4);
+    writeWhole(list, bytes, at + 12);
+    at += PIECE_BYTES;
   }
   return list;
 }
@@ -156,7 +158,16 @@ export function decodePieces(list: Buffer): WirePiece[] {
   if (list.length === 0 || list.length % PIECE_BYTES !== 0) throw damaged('its list of pieces is cut off');
   return Array.from({ length: list.length / PIECE_BYTES }, (_, index) => {
     const at = index * PIECE_BYTES;
-    const [offset, bytes] = [list.readBigUInt64LE(at + 4), list.readBigUInt64LE(at + 12)];
-    return { region: list.readUInt32LE(at), offset: Number(offset), bytes: Number(bytes) };
+    return { region: list.readUInt32LE(at), offset: readWhole(list, at + 4), bytes: readWhole(list, at + 12) };
   });
+}
+
+/** 64 bits little-endian, without a bigint for each. What is no safe integer is refused where it is used. */
+function writeWhole(list: Buffer, value: number, at: number): void {
+  list.writeUInt32LE(value % WORD, at);
+  list.writeUInt32LE(Math.floor(value / WORD), at + 4);
+}
+
+function readWhole(list: Buffer, at: number): number {
+  return list.readUInt32LE(at + 4) * WORD + list.readUInt32LE(at);
 }

@@ -13,6 +13,8 @@ namespace {
 constexpr double kMaxBytes = static_cast<double>(1ull << 46);
 // Some ten microseconds: less than it takes to wake another thread and to be told of its end.
 constexpr uint64_t kAtOnceBytes = 256u << 10;
+// A hundred microseconds: another thread, on busy cores, would begin later than that.
+constexpr uint64_t kLentAtOnceBytes = 1u << 20;
 
 uint64_t wholeNumber(Napi::Env env, const Napi::Value& value, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
@@ -168,7 +170,7 @@ Napi::Value copyLent(const Napi::CallbackInfo& info) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(info[2].As<Napi::Number>().Int64Value());
   const auto job = std::make_shared<LentCopy>(info[0].As<Napi::String>().Utf8Value(), info[1].ToBoolean().Value(), deadline, std::move(pieces));
   const auto answer = [job](Napi::Env answerEnv) -> Napi::Value { return Napi::String::New(answerEnv, job->problem()); };
-  if (job->bytes() <= kAtOnceBytes) return atOnce(env, *job, job->units(), answer);
+  if (job->bytes() <= kLentAtOnceBytes) return atOnce(env, *job, job->units(), answer);
   job->holds = std::move(holds);
   return start(env, job, job->units(), info[5].ToNumber().Uint32Value(), info[3].As<Napi::Object>(), answer);
 }
