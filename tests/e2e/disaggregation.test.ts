@@ -57,7 +57,7 @@ describe('prefill and decode apart', function () {
       expect(usage?.completion_tokens).to.equal(whole[index]?.usage?.completion_tokens);
     }
     const samples = await scrapeAll(apart);
-    expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome: 'ok' })).to.be.greaterThan(20);
+    expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome: 'ok' })).to.be.at.least(7);
     for (const outcome of ['failed', 'damaged', 'mismatch', 'expired', 'no_room'])
       expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome }), outcome).to.equal(0);
     await comesToRest(apart);
@@ -81,7 +81,7 @@ describe('prefill and decode apart', function () {
       const whole = await answers(await start(aggregated), 12);
       expect(found.map(({ text }) => text)).to.deep.equal(whole.map(({ text }) => text));
       const samples = await scrapeAll(cluster);
-      expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { backend, outcome: 'ok' })).to.be.greaterThan(8);
+      expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { backend, outcome: 'ok' })).to.be.at.least(5);
       expect(sumOf(samples, 'stator_worker_handoff_pulls_total', { outcome: 'failed' })).to.equal(0);
       await comesToRest(cluster);
     });
