@@ -2,6 +2,10 @@ import { expect } from 'chai';
 import OpenAI, { BadRequestError } from 'openai';
 import { parseSnapshot } from '#cli/probe/snapshot.ts';
 import { runStator } from '#cli/stator.test-support.ts';
+import { inProject } from '../../../scripts/support/project.ts';
+import { run } from '../../../scripts/support/run.ts';
+import { findPython } from '../../support/python.ts';
+import { skip } from '../../support/skip.ts';
 import type { GetStack } from './stack.ts';
 
 const city = { type: 'string', enum: ['Paris', 'Rome', 'Oslo'] };
@@ -136,6 +140,22 @@ export function toolCases(stack: GetStack): void {
       end: '</n>',
     };
     expect(await guided({ structural_tag: { type: 'structural_tag', format: tag } })).to.match(/^<n>\s*[5-9]\s*<\/n>$/);
+  });
+
+  it('calls a tool for the official package for Python', async function () {
+    const python = findPython() ?? skip(this, 'the Python packages openai and grpcio-tools are not installed');
+    const script = inProject('tests/clients/python/tools_openai.py');
+    const { status, output } = await run(python, [script, `${stack().cluster.url}/v1`, stack().model]);
+    expect(status, output).to.equal(0);
+    const found = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
+    expect(found).to.include({ finish: 'tool_calls', streamed_finish: 'tool_calls' });
+    for (const way of ['whole', 'streamed']) {
+      const call = found[way] as { id: string; name: string; arguments: { city: string } };
+      expect(call.id).to.match(/^call-/);
+      expect(call.name).to.equal('get_weather');
+      expect(['Paris', 'Rome']).to.include(call.arguments.city);
+    }
+    expect(found['pieces']).to.be.greaterThan(0);
   });
 
   it('has no defect that stator probe would find', async () => {
