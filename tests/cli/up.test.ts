@@ -54,14 +54,14 @@ describe('stator up', function () {
     await until('it answers again', async () => (await ask(url)).status === 200, 30_000);
   });
 
-  it('its worker ends when it is killed itself', async function () {
+  it('its worker and its block manager end when it is killed itself', async function () {
     if (process.platform !== 'linux') skip(this, 'children are found in /proc');
     const up = start();
     await urlOf(up);
     const children = await childrenOf(up.pid);
-    expect(children).to.have.length(1);
+    expect(children).to.have.length(2);
     await up.stop('SIGKILL');
-    await until('the worker is gone', () => children.every((pid) => !isAlive(pid)));
+    await until('both are gone', () => children.every((pid) => !isAlive(pid)));
   });
 
   it('says which port is in use', async () => {
