@@ -25,7 +25,8 @@ function runTests(folder: string, library: string, tests: readonly string[]): Pr
   const args = ['--conditions=source', mocha, '--timeout', '600000', ...tests];
   // V8 frees nothing at exit, so leaks are the leak test's business. ASan keeps freed memory, which that test would count.
   const env = {
-    PATH: path.dirname(process.execPath),
+    // Some tests compile against published headers.
+    PATH: [path.dirname(process.execPath), '/usr/local/bin', '/usr/bin', '/bin'].join(path.delimiter),
     HOME: os.homedir(),
     LD_PRELOAD: library,
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',

@@ -14,6 +14,7 @@ export function health(ctx: GatewayContext, exchange: Exchange): void {
     address: instance.address,
     session: ctx.workers.isAlive(instance.instanceId) ? 'ready' : 'connecting',
     models: instance.cards.map((card) => card.name),
+    degraded: instance.degraded,
   }));
   const models = ctx.catalog.entries().map((entry) => ({ id: entry.name, ready: ctx.catalog.isReady(entry) }));
   const draining = ctx.draining.aborted;

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
 import { parseAddress } from '#lib/rpc/address.ts';
 import type { TlsFiles } from '#lib/rpc/tls.ts';
+import type { TransferMetrics } from '#lib/transfer/metrics.ts';
 import { startTcpAgent } from '#lib/transfer/tcp/agent.ts';
 import type { AgentOptions, TransferAgent, TransferBackend } from '#lib/transfer/transfer.ts';
 
@@ -18,6 +19,7 @@ export interface HandoffAgentOptions {
   readonly secret: string | undefined;
   readonly nixlLibrary: string | undefined;
   readonly log: Logger;
+  readonly metrics: TransferMetrics;
 }
 
 const backends: readonly TransferBackend[] = ['shm', 'nixl', 'tcp'];
@@ -71,8 +73,8 @@ export class HandoffAgents {
 
   /** Addons are loaded only where they are used. */
   async #start(backend: TransferBackend): Promise<TransferAgent> {
-    const { name, secret, nixlLibrary: configured, listen, advertise, tls } = this.#o;
-    const common: AgentOptions = { name: `${name}-${backend}`, ...(secret === undefined ? {} : { secret }) };
+    const { name, secret, nixlLibrary: configured, listen, advertise, tls, metrics } = this.#o;
+    const common: AgentOptions = { name: `${name}-${backend}`, metrics, ...(secret === undefined ? {} : { secret }) };
     if (backend === 'shm') {
       const [{ startShmAgent }, { hostMemory }] = await Promise.all([
         import('#lib/transfer/shm/agent.ts'),

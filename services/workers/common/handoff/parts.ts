@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { SettingsOf } from '#lib/config/settings.ts';
 import { type SecurityConfig, serverTls } from '#lib/service/security.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { transferMetrics } from '#lib/transfer/metrics.ts';
 import type { Engine } from '../engine.ts';
 import { HandoffAgents } from './agents.ts';
 import { HandingEngine } from './handing-engine.ts';
@@ -48,6 +49,7 @@ export class HandoffParts {
       secret: config.internalToken,
       nixlLibrary: config.nixlLibrary,
       log: telemetry.log,
+      metrics: transferMetrics(telemetry.metrics),
     });
     this.#holders = new Holders(telemetry, config);
   }
