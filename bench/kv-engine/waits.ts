@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
 import { type BenchRow, benchRow } from '#bench/report.ts';
 import { type EngineUnderTest, promptOf } from './engine.ts';
 
@@ -14,7 +15,7 @@ export async function measureWaits(engine: EngineUnderTest, label: string, steps
   const spans = engine.room(blocks);
   await engine.kv.exportBlocks(prefix, 0, spans, never);
   const salted = { ...prefix, cacheSalt: 'again' };
-  const idle = await intervals(engine, steps, async () => {});
+  const idle = await intervals(engine, steps, () => setTimeout(5));
   const out = await intervals(engine, steps, async () => {
     await engine.kv.exportBlocks(prefix, 0, spans, never);
   });
