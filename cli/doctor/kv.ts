@@ -75,12 +75,17 @@ async function describe({ name, address }: Instance): Promise<{ name: string; su
 
 async function listed(url: string): Promise<Instance[]> {
   const discovery = await openDiscovery(url, { namespace: 'default', ttlSeconds: 5, telemetry: quietTelemetry() });
+  let timer: NodeJS.Timeout | undefined;
   try {
     const watch = discovery.watch(ServiceKind.KVBM);
-    const late = new Promise((resolve) => setTimeout(resolve, DISCOVERY_MS).unref());
+    // The timer keeps the process alive: where discovery does not answer, nothing else does.
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, DISCOVERY_MS);
+    });
     await Promise.race([watch.synced, late]);
     return [...watch.instances().values()];
   } finally {
+    clearTimeout(timer);
     await discovery.close();
   }
 }
