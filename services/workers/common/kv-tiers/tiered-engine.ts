@@ -46,6 +46,7 @@ export class KvTiers {
   readonly #offloader: Offloader;
   #publish: (changes: readonly KvEventChange[]) => void = () => {};
   #metrics: KvTierMetrics | undefined;
+  #isStopping = false;
 
   constructor(options: KvTiersOptions) {
     const { kv, config, telemetry } = options;
@@ -110,6 +111,7 @@ export class KvTiers {
   /** Writes back what waits, for a while, and then leaves the block manager. */
   async stop(): Promise<void> {
     if (this.isAttached) await this.#offloader.drain(this.#o.config.kvOffloadDrainMs);
+    this.#isStopping = true;
     await this.#client.stop();
   }
 
@@ -133,6 +135,8 @@ export class KvTiers {
   #listener(): KvbmListener {
     const { onState } = this.#o;
     const degraded = (error: StatorError, text: string): void => {
+      // It is the worker that leaves: nobody does without anything.
+      if (this.#isStopping) return;
       this.#log.warn({ err: error }, text);
       onState(error.message);
     };
