@@ -1,7 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Access, Admission } from './access.ts';
-import { within } from './caller.ts';
+import { type Call, within } from './caller.ts';
 
 type Method = (request: never, context: HandlerContext) => unknown;
 
@@ -34,7 +34,18 @@ async function unary(access: Access, context: HandlerContext, work: () => unknow
 async function* stream(access: Access, context: HandlerContext, work: () => AsyncIterable<unknown>): AsyncGenerator {
   const { call, end } = await admit(access, context);
   let outcome: unknown = null;
-  // A generator runs where its reader asks for more, so every step is made as the caller.
+  try {
+    yield* asCaller(call, work);
+  } catch (thrown) {
+    outcome = thrown;
+    throw thrown;
+  } finally {
+    end(outcome);
+  }
+}
+
+/** A generator runs where its reader asks for more, so every step is made as the caller. */
+async function* asCaller(call: Call, work: () => AsyncIterable<unknown>): AsyncGenerator {
   const parts = within(call, () => work()[Symbol.asyncIterator]());
   try {
     for (;;) {
@@ -42,12 +53,8 @@ async function* stream(access: Access, context: HandlerContext, work: () => Asyn
       if (part.done === true) return;
       yield part.value;
     }
-  } catch (thrown) {
-    outcome = thrown;
-    throw thrown;
   } finally {
     await within(call, () => parts.return?.());
-    end(outcome);
   }
 }
 

@@ -92,7 +92,7 @@ describe('rate limits', () => {
     clock.limits.enter({ ...a, id: 'b' });
     for (let i = 0; i < 10_000; i++) {
       clock.limits.enter({ ...a, id: `c${i}` });
-      clock.limits.leave({ ...a, id: `c${i}` }, 0);
+      clock.limits.leave({ ...a, id: `c${i}` }, 7);
     }
     clock.ms += 120_000;
     clock.limits.enter({ ...a, id: 'd' });

@@ -31,8 +31,9 @@ interface Account {
   readonly spent: Spent;
 }
 
-/** Callers whose accounts are full again are forgotten above so many. */
+/** Callers whose accounts are full again are forgotten above so many, looked for no more often than so. */
 const sweepAbove = 10_000;
+const sweepEveryMs = 1000;
 
 /**
  * Limits of callers: token buckets that fill evenly over a minute, requests at once, and budgets by day and month. The
@@ -43,6 +44,7 @@ export class RateLimits {
   readonly #accounts = new Map<string, Account>();
   readonly #clock: () => number;
   readonly #nowUnixMs: () => number;
+  #sweptMs = Number.NEGATIVE_INFINITY;
 
   /** `clock`: monotonic milliseconds. */
   constructor(clock: () => number = () => performance.now(), nowUnixMs: () => number = () => Date.now()) {
@@ -79,7 +81,9 @@ export class RateLimits {
   leave(caller: Caller, tokens: number): void {
     const account = this.#account(caller);
     account.running = Math.max(0, account.running - 1);
-    account.tokens -= tokens;
+    // What no limit asks for is not remembered, so that the account can be forgotten.
+    if (caller.tokensPerMinute !== null) account.tokens -= tokens;
+    if (caller.tokensPerDay === null && caller.tokensPerMonth === null) return;
     account.spent.dayTokens += tokens;
     account.spent.monthTokens += tokens;
   }
@@ -102,7 +106,7 @@ export class RateLimits {
     const day = new Date(this.#nowUnixMs()).toISOString().slice(0, 10);
     let account = this.#accounts.get(caller.id);
     if (account === undefined) {
-      if (this.#accounts.size >= sweepAbove) this.#sweep(nowMs);
+      if (this.#accounts.size >= sweepAbove) this.#sweep(nowMs, day.slice(0, 7));
       const spent = { day, dayTokens: 0, month: day.slice(0, 7), monthTokens: 0 };
       const full = { requests: caller.requestsPerMinute ?? 0, tokens: caller.tokensPerMinute ?? 0 };
       account = { ...full, filledMs: nowMs, running: 0, spent };
@@ -125,11 +129,13 @@ export class RateLimits {
     };
   }
 
-  /** Forgets accounts that nothing is known of: idle for as long as a bucket takes to fill, and no budget used. */
-  #sweep(nowMs: number): void {
+  /** Forgets accounts that nothing is known of: idle for as long as a bucket takes to fill, and no budget used this month. */
+  #sweep(nowMs: number, month: string): void {
+    if (nowMs - this.#sweptMs < sweepEveryMs) return;
+    this.#sweptMs = nowMs;
     for (const [id, account] of this.#accounts) {
       const isIdle = account.running === 0 && nowMs - account.filledMs > 60_000 && account.tokens >= 0;
-      if (isIdle && account.spent.monthTokens === 0) this.#accounts.delete(id);
+      if (isIdle && (account.spent.monthTokens === 0 || account.spent.month !== month)) this.#accounts.delete(id);
     }
   }
 }
