@@ -1,4 +1,5 @@
 import { roleName } from '#core/models/role-names.ts';
+import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { GatewayContext } from '../context.ts';
 import type { RequestLife } from '../telemetry/request-journal.ts';
@@ -58,7 +59,7 @@ const loadTimeoutMs = 1000;
 export async function consoleState(ctx: GatewayContext): Promise<ConsoleState> {
   const { catalog, degradations, draining, journal, services, workers } = ctx;
   const [shownWorkers, tiers] = await Promise.all([
-    Promise.all(workerIds(ctx).map((id) => workerOf(ctx, id))),
+    Promise.all(workers.instances().map((instance) => workerOf(ctx, instance))),
     services.tiers(),
   ]);
   const requests = journal.lives();
@@ -82,22 +83,17 @@ export async function consoleState(ctx: GatewayContext): Promise<ConsoleState> {
   };
 }
 
-function workerIds({ workers }: GatewayContext): bigint[] {
-  return workers.instances().map(({ instanceId }) => instanceId);
-}
-
-async function workerOf({ workers }: GatewayContext, id: bigint): Promise<ShownWorker> {
-  const instance = workers.instances().find(({ instanceId }) => instanceId === id);
+async function workerOf({ workers }: GatewayContext, instance: Instance): Promise<ShownWorker> {
+  const { instanceId: id, name, address, cards } = instance;
   const isReady = workers.isAlive(id);
   const load = isReady ? await loadOf(() => workers.client(id).getLoad({}, { timeoutMs: loadTimeoutMs })) : null;
-  const cards = instance?.cards ?? [];
   const [card] = cards;
   return {
     id: id.toString(),
-    name: instance?.name ?? '',
-    address: instance?.address ?? '',
+    name,
+    address,
     session: isReady ? 'ready' : 'connecting',
-    models: cards.map(({ name }) => name),
+    models: cards.map((one) => one.name),
     role: card === undefined ? '' : roleName(card.role),
     engine: card?.engine ?? '',
     load,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, sendJson } from '../../http/exchange.ts';
+import { countChatTokens } from '../../pipeline/count-tokens.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { MessageFormat, renderMessage } from '../anthropic/message-format.ts';
 import { countTokensRequest, messagesRequest } from '../anthropic/schema.ts';
@@ -53,9 +54,7 @@ export async function countMessageTokens(
   const translated = messagesToChat(validateBody(countTokensRequest, body));
   const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders));
   const [request] = job.requests;
-  const model = request?.model.entry.name ?? '';
-  const prompt = request?.prompt.case === 'chat' ? request.prompt : { case: undefined };
-  const { tokens } = await ctx.tokenizer.countTokens({ model, prompt }, { signal: exchange.signal });
+  const tokens = await countChatTokens(ctx, request, exchange.signal);
   sendJson(exchange, 200, `{"input_tokens":${tokens}}`);
   record.end(null);
 }

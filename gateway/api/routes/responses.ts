@@ -3,6 +3,7 @@ import type { GatewayContext } from '../../context.ts';
 import { type Exchange, queryOf, sendJson } from '../../http/exchange.ts';
 import type { RouteParams } from '../../http/route-table.ts';
 import type { EventFormat } from '../../output/event-answer.ts';
+import { countChatTokens } from '../../pipeline/count-tokens.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { pageAsked, pageOf } from '../page.ts';
 import { responseHead, storedItems } from '../responses/head.ts';
@@ -79,9 +80,7 @@ export async function countInputTokens(
   const responses = new StoredResponses(ctx.store, ctx.config);
   const earlier = valid.previous_response_id ? await responses.conversation(valid.previous_response_id) : [];
   const [request] = jobOf(ctx, exchange, responseToChat(valid, earlier)).requests;
-  const model = request?.model.entry.name ?? '';
-  const prompt = request?.prompt.case === 'chat' ? request.prompt : { case: undefined };
-  const { tokens } = await ctx.tokenizer.countTokens({ model, prompt }, { signal: exchange.signal });
+  const tokens = await countChatTokens(ctx, request, exchange.signal);
   sendJson(exchange, 200, `{"object":"response.input_tokens","input_tokens":${tokens}}`);
   record.end(null);
 }
