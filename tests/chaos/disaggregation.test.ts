@@ -39,7 +39,7 @@ describe('prefill and decode apart, with losses', function () {
 
   it('a decode worker killed while it fetches: another one does, and the client notices nothing', async () => {
     const streams = begin();
-    const lost = await someoneWith('stator_worker_handoff_pulling_bytes', 'decode');
+    const lost = await someoneWith('stator_worker_handoff_pulling_bytes', 'decode', streams);
     await lost.kill();
     await allAreRight(streams);
     expect(sumOf(await scrape(cluster.member('gateway').address), 'stator_gateway_migrations_total')).to.be.greaterThan(
@@ -50,7 +50,7 @@ describe('prefill and decode apart, with losses', function () {
 
   it('a prefill worker killed after its handoff: the prompt is computed again', async () => {
     const streams = begin();
-    const lost = await someoneWith('stator_worker_handoff_staged_bytes', 'prefill');
+    const lost = await someoneWith('stator_worker_handoff_staged_bytes', 'prefill', streams);
     await lost.kill();
     await allAreRight(streams);
     await replace(lost, prefill);
@@ -59,8 +59,8 @@ describe('prefill and decode apart, with losses', function () {
   it('workers of both kinds killed in the middle of everything', async () => {
     const streams = [...begin(), ...begin()];
     const [one, two] = await Promise.all([
-      someoneWith('stator_worker_running_sequences', 'prefill'),
-      someoneWith('stator_worker_running_sequences', 'decode'),
+      someoneWith('stator_worker_running_sequences', 'prefill', streams),
+      someoneWith('stator_worker_running_sequences', 'decode', streams),
     ]);
     await Promise.all([one.kill(), two.kill()]);
     await allAreRight(streams);
@@ -80,7 +80,7 @@ describe('prefill and decode apart, with losses', function () {
 
   it('a prefill worker that stands still after its handoffs: prompts are computed again, memory is freed in the end', async () => {
     const streams = begin();
-    const still = await someoneWith('stator_worker_handoff_staged_bytes', 'prefill');
+    const still = await someoneWith('stator_worker_handoff_staged_bytes', 'prefill', streams);
     process.kill(still.pid ?? 0, 'SIGSTOP');
     try {
       await allEndRight(streams);
@@ -114,16 +114,25 @@ describe('prefill and decode apart, with losses', function () {
     (cluster.members as Member[]).splice(cluster.members.indexOf(dead), 1);
   }
 
-  /** The first worker of a role whose level of a metric is above zero. */
-  function someoneWith(level: string, role: 'prefill' | 'decode'): Promise<Member> {
+  /**
+   * The first worker of a role whose level of a metric is above zero. The moment may pass unseen: more is asked, of `streams`
+   * too, while it does.
+   */
+  function someoneWith(level: string, role: 'prefill' | 'decode', streams: ChatStream[]): Promise<Member> {
     return until(
       `a ${role} worker has ${level}`,
       async () => {
-        for (const member of membersOf(role))
-          if (sumOf(await scrape(member.address).catch(() => []), level) > 0) return member;
-        return undefined;
+        const levels = await Promise.all(
+          membersOf(role).map(async (member) => ({
+            member,
+            amount: sumOf(await scrape(member.address).catch(() => []), level),
+          })),
+        );
+        if (streams.filter(({ finishReason }) => finishReason === null).length < expected.size / 2)
+          streams.push(...begin());
+        return levels.find(({ amount }) => amount > 0)?.member;
       },
-      30_000,
+      60_000,
     );
   }
 
