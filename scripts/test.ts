@@ -1,5 +1,5 @@
-// `npm test`: prepares what tests need, then runs the check, the unit tests and the suites of tests/. Ends with `N passed, N failed`.
-// Options: `--only check,unit,e2e,…` and `--grep REGEXP`.
+// `npm test`: prepares what tests need, then runs the check, the unit tests and the suites of tests/, but for heavy ones. Ends with
+// `N passed, N failed`. `npm run test:heavy` runs those. Options: `--only check,unit,e2e,…`, `--grep REGEXP`, `--heavy`.
 import { glob, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -15,8 +15,13 @@ const SUITE_TIMEOUT_MS = 20 * 60_000;
 const TEST_TIMEOUT_MS = 20_000;
 /** Suites in their order: what fails fast and explains most comes first; others of tests/ follow by name. */
 const ORDER = ['lint', 'unit', 'conformance', 'e2e', 'security'];
+/** Suites that take minutes: faults, floods and whole installations. Files `x.heavy.test.ts` of other suites belong to `SUITE-heavy`. */
+const HEAVY: ReadonlySet<string> = new Set(['chaos', 'kv-tiers', 'load', 'package']);
+const HEAVY_FILE = '.heavy.test.ts';
 
-const { values } = parseArgs({ options: { only: { type: 'string' }, grep: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { only: { type: 'string' }, grep: { type: 'string' }, heavy: { type: 'boolean', default: false } },
+});
 const wanted = values.only?.split(',');
 const total = emptyTally();
 const startMs = Date.now();
@@ -41,17 +46,25 @@ async function runAll(): Promise<void> {
 }
 
 function isWanted(name: string): boolean {
-  return wanted === undefined ? name !== 'check' || values.grep === undefined : wanted.includes(name);
+  if (wanted !== undefined) return wanted.includes(name);
+  if (name === 'check') return values.grep === undefined && !values.heavy;
+  return values.heavy === isHeavy(name);
+}
+
+function isHeavy(suite: string): boolean {
+  return HEAVY.has(suite) || suite.endsWith('-heavy');
 }
 
 async function findSuites(): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
-  found.set('unit', await testFiles('{core,lib,gateway,services,native,cli,sim,bench,scripts}/**/*.test.ts'));
+  const add = (name: string, files: readonly string[]): void => {
+    const [heavy, light] = [true, false].map((is) => files.filter((file) => file.endsWith(HEAVY_FILE) === is));
+    if (light !== undefined && light.length > 0) found.set(name, light);
+    if (heavy !== undefined && heavy.length > 0) found.set(`${name}-heavy`, heavy);
+  };
+  add('unit', await testFiles('{core,lib,gateway,services,native,cli,sim,bench,scripts}/**/*.test.ts'));
   const folders = (await readdir(inProject('tests'), { withFileTypes: true })).filter((entry) => entry.isDirectory());
-  for (const { name } of folders) {
-    const files = await testFiles(`tests/${name}/**/*.test.ts`);
-    if (files.length > 0) found.set(name, files);
-  }
+  for (const { name } of folders) add(name, await testFiles(`tests/${name}/**/*.test.ts`));
   const place = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
   return new Map([...found].sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b)));
 }
