@@ -2,102 +2,50 @@ import type { StatorError } from '#lib/errors/errors.ts';
 import type { AnswerPlan } from '../api/translate/job.ts';
 import { renderStreamError } from '../http/error-body.ts';
 import type { Choice } from '../pipeline/choice.ts';
-import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
-import type { Flushable, FlushQueue } from '../sse/flush-queue.ts';
+import type { Generation } from '../pipeline/generation.ts';
+import type { FlushQueue } from '../sse/flush-queue.ts';
 import { escapeJson, isAscii, isPlainAscii } from '../sse/json-escape.ts';
 import type { SseSocket } from '../sse/sse-socket.ts';
 import { renderAnnotations } from './annotations.ts';
 import { ChunkFormat, doneEvent } from './chunk-format.ts';
 import { renderEchoedLogprobs } from './logprobs.ts';
 import { endFields, tokenFields, withFields } from './nvext.ts';
+import { StreamedAnswer } from './streamed-answer.ts';
 import { renderUsage, usageOf } from './usage.ts';
 
-/** How a streamed answer ended: `error` only if the client was told of one. */
-export interface AnswerEnd {
-  readonly error: StatorError | null;
-}
-
-/**
- * Streams the choices of a request as server-sent events. Output of one wake-up is written at once; while the client does
- * not read, output waits in the choices as text and no engine is slowed. The head is sent with the first output, so that
- * an engine's early refusal still becomes an HTTP status.
- */
-export class SseAnswer implements GenerationObserver, Flushable {
-  readonly ended: Promise<AnswerEnd>;
+/** Streams the choices of a request in chunks, as OpenAI does. */
+export class SseAnswer extends StreamedAnswer {
   readonly #plan: AnswerPlan;
   readonly #format: ChunkFormat;
   /** Whether an event is one byte a character where its delta is. */
   readonly #ascii: boolean;
   /** Whether chunks may carry an `nvext`. */
   readonly #extended: boolean;
-  readonly #socket: SseSocket;
-  readonly #queue: FlushQueue;
-  #generations: readonly Generation[] = [];
   #opened = new Set<Choice>();
   #closed = new Set<Choice>();
-  #queued = false;
-  #over = false;
-  #resolve: (end: AnswerEnd) => void = () => {};
 
   constructor(plan: AnswerPlan, socket: SseSocket, queue: FlushQueue) {
+    super(socket, queue, ': keep-alive\n\n');
     this.#plan = plan;
     this.#format = new ChunkFormat(plan);
     this.#extended = plan.extraFields.size > 0;
     // Any of these may bring a prompt's or a token's text along, whatever the output is.
     const othersText = plan.echo || plan.logprobs || this.#extended || plan.annotations.length > 0;
     this.#ascii = this.#format.plainAscii && !othersText;
-    this.#socket = socket;
-    this.#queue = queue;
-    this.ended = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
   }
 
-  /** Names what is answered; output that came before is written now. */
-  attach(generations: readonly Generation[]): void {
-    this.#generations = generations;
-    this.#mark();
-  }
-
-  choiceChanged(): void {
-    this.#mark();
-  }
-
-  /** The client reads again. */
-  resume(): void {
-    this.#mark();
-  }
-
-  /** A comment that keeps proxies from closing a silent connection. */
-  keepAlive(): void {
-    if (!this.#over && !this.#socket.blocked) this.#socket.write(': keep-alive\n\n', true);
-  }
-
-  /** Ends the answer without a word: the client is gone. */
-  abandon(error: StatorError): void {
-    this.#end({ error });
-  }
-
-  /** Ends a stream that has begun with an error event; false if the head is not sent, so that a status can say it. */
-  failLate(error: StatorError): boolean {
-    if (!this.#socket.started || this.#over) return false;
-    this.#fail(error);
-    return true;
-  }
-
-  flush(): void {
-    this.#queued = false;
-    if (this.#over || this.#socket.blocked || this.#generations.length === 0) return;
+  protected override writeOutput(): void {
+    if (this.generations.length === 0) return;
     let out = '';
     let ascii = this.#ascii;
     let done = true;
-    for (const generation of this.#generations) {
+    for (const generation of this.generations) {
       done &&= generation.done;
       for (const choice of generation.choices) {
         const { text, finish } = choice;
         if (finish === null && !choice.hasOutput) continue;
         if (finish?.error) {
-          this.#fail(finish.error);
+          this.fail(finish.error);
           return;
         }
         ascii &&= isPlainAscii(text);
@@ -106,8 +54,8 @@ export class SseAnswer implements GenerationObserver, Flushable {
         out += chunks;
       }
     }
-    if (done) this.#finish(out);
-    else if (out !== '') this.#socket.write(out, ascii);
+    if (done) this.#end(out);
+    else if (out !== '') this.socket.write(out, ascii);
   }
 
   #render(generation: Generation, choice: Choice): string {
@@ -143,7 +91,7 @@ export class SseAnswer implements GenerationObserver, Flushable {
     if (!this.#extended) return chunk;
     const isClosed = (one: Choice): boolean => this.#closed.has(one);
     const endsPrompt = generation.choices.every(isClosed);
-    const endsAnswer = endsPrompt && this.#generations.every(({ choices }) => choices.every(isClosed));
+    const endsAnswer = endsPrompt && this.generations.every(({ choices }) => choices.every(isClosed));
     const fields = tokenFields(this.#plan, choice, from);
     for (const [name, json] of endFields(this.#plan, generation, choice, { endsPrompt, endsAnswer }))
       fields.set(name, json);
@@ -179,35 +127,15 @@ export class SseAnswer implements GenerationObserver, Flushable {
   }
 
   #usage(): string {
-    return renderUsage(usageOf(this.#generations));
+    return renderUsage(usageOf(this.generations));
   }
 
-  /** Before the head is sent an error is an HTTP status, which the caller writes; after it, an event. */
-  #fail(error: StatorError): void {
-    for (const generation of this.#generations) generation.cancel();
-    if (this.#socket.started) this.#socket.end(renderStreamError(error) + doneEvent);
-    this.#end({ error });
+  protected override renderFailure(error: StatorError): string {
+    return renderStreamError(error) + doneEvent;
   }
 
-  #finish(out: string): void {
+  #end(output: string): void {
     const usage = this.#plan.stream.includeUsage ? this.#format.usage(this.#usage()) : '';
-    // The head travels with a write of its own; what follows the last output goes with the end.
-    const last = this.#socket.started ? out : '';
-    if (!this.#socket.started && out !== '') this.#socket.write(out, false);
-    this.#socket.end(last + usage + doneEvent);
-    this.#end({ error: null });
-  }
-
-  #end(end: AnswerEnd): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#socket.dispose();
-    this.#resolve(end);
-  }
-
-  #mark(): void {
-    if (this.#queued || this.#over) return;
-    this.#queued = true;
-    this.#queue.push(this);
+    this.finish(output, usage + doneEvent);
   }
 }
