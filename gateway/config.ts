@@ -1,5 +1,6 @@
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
+import { agentSettings } from './agents/settings.ts';
 
 export const gatewaySettings = defineSettings({
   ...serviceSettings,
@@ -51,7 +52,7 @@ export const gatewaySettings = defineSettings({
   store: setting.string({
     default: 'memory:',
     secret: true,
-    help: 'Where responses, files and batches are kept: memory: (gone with the process), sqlite:/FILE (gateways of one machine) or postgres://USER:PASSWORD@HOST/DATABASE.',
+    help: 'Where responses, files and batches are kept: memory: (gone with the process), sqlite:/FILE (gateways of one machine), postgres://USER:PASSWORD@HOST/DATABASE or redis://USER:PASSWORD@HOST:PORT/0.',
   }),
   storeMaxMib: setting.integer({
     default: 4096,
@@ -117,6 +118,7 @@ export const gatewaySettings = defineSettings({
     max: 10_000,
     help: 'Ended requests that the console can still show.',
   }),
+  ...agentSettings,
   routeTimeoutSeconds: setting.integer({ default: 30, min: 1, help: 'Seconds that a request may wait for a worker.' }),
 });
 

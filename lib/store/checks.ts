@@ -1,5 +1,5 @@
 import { StatorError } from '#lib/errors/errors.ts';
-import type { CountOptions, PutOptions } from './store.ts';
+import type { CountOptions, ListOptions, PutOptions } from './store.ts';
 
 const printable = /^[\x20-\x7e]{1,256}$/;
 
@@ -14,6 +14,11 @@ export function checkPut({ ifVersion, expiresUnixMs }: PutOptions): void {
     throw StatorError.invalid('ifVersion', '`ifVersion` must be a version or 0');
   if (expiresUnixMs !== undefined && expiresUnixMs !== null && !Number.isSafeInteger(expiresUnixMs))
     throw StatorError.invalid('expiresUnixMs', '`expiresUnixMs` must be a whole number of milliseconds');
+}
+
+export function checkList({ limit }: ListOptions): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= 1000) return;
+  throw StatorError.invalid('limit', '`limit` must be from 1 to 1000');
 }
 
 export function checkSize(value: Uint8Array, most: number): void {

@@ -1,21 +1,17 @@
 import { StatorError } from '#lib/errors/errors.ts';
-import { checkCount, checkName, checkPut, checkSize } from './checks.ts';
+import { StoreCalls } from './calls.ts';
+import { checkCount, checkList, checkName, checkPut, checkSize } from './checks.ts';
 import type { SqlDriver, SqlRow, SqlValue } from './driver.ts';
-import type { StoreMetrics, StoreOperation } from './metrics.ts';
-import type { Counted, CountOptions, ListOptions, PutOptions, Store, StoredDocument } from './store.ts';
-
-export interface SqlStoreOptions {
-  readonly metrics: StoreMetrics;
-  /** Largest document. */
-  readonly maxDocumentBytes: number;
-  /** Bytes of all documents beyond which nothing is put. */
-  readonly maxBytes: number;
-  /** Unix time in milliseconds. */
-  readonly now: () => number;
-  /** Milliseconds between sweeps of what expired. */
-  readonly sweepMs: number;
-  readonly onSweepFailed: (error: unknown) => void;
-}
+import type { StoreOperation } from './metrics.ts';
+import type {
+  Counted,
+  CountOptions,
+  ListOptions,
+  PutOptions,
+  Store,
+  StoreBackendOptions,
+  StoredDocument,
+} from './store.ts';
 
 /** Rows that one sweep of what expired deletes at a time, so that no other call waits long. */
 const sweepRows = 500;
@@ -26,14 +22,14 @@ const alive = '(expires_ms IS NULL OR expires_ms > ?)';
 /** The store over SQL. Single statements, so that every call is atomic in either database. */
 export class SqlStore implements Store {
   readonly #driver: SqlDriver;
-  readonly #o: SqlStoreOptions;
+  readonly #o: StoreBackendOptions;
+  readonly #calls: StoreCalls;
   readonly #sweeps: NodeJS.Timeout;
-  #closing: Promise<void> | null = null;
-  readonly #running = new Set<Promise<unknown>>();
 
-  constructor(driver: SqlDriver, o: SqlStoreOptions) {
+  constructor(driver: SqlDriver, o: StoreBackendOptions) {
     this.#driver = driver;
     this.#o = o;
+    this.#calls = new StoreCalls(o.metrics);
     this.#sweeps = setInterval(() => void this.#sweep().catch(o.onSweepFailed), o.sweepMs);
     this.#sweeps.unref();
   }
@@ -85,8 +81,7 @@ export class SqlStore implements Store {
 
   async list(collection: string, o: ListOptions): Promise<readonly StoredDocument[]> {
     checkName('collection', collection);
-    if (!Number.isInteger(o.limit) || o.limit < 1 || o.limit > 1000)
-      throw StatorError.invalid('limit', '`limit` must be from 1 to 1000');
+    checkList(o);
     const descending = o.order === 'desc';
     const after = o.after ?? null;
     const prefix = o.prefix ?? '';
@@ -128,8 +123,7 @@ export class SqlStore implements Store {
 
   close(): Promise<void> {
     clearInterval(this.#sweeps);
-    this.#closing ??= Promise.allSettled(this.#running).then(() => this.#driver.close());
-    return this.#closing;
+    return this.#calls.close(() => this.#driver.close());
   }
 
   /** Deletes what expired. */
@@ -140,7 +134,7 @@ export class SqlStore implements Store {
       ['stator_counters', 'name'],
     ] as const) {
       const sql = `DELETE FROM ${table} WHERE (${key}) IN (SELECT ${key} FROM ${table} WHERE expires_ms <= ? LIMIT ${sweepRows}) RETURNING 1 AS one`;
-      for (let rows = sweepRows; rows === sweepRows && this.#closing === null; ) {
+      for (let rows = sweepRows; rows === sweepRows && !this.#calls.closing; ) {
         rows = (await this.#run('sweep', sql, [now])).length;
         this.#o.metrics.expired.inc(rows);
       }
@@ -180,24 +174,8 @@ export class SqlStore implements Store {
     throw new StatorError('storage_unavailable', 'The store is full.', { retryAfterMs: 60_000 });
   }
 
-  async #run(operation: StoreOperation, sql: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> {
-    if (this.#closing !== null) throw new StatorError('storage_unavailable', 'The store is closed.');
-    const { operations, seconds } = this.#o.metrics;
-    const began = performance.now();
-    const running = this.#driver.query(sql, values);
-    this.#running.add(running);
-    try {
-      const rows = await running;
-      operations.inc({ operation, outcome: 'ok' });
-      return rows;
-    } catch (thrown) {
-      const error = StatorError.from(thrown);
-      operations.inc({ operation, outcome: error.code });
-      throw error;
-    } finally {
-      this.#running.delete(running);
-      seconds.observe({ operation }, (performance.now() - began) / 1000);
-    }
+  #run(operation: StoreOperation, sql: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> {
+    return this.#calls.run(operation, () => this.#driver.query(sql, values));
   }
 }
 

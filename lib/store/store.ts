@@ -1,3 +1,5 @@
+import type { StoreMetrics } from './metrics.ts';
+
 /** A document as it stands in the store. */
 export interface StoredDocument {
   readonly key: string;
@@ -61,4 +63,18 @@ export interface Store {
   count(counter: string, amount: number, options: CountOptions): Promise<Counted>;
   /** Idempotent; calls that run end first. */
   close(): Promise<void>;
+}
+
+/** What every back end is told. */
+export interface StoreBackendOptions {
+  readonly metrics: StoreMetrics;
+  /** Largest document. */
+  readonly maxDocumentBytes: number;
+  /** Bytes of all documents beyond which nothing is put. */
+  readonly maxBytes: number;
+  /** Unix time in milliseconds. */
+  readonly now: () => number;
+  /** Milliseconds between sweeps of what expired. */
+  readonly sweepMs: number;
+  readonly onSweepFailed: (error: unknown) => void;
 }

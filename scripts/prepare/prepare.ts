@@ -7,6 +7,7 @@ import { prepareModel } from './model.ts';
 import { prepareNixl, prepareNixlHeader } from './nixl.ts';
 import { prepareAzurite, prepareVersitygw } from './object-servers.ts';
 import { preparePython } from './python.ts';
+import { prepareRedis } from './redis.ts';
 
 interface Preparation {
   readonly name: string;
@@ -24,6 +25,7 @@ const preparations: readonly Preparation[] = [
   { name: 'Go client', required: false, take: prepareGo },
   { name: 'versitygw (S3)', required: false, take: prepareVersitygw },
   { name: 'azurite (Azure)', required: false, take: prepareAzurite },
+  { name: 'Redis', required: false, take: prepareRedis },
   { name: 'NIXL', required: false, take: prepareNixl },
   { name: 'NIXL header', required: false, take: prepareNixlHeader },
 ];

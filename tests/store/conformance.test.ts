@@ -9,6 +9,7 @@ import type { Store } from '#lib/store/store.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { findPostgres, type PostgresServer, startPostgres } from '#tests/support/postgres.ts';
+import { findRedis, noRedis, startRedis } from '#tests/support/redis.ts';
 import { skip } from '#tests/support/skip.ts';
 import { until } from '#tests/support/until.ts';
 import { noPostgres, type Place, places } from './places.ts';
@@ -178,7 +179,9 @@ describe('store: faults', function () {
 
   it('refuses URLs that it does not know, and databases that it cannot open', async () => {
     const options = { telemetry, maxBytes: 1024 ** 3 };
-    expect(await codeOf(openStore('redis://localhost', options))).to.equal('invalid_argument');
+    expect(await codeOf(openStore('mysql://localhost', options))).to.equal('invalid_argument');
+    expect(await codeOf(openStore('redis://:x', options))).to.equal('invalid_argument');
+    expect(await codeOf(openStore('redis://127.0.0.1:1/0', options))).to.equal('storage_unavailable');
     expect(await codeOf(openStore('sqlite:', options))).to.equal('invalid_argument');
     expect(await codeOf(openStore('sqlite:/dev/null/none/store.db', options))).to.equal('storage_unavailable');
     expect(await codeOf(openStore('postgres://127.0.0.1:1/none', options))).to.equal('storage_unavailable');
@@ -205,6 +208,23 @@ describe('store: faults', function () {
       expect(await codeOf(store.get('a', 'k'))).to.equal('storage_unavailable');
       await server.start();
       expect(text((await store.get('a', 'k'))?.value)).to.equal('kept');
+    } finally {
+      await store.close();
+      await server.dispose();
+    }
+  });
+
+  it('keeps what was written when Redis crashes, and works again with it', async function () {
+    const server = await startRedis(findRedis() ?? skip(this, noRedis));
+    const store = await openStore(server.url, { telemetry, maxBytes: 1024 ** 3 });
+    try {
+      await store.put('a', 'k', bytes('kept'));
+      await server.kill();
+      expect(await codeOf(store.get('a', 'k'))).to.equal('storage_unavailable');
+      await server.start();
+      await until('the connection is made again', async () => (await codeOf(store.get('a', 'k'))) === 'ok');
+      expect(text((await store.get('a', 'k'))?.value)).to.equal('kept');
+      expect(await store.put('a', 'other', bytes('x')), 'scripts are sent again').to.be.above(0);
     } finally {
       await store.close();
       await server.dispose();

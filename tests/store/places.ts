@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Context } from 'mocha';
 import { findPostgres, startPostgres } from '#tests/support/postgres.ts';
+import { findRedis, noRedis, startRedis } from '#tests/support/redis.ts';
 import { skip } from '#tests/support/skip.ts';
 
 export const noPostgres = 'PostgreSQL (initdb, postgres) is not installed';
@@ -23,6 +24,10 @@ export const places: Readonly<Record<string, (context: Context) => Promise<Place
   },
   PostgreSQL: async (context) => {
     const server = await startPostgres(findPostgres() ?? skip(context, noPostgres));
+    return { url: server.url, shared: true, dispose: () => server.dispose() };
+  },
+  Redis: async (context) => {
+    const server = await startRedis(findRedis() ?? skip(context, noRedis));
     return { url: server.url, shared: true, dispose: () => server.dispose() };
   },
 };
