@@ -9,12 +9,16 @@ const mebibyte = 2 ** 20;
 const sharedMemory = '/dev/shm';
 
 /** The KV block manager of a run as a child; undefined where none is wanted. Without it workers compute everything themselves. */
-export function startKvbmProcess(config: UpConfig, file: string | undefined, log: Logger): WorkerProcess | undefined {
+export function startKvbmProcess(
+  config: UpConfig,
+  o: { readonly file: string | undefined; readonly models: number; readonly log: Logger },
+): WorkerProcess | undefined {
+  const { file, models, log } = o;
   const hostMib = affordable(config.kvbmHostMib);
   if (hostMib === 0) return undefined;
   const kvbm = new WorkerProcess({
     name: 'kvbm',
-    command: kvbmCommand(config, hostMib, file),
+    command: kvbmCommand(config, { hostMib, file, models }),
     env: workerEnvironment(config),
     logFile: join(runDirectory(), 'kvbm.log'),
     log: log.child({ service: 'kvbm' }),
@@ -25,12 +29,17 @@ export function startKvbmProcess(config: UpConfig, file: string | undefined, log
 }
 
 /** A second `stator up` has another port, and so another directory. */
-export function kvbmCommand(config: UpConfig, hostMib: number, file: string | undefined): [string, ...string[]] {
+function kvbmCommand(
+  config: UpConfig,
+  { hostMib, file, models }: { readonly hostMib: number; readonly file: string | undefined; readonly models: number },
+): [string, ...string[]] {
   const main = join(import.meta.dirname, '..', `main${extname(import.meta.filename)}`);
   const settings = {
     listen: '127.0.0.1:0',
     name: `up-${config.port === 0 ? process.pid : config.port}`,
     'host-mib': hostMib,
+    // Models of different shapes must not depend on which of them was first.
+    'layout-host-mib': Math.max(1, Math.floor(hostMib / Math.max(1, models))),
     discard: true,
     // One machine, one block manager.
     peers: false,

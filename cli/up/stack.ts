@@ -39,7 +39,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await requireFreePort(config.host, config.port);
   const [models] = await Promise.all([fetchModels(options), buildAddons(options)]);
   const workers = startWorkers(options, models);
-  const kvbm = startKvbmProcess(config, options.file, parts.telemetry.log);
+  const kvbm = startKvbmProcess(config, { file: options.file, models: models.length, log: parts.telemetry.log });
   const ended = Promise.allSettled(workers.map(({ givenUp }) => givenUp)).then(() => firstFailure(workers));
   ended.catch(() => {});
   let control: ControlPlane | undefined;

@@ -50,6 +50,9 @@ export interface KvbmListener {
   onRefused(why: StatorError): void;
 }
 
+/** Locks that this process has made: its engines have one instance, and so one name, together. */
+let locks = 0;
+
 /**
  * This worker as a holder of its node's block manager: attached whenever there is one, and again when it comes back. A
  * stream that ends or falls silent ends everything that was done by its right; what still reads or writes the slab then is
@@ -61,7 +64,6 @@ export class KvbmClient {
   #bulk: BulkMemory | undefined;
   readonly #leaving = new Set<Promise<void>>();
   #current: Attachment | undefined;
-  #locks = 0;
   #changed = Promise.withResolvers<void>();
   #running: Promise<void> | undefined;
 
@@ -178,7 +180,7 @@ export class KvbmClient {
 
   #newLock(): LockFile {
     const { instanceId, lockDirectory, memory } = this.#o;
-    return new LockFile(lockDirectory, `${instanceId.toString(16)}-${process.pid}-${this.#locks++}`, memory());
+    return new LockFile(lockDirectory, `${instanceId.toString(16)}-${process.pid}-${locks++}`, memory());
   }
 
   /** Gives the memory back, then the lock, once nothing of this life touches the slab. */

@@ -134,15 +134,19 @@ export class KvTiers {
 
   #listener(): KvbmListener {
     const { onState } = this.#o;
+    let told = '';
     const degraded = (error: StatorError, text: string): void => {
       // It is the worker that leaves: nobody does without anything.
       if (this.#isStopping) return;
-      this.#log.warn({ err: error }, text);
+      // A refusal repeats itself at every try.
+      if (error.message !== told) this.#log.warn({ err: error }, text);
+      told = error.message;
       onState(error.message);
     };
     return {
       onAttached: (attachment) => {
         this.#log.info('attached to the KV block manager');
+        told = '';
         onState(null);
         // What routers are told of begins with the namespace of most requests.
         attachment
