@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import OpenAI from 'openai';
 import { responseObject } from './api/responses/answers.ts';
-import { encodeBytes } from './testing/byte-tokenizer.ts';
+import { decodeBytes, encodeBytes } from './testing/byte-tokenizer.ts';
 import { type Harness, startHarness, testCard } from './testing/harness.ts';
 import { answering, ScriptedWorker } from './testing/scripted-worker.ts';
 import { until } from './testing/until.ts';
@@ -60,6 +60,47 @@ describe('responses API', () => {
     const counted = await client.responses.inputTokens.count(asked);
     const prompt = '<system>Be kind.<user>Hi<assistant>Hello<user>And?';
     expect(counted).to.deep.equal({ object: 'response.input_tokens', input_tokens: prompt.length });
+  });
+
+  it('takes output items of stored responses by reference', async () => {
+    const worker = new ScriptedWorker(answering('<think>Hm.</think>Hello'));
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const first = await client.responses.create({ model, input: 'Hi' });
+    const items = first.output.map(({ id }) => ({ type: 'item_reference' as const, id: id ?? '' }));
+    expect(items).to.have.length(2);
+    const question = { role: 'user', content: 'And?' } as const;
+    await client.responses.create({ model, input: [{ role: 'user', content: 'Hi' }, ...items, question] });
+    const referred = decodeBytes(worker.sequences[1]?.request.tokenIds ?? []);
+    await client.responses.create({ model, input: 'And?', previous_response_id: first.id });
+    expect(referred).to.equal(decodeBytes(worker.sequences[2]?.request.tokenIds ?? []));
+    const untyped = { id: items[1]?.id ?? '' } as (typeof items)[0];
+    const counted = await client.responses.inputTokens.count({ model, input: [question, untyped] });
+    expect(counted.input_tokens).to.equal('<user>And?<assistant>Hello'.length);
+
+    for (const id of ['msg_1', items[0]?.id.replace(/.$/, '9') ?? '', `rs_${'0'.repeat(36)}`]) {
+      const error = await fault(client.responses.create({ model, input: [{ type: 'item_reference', id }, question] }));
+      expect(error).to.include({ status: 404, param: 'input[0].id' });
+    }
+  });
+
+  it('tells reasoning as its summary to clients that ask for one', async () => {
+    await using gateway = await withWorker(new ScriptedWorker(answering('<think>Hm.</think>Hello')));
+    const client = clientOf(gateway);
+    const asked = { model, input: 'Hi', reasoning: { summary: 'auto' } } as const;
+    const kinds: string[] = [];
+    const stream = client.responses.stream({ ...asked, include: ['reasoning.encrypted_content'] });
+    for await (const { type } of stream) if (type.includes('reasoning')) kinds.push(type.replace('response.', ''));
+    expect(kinds.filter((kind, index) => kind !== kinds[index - 1])).to.deep.equal([
+      ...['reasoning_summary_part.added', 'reasoning_summary_text.delta'],
+      ...['reasoning_summary_text.done', 'reasoning_summary_part.done'],
+    ]);
+    const streamed = await stream.finalResponse();
+    const whole = await client.responses.create(asked);
+    responseObject.parse(JSON.parse(JSON.stringify(whole)));
+    for (const { output } of [streamed, whole])
+      expect(output[0]).to.deep.include({ type: 'reasoning', summary: [{ type: 'summary_text', text: 'Hm.' }] });
+    expect(streamed.output[0]).to.include({ encrypted_content: Buffer.from('Hm.').toString('base64') });
   });
 
   it('does not keep what must not be stored', async () => {

@@ -28,7 +28,7 @@ export const outputItem = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('reasoning'),
     id: z.string(),
-    summary: z.array(z.never()),
+    summary: z.array(z.object({ type: z.literal('summary_text'), text: z.string() })),
     content: z.array(z.object({ type: z.literal('reasoning_text'), text: z.string() })),
     encrypted_content: z.string().optional(),
     status,

@@ -1,14 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import type { ResponseObject } from './answers.ts';
-import type { InputItem, ResponsesRequestBody } from './schema.ts';
+import { newId } from './ids.ts';
+import type { InputItem, ResolvedBody, ResponsesRequestBody } from './schema.ts';
 import { itemsOf } from './to-chat.ts';
 
-export function newId(prefix: string): string {
-  return `${prefix}_${randomUUID().replaceAll('-', '')}`;
-}
-
 /** A response before it has any output. */
-export function responseHead(body: ResponsesRequestBody, model: string): ResponseObject {
+export function responseHead(body: ResolvedBody<ResponsesRequestBody>, model: string): ResponseObject {
   return {
     id: newId('resp'),
     object: 'response',
@@ -46,7 +42,7 @@ export function responseHead(body: ResponsesRequestBody, model: string): Respons
 const prefixes = { function_call: 'fc', function_call_output: 'fco', reasoning: 'rs', message: 'msg' } as const;
 
 /** The items of a request in their full form, each with an id. */
-export function storedItems(input: ResponsesRequestBody['input']): InputItem[] {
+export function storedItems(input: string | readonly InputItem[]): InputItem[] {
   return itemsOf(input).map((item): InputItem => {
     const id = item.id ?? newId(prefixes[item.type]);
     if (item.type !== 'message') return { ...item, id };

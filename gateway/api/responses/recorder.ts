@@ -6,7 +6,7 @@ import type { AnswerPart } from '../../parsing/parts.ts';
 import type { Choice } from '../../pipeline/choice.ts';
 import type { Generation } from '../../pipeline/generation.ts';
 import type { OutputItem, ResponseObject } from './answers.ts';
-import { newId } from './head.ts';
+import { outputItemId } from './ids.ts';
 
 type EventFields = Readonly<Record<string, unknown>>;
 type Reasoning = OutputItem & { type: 'reasoning' };
@@ -16,6 +16,8 @@ type MessageOutput = OutputItem & { type: 'message' };
 export class ResponseRecorder {
   readonly #response: ResponseObject;
   readonly #encrypted: boolean;
+  /** Whether reasoning is told as its summary: clients that ask for one look nowhere else. */
+  readonly #summarised: boolean;
   #item: OutputItem | null = null;
   #sequence = 0;
 
@@ -23,6 +25,7 @@ export class ResponseRecorder {
   constructor(response: ResponseObject, encrypted: boolean) {
     this.#response = { ...response, output: [...response.output] };
     this.#encrypted = encrypted;
+    this.#summarised = response.reasoning.summary !== null;
   }
 
   get response(): ResponseObject {
@@ -46,7 +49,7 @@ export class ResponseRecorder {
       case 'call': {
         const item = {
           type: 'function_call',
-          id: newId('fc'),
+          id: this.#newId('fc'),
           call_id: part.id,
           name: part.name,
           arguments: '',
@@ -94,7 +97,7 @@ export class ResponseRecorder {
     if (item?.type !== 'message') {
       const opened: MessageOutput = {
         type: 'message',
-        id: newId('msg'),
+        id: this.#newId('msg'),
         role: 'assistant',
         status: 'in_progress',
         content: [],
@@ -120,14 +123,44 @@ export class ResponseRecorder {
     let out = '';
     let item = this.#item;
     if (item?.type !== 'reasoning') {
-      const opened: Reasoning = { type: 'reasoning', id: newId('rs'), summary: [], content: [], status: 'in_progress' };
+      const opened: Reasoning = {
+        type: 'reasoning',
+        id: this.#newId('rs'),
+        summary: [],
+        content: [],
+        status: 'in_progress',
+      };
       out = this.#endItem('completed') + this.#open(opened);
-      opened.content.push({ type: 'reasoning_text', text: '' });
+      out += this.#openThought(opened);
       item = opened;
     }
-    const [part] = item.content;
+    const part = item.summary[0] ?? item.content[0];
     if (part !== undefined) part.text += text;
-    return out + this.#event('response.reasoning_text.delta', { ...this.#place(item), content_index: 0, delta: text });
+    const place = this.#place(item);
+    if (!this.#summarised)
+      return out + this.#event('response.reasoning_text.delta', { ...place, content_index: 0, delta: text });
+    return out + this.#event('response.reasoning_summary_text.delta', { ...place, summary_index: 0, delta: text });
+  }
+
+  #openThought(item: Reasoning): string {
+    if (!this.#summarised) {
+      item.content.push({ type: 'reasoning_text', text: '' });
+      return '';
+    }
+    const part = { type: 'summary_text', text: '' } as const;
+    item.summary.push({ ...part });
+    return this.#event('response.reasoning_summary_part.added', { ...this.#place(item), summary_index: 0, part });
+  }
+
+  #closeThought(item: Reasoning): string {
+    const place = this.#place(item);
+    const text = thoughtOf(item);
+    if (!this.#summarised) return this.#event('response.reasoning_text.done', { ...place, content_index: 0, text });
+    const done = { ...place, summary_index: 0 };
+    return (
+      this.#event('response.reasoning_summary_text.done', { ...done, text }) +
+      this.#event('response.reasoning_summary_part.done', { ...done, part: item.summary[0] })
+    );
   }
 
   #arguments(json: string): string {
@@ -135,6 +168,10 @@ export class ResponseRecorder {
     if (item?.type !== 'function_call' || json === '') return '';
     item.arguments += json;
     return this.#event('response.function_call_arguments.delta', { ...this.#place(item), delta: json });
+  }
+
+  #newId(prefix: string): string {
+    return outputItemId(prefix, this.#response.id, this.#response.output.length);
   }
 
   #open(item: OutputItem): string {
@@ -150,7 +187,7 @@ export class ResponseRecorder {
     item.status = status;
     const out = this.#closing(item);
     if (item.type === 'reasoning' && this.#encrypted)
-      item.encrypted_content = Buffer.from(item.content.map(({ text }) => text).join('')).toString('base64');
+      item.encrypted_content = Buffer.from(thoughtOf(item)).toString('base64');
     return out + this.#event('response.output_item.done', { output_index: this.#response.output.length - 1, item });
   }
 
@@ -167,11 +204,7 @@ export class ResponseRecorder {
         );
       }
       case 'reasoning':
-        return this.#event('response.reasoning_text.done', {
-          ...place,
-          content_index: 0,
-          text: item.content[0]?.text ?? '',
-        });
+        return this.#closeThought(item);
       case 'function_call':
         return this.#event('response.function_call_arguments.done', {
           ...place,
@@ -190,6 +223,10 @@ export class ResponseRecorder {
     this.#sequence += 1;
     return `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
   }
+}
+
+function thoughtOf({ summary, content }: Reasoning): string {
+  return [...summary, ...content].map(({ text }) => text).join('');
 }
 
 /** Marks a response as ended by an error. */

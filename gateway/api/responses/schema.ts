@@ -53,7 +53,14 @@ const reasoning = z.strictObject({
   status,
 });
 
-export const inputItem = z.discriminatedUnion('type', [message, functionCall, functionOutput, reasoning]);
+const reference = z.strictObject({
+  type: z.literal('item_reference').describe('May be left out.'),
+  id: z.string().min(1).max(128),
+});
+
+const items = [message, functionCall, functionOutput, reasoning] as const;
+export const inputItem = z.discriminatedUnion('type', [...items]);
+const requestItem = z.discriminatedUnion('type', [...items, reference]);
 
 const tool = z.strictObject({
   type: z.literal('function'),
@@ -86,7 +93,9 @@ const unit = z.number().min(0);
 export const responsesRequest = z
   .strictObject({
     model: modelField,
-    input: z.union([z.string(), z.array(inputItem).min(1)]).describe('Text, or the items of a conversation.'),
+    input: z
+      .union([z.string(), z.array(requestItem).min(1)])
+      .describe('Text, or the items of a conversation, also as references to output items of stored responses.'),
     instructions: z.string().nullish().describe('Put in front; not carried over to later responses.'),
     previous_response_id: z.string().min(1).max(128).nullish().describe('A stored response that this one follows.'),
     store: z.boolean().nullish().describe('Whether the response can be asked for later. Default true.'),
@@ -106,7 +115,10 @@ export const responsesRequest = z
     reasoning: z
       .strictObject({
         effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).nullish(),
-        summary: z.enum(['auto', 'concise', 'detailed']).nullish().describe('Reasoning comes whole, never summarised.'),
+        summary: z
+          .enum(['auto', 'concise', 'detailed'])
+          .nullish()
+          .describe('Reasoning comes as its own summary, whole.'),
       })
       .nullish(),
     include: z
@@ -142,14 +154,18 @@ export const inputTokensRequest = responsesRequest
 
 export type ResponsesRequestBody = z.infer<typeof responsesRequest>;
 export type InputItem = z.infer<typeof inputItem>;
+export type RequestItem = z.infer<typeof requestItem>;
+/** A body whose references were replaced by what they refer to. */
+export type ResolvedBody<Body> = Omit<Body, 'input'> & { readonly input: string | readonly InputItem[] };
 export type MessageItem = z.infer<typeof message>;
 
-/** The body with the type of messages that leave it out, as they may. */
-export function withMessageTypes(body: unknown): unknown {
+/** The body with the type of messages and references that leave it out, as they may. */
+export function withItemTypes(body: unknown): unknown {
   if (typeof body !== 'object' || body === null || !('input' in body) || !Array.isArray(body.input)) return body;
   const input = body.input.map((item: unknown) => {
-    const isMessage = typeof item === 'object' && item !== null && 'role' in item;
-    return isMessage && (!('type' in item) || item.type === null) ? { ...item, type: 'message' } : item;
+    if (typeof item !== 'object' || item === null || ('type' in item && item.type !== null)) return item;
+    if ('role' in item) return { ...item, type: 'message' };
+    return 'id' in item ? { ...item, type: 'item_reference' } : item;
   });
   return { ...body, input };
 }

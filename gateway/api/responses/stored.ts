@@ -3,7 +3,8 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Store } from '#lib/store/store.ts';
 import { tenantCollection } from '../tenant-collection.ts';
 import { responseObject } from './answers.ts';
-import { type InputItem, inputItem } from './schema.ts';
+import { responseOfItem } from './ids.ts';
+import { type InputItem, inputItem, type RequestItem } from './schema.ts';
 
 /** A response as the store keeps it. */
 const storedResponse = z.object({
@@ -91,6 +92,27 @@ export class StoredResponses {
         throw StatorError.invalid('previous_response_id', `\`previous_response_id\`: more than ${mostTurns} turns`);
     }
     return turns.reverse().flat();
+  }
+
+  /** The items, with what references refer to in their place. Throws `not_found` naming the reference. */
+  async resolved(input: string | readonly RequestItem[]): Promise<string | readonly InputItem[]> {
+    if (typeof input === 'string') return input;
+    const known = new Map<string, readonly InputItem[]>();
+    const items: InputItem[] = [];
+    for (const [index, item] of input.entries()) {
+      if (item.type !== 'item_reference') items.push(item);
+      else items.push(await this.#referred(item.id, `input[${index}].id`, known));
+    }
+    return items;
+  }
+
+  async #referred(id: string, field: string, known: Map<string, readonly InputItem[]>): Promise<InputItem> {
+    const of = responseOfItem(id) ?? '';
+    const output = known.get(of) ?? (await this.#read(of))?.stored.response.output ?? [];
+    known.set(of, output);
+    const found = output.find((item) => item.id === id);
+    if (found !== undefined) return found;
+    throw StatorError.notFound(`No stored response has an output item \`${id}\`.`, { field });
   }
 
   async #read(id: string): Promise<{ stored: StoredResponse; version: number } | null> {

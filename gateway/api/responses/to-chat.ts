@@ -2,7 +2,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { FieldNames, type Renaming } from '../field-names.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { Message } from '../schemas/message.ts';
-import type { InputItem, MessageItem, ResponsesRequestBody } from './schema.ts';
+import type { InputItem, MessageItem, ResolvedBody, ResponsesRequestBody } from './schema.ts';
 
 /** A response as a chat. */
 export interface TranslatedResponse {
@@ -23,12 +23,15 @@ const renaming: Renaming = [
 ];
 
 /** The items of a request; text is a user's message. */
-export function itemsOf(input: ResponsesRequestBody['input']): readonly InputItem[] {
+export function itemsOf(input: string | readonly InputItem[]): readonly InputItem[] {
   return typeof input === 'string' ? [{ type: 'message', role: 'user', content: input }] : input;
 }
 
 /** Throws StatorError naming the field, in the client's words, of whatever cannot be said in a chat. */
-export function responseToChat(body: ResponsesRequestBody, earlier: readonly InputItem[]): TranslatedResponse {
+export function responseToChat(
+  body: ResolvedBody<ResponsesRequestBody>,
+  earlier: readonly InputItem[],
+): TranslatedResponse {
   const names = new FieldNames(renaming, 'previous_response_id');
   const messages = new Conversation();
   if (body.instructions) messages.add({ role: 'system', content: body.instructions });

@@ -9,12 +9,7 @@ import { pageAsked, pageOf } from '../page.ts';
 import { responseHead, storedItems } from '../responses/head.ts';
 import { ResponseRecorder } from '../responses/recorder.ts';
 import { runInBackground } from '../responses/run-background.ts';
-import {
-  inputTokensRequest,
-  type ResponsesRequestBody,
-  responsesRequest,
-  withMessageTypes,
-} from '../responses/schema.ts';
+import { inputTokensRequest, type ResponsesRequestBody, responsesRequest, withItemTypes } from '../responses/schema.ts';
 import { type StoredResponse, StoredResponses } from '../responses/stored.ts';
 import { responseToChat, type TranslatedResponse } from '../responses/to-chat.ts';
 import { translateChat } from '../translate/chat.ts';
@@ -33,9 +28,10 @@ export async function createResponse(
   body: unknown,
 ): Promise<void> {
   noteModel(record, body);
-  const valid = validateBody(responsesRequest, withMessageTypes(body));
-  checkModes(valid);
+  const asked = validateBody(responsesRequest, withItemTypes(body));
+  checkModes(asked);
   const responses = new StoredResponses(ctx.store, ctx.config);
+  const valid = { ...asked, input: await responses.resolved(asked.input) };
   const earlier = valid.previous_response_id ? await responses.conversation(valid.previous_response_id) : [];
   const translated = responseToChat(valid, earlier);
   const job = jobOf(ctx, exchange, translated);
@@ -76,8 +72,9 @@ export async function countInputTokens(
   body: unknown,
 ): Promise<void> {
   noteModel(record, body);
-  const valid = validateBody(inputTokensRequest, withMessageTypes(body));
+  const asked = validateBody(inputTokensRequest, withItemTypes(body));
   const responses = new StoredResponses(ctx.store, ctx.config);
+  const valid = { ...asked, input: await responses.resolved(asked.input) };
   const earlier = valid.previous_response_id ? await responses.conversation(valid.previous_response_id) : [];
   const [request] = jobOf(ctx, exchange, responseToChat(valid, earlier)).requests;
   const tokens = await countChatTokens(ctx, request, exchange.signal);
