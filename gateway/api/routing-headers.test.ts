@@ -158,24 +158,6 @@ describe('routing headers', () => {
     expect(headerWishes(metadata).metadata).to.deep.equal({ key: 'a', own: 'c' });
   });
 
-  it('knows the parents of sessions, but none that is the session itself', () => {
-    const session = (...raw: string[]) => headerWishes(raw).session;
-    const none = { id: '', parentId: '', final: false };
-    expect(session()).to.deep.equal(none);
-    expect(session('x-dynamo-session-final', 'true')).to.deep.equal(none);
-    expect(session('x-dynamo-session-id', 'a', 'x-dynamo-parent-session-id', 'a')).to.deep.equal({ ...none, id: 'a' });
-    const named = ['x-stator-session-id', 'a', 'x-stator-parent-session-id', 'b', 'x-stator-session-final', 'TRUE'];
-    expect(session(...named)).to.deep.equal({ id: 'a', parentId: 'b', final: true });
-    const claude = ['x-claude-code-session-id', 's', 'x-claude-code-agent-id', 'c'];
-    expect(session(...claude)).to.deep.equal({ ...none, id: 'c', parentId: 's' });
-    const nested = [...claude, 'x-claude-code-parent-agent-id', 'p'];
-    expect(session(...nested)).to.deep.equal({ ...none, id: 'c', parentId: 'p' });
-    const codex = ['thread-id', 't', 'x-codex-parent-thread-id', 'u'];
-    expect(session(...codex)).to.deep.equal({ ...none, id: 't', parentId: 'u' });
-    const open = ['x-session-id', 't', 'x-parent-session-id', 'u'];
-    expect(session(...open)).to.deep.equal({ ...none, id: 't', parentId: 'u' });
-  });
-
   it('bounds metadata, and keeps credentials out of it', async () => {
     const many = (count: number, value = 'v'): Record<string, string> =>
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-dynamo-meta-k${index}`, value]));

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { sessionNaming } from '../agents/redact.ts';
 import type { GatewayContext } from '../context.ts';
 import type { TranslateInput } from './translate/job.ts';
 
@@ -10,5 +11,6 @@ export function translateInput({ config }: GatewayContext): TranslateInput {
     timeoutMs: config.requestTimeoutSeconds * 1000,
     reasoningField: config.reasoningField,
     enforceStrict: config.strictTools === 'enforce',
+    sessionNaming: sessionNaming(config.sessionIds),
   };
 }

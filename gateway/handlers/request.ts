@@ -6,8 +6,9 @@ import { SamplingParamsSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { GenerationOptions } from '#gen/stator/inference/v1/inference_pb.ts';
 import { SamplingField } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { agentFactsOf } from '../agents/facts.ts';
 import { type HeaderWishes, headerWishes } from '../api/translate/header-wishes.ts';
-import { routingOf, timeoutOf } from '../api/translate/routing.ts';
+import { cacheSaltOf, routingOf, timeoutOf } from '../api/translate/routing.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 import type { NamedConstraint } from '../parsing/constraint.ts';
 import type { ParsingWishes } from '../parsing/wishes.ts';
@@ -93,13 +94,14 @@ export function generationOf(
     guided: guided?.guided ?? null,
     guidedField: guided?.field ?? '',
     parsing: o.parsing ?? null,
-    cacheSalt: headers.tenantId || options?.cacheSalt || '',
+    cacheSalt: cacheSaltOf({ cache_salt: options?.cacheSalt }, headers),
     priority: headers.priority ?? options?.priority ?? 0,
     routing: {
       ...wished,
       instanceId: wished.instanceId ?? options?.instanceId ?? null,
       queuePriority: headers.priority ?? options?.priority ?? 0,
     },
+    agent: agentFactsOf({}, headers.session),
     returnPromptText: false,
     timeoutMs: timeoutOf(headers, o),
     traceparent: headers.traceparent,

@@ -19,8 +19,12 @@ const docs: Readonly<Record<keyof typeof headerNames, HeaderDoc>> = {
   strictPriority: { description: 'Strictly higher leaves the queue first.', schema: integer(0, 0xffff_ffff) },
   tenantId: { description: 'Separates prefix caches; wins over every cache_salt.', schema: text },
   sessionId: { description: 'Requests of one session prefer one worker.', schema: text },
-  parentSessionId: { description: 'Session that began this one; shown in the trace.', schema: text },
-  sessionFinal: { description: 'Whether the session ends; shown in the trace.', schema: { type: 'boolean' } },
+  parentSessionId: { description: 'Session of the agent that began this one.', schema: text },
+  sessionFinal: { description: 'Whether no request of the session follows.', schema: { type: 'boolean' } },
+  kvIsolation: {
+    description: 'Whose cached prompts are kept apart: none, those of a subagent, or those of any session.',
+    schema: { type: 'string', enum: ['none', 'subagent', 'session'] },
+  },
   policyClass: { description: "Class or family of the router's queue.", schema: text },
   timeoutMs: { description: 'Milliseconds for the whole request.', schema: integer(1, 86_400_000) },
 };

@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { GuidedDecodingSchema, SamplingParams } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
 import type { PreprocessRequest } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
+import type { AgentFacts } from '../agents/facts.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 import type { ParsingWishes } from '../parsing/wishes.ts';
 
@@ -77,6 +78,7 @@ export interface GenerationRequest {
   readonly cacheSalt: string;
   readonly priority: number;
   readonly routing: RoutingWishes;
+  readonly agent: AgentFacts;
   /** Whether the rendered prompt text is wanted. */
   readonly returnPromptText: boolean;
   /** Milliseconds for the whole request; 0: no limit. */

@@ -308,6 +308,7 @@ export const knownSettings: readonly string[] = [
   'seed',
   'sessionAffinity',
   'sessionBufferKib',
+  'sessionIds',
   'sessionResumeGraceMs',
   'sessionSlots',
   'sessionTtlSeconds',

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import { modelField } from '../schemas/common.ts';
 import { nvext } from '../schemas/nvext.ts';
 
-/** Accepted wherever Anthropic has it: prefixes are cached anyway. */
+/** Wherever Anthropic has it. Engines that keep nothing on demand cache every prefix while there is room. */
 const cacheControl = z
   .strictObject({ type: z.literal('ephemeral'), ttl: z.union([z.enum(['5m', '1h']), z.int().min(1)]).nullish() })
   .nullish()
-  .describe('Accepted; every prefix is cached while there is room.');
+  .describe('The prompt stays cached for so long, if its engine keeps prompts on demand; else while there is room.');
 
 const textBlock = z.strictObject({
   type: z.literal('text'),

@@ -4,6 +4,7 @@ import type { GatewayContext } from '../../context.ts';
 import { type Exchange, sendJson } from '../../http/exchange.ts';
 import { countChatTokens } from '../../pipeline/count-tokens.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
+import { keepSecondsOf } from '../anthropic/keep-seconds.ts';
 import { MessageFormat, renderMessage } from '../anthropic/message-format.ts';
 import { countTokensRequest, messagesRequest } from '../anthropic/schema.ts';
 import { messagesToChat, type TranslatedMessages } from '../anthropic/to-chat.ts';
@@ -24,8 +25,9 @@ export async function messages(
 ): Promise<void> {
   noteModel(record, body);
   beginAnthropic(exchange);
-  const translated = messagesToChat(validateBody(messagesRequest, body));
-  const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders));
+  const valid = validateBody(messagesRequest, body);
+  const translated = messagesToChat(valid);
+  const job = jobOf(ctx, translated, headerWishes(exchange.request.rawHeaders), keepSecondsOf(valid));
   if (job.plan.dryRun !== null) {
     const message = '`nvext.annotations`: `query_instance_id:` is answered by /v1/chat/completions';
     throw StatorError.unsupported('nvext.annotations', message);
@@ -59,10 +61,15 @@ export async function countMessageTokens(
   record.end(null);
 }
 
-function jobOf(ctx: GatewayContext, { chat, names }: TranslatedMessages, headers: HeaderWishes): Job {
+function jobOf(
+  ctx: GatewayContext,
+  { chat, names }: TranslatedMessages,
+  headers: HeaderWishes,
+  keepSeconds: number | null = null,
+): Job {
   const model = ctx.catalog.resolve(chat.model);
   try {
-    return translateChat(chat, model, headers, translateInput(ctx));
+    return translateChat(chat, model, headers, { ...translateInput(ctx), keepSeconds });
   } catch (thrown) {
     throw names.inClientTerms(StatorError.from(thrown));
   }

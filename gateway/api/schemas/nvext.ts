@@ -33,6 +33,10 @@ const sessionId = z
   .refine((text) => Buffer.byteLength(text) <= 256, 'must have at most 256 bytes');
 const milliseconds = z.number().gt(0).max(86_400_000);
 
+/** Whose cached prompts are kept apart. */
+export const kvIsolations = ['none', 'subagent', 'session'] as const;
+export type KvIsolation = (typeof kvIsolations)[number];
+
 const agentHints = z.strictObject({
   priority: z
     .int()
@@ -43,10 +47,30 @@ const agentHints = z.strictObject({
   strict_priority: uint32.nullish().describe('Strictly higher goes first in the queue of the router.'),
   osl: uint32.min(1).nullish().describe('Output tokens expected.'),
   latency_sensitivity: z.number().min(-1e9).max(1e9).nullish().describe('Older name of priority, for the queue only.'),
-  speculative_prefill: z.boolean().nullish().describe('Checked; has no effect.'),
+  speculative_prefill: z
+    .boolean()
+    .nullish()
+    .describe('Whether the beginning of the next turn is computed once this one has ended. Needs one choice.'),
   prefix_id: sessionId.nullish().describe('Session of requests with a common beginning.'),
-  total_requests: uint32.nullish().describe('Checked; has no effect.'),
-  iat: z.number().min(0).nullish().describe('Checked; has no effect.'),
+  total_requests: uint32.nullish().describe('Requests of the session in all: after the last nothing is kept for it.'),
+  iat: z
+    .number()
+    .min(0)
+    .max(86_400_000)
+    .nullish()
+    .describe('Milliseconds between them; with total_requests the ttl of a cache_control that has none.'),
+  kv_isolation: z
+    .enum(kvIsolations)
+    .nullish()
+    .describe('Whose cached prompts are kept apart: those of a subagent, or those of any session. Default none.'),
+});
+
+/** The hints that mean something where nothing is generated. */
+const embeddingHints = agentHints.pick({
+  priority: true,
+  strict_priority: true,
+  latency_sensitivity: true,
+  prefix_id: true,
 });
 
 const routingConstraints = z.strictObject({
@@ -60,8 +84,8 @@ const routingConstraints = z.strictObject({
 });
 
 const routerWishes = z.strictObject({
-  ttft_target: milliseconds.nullish().describe('Milliseconds to the first token; shown in the trace.'),
-  itl_target: milliseconds.nullish().describe('Milliseconds between tokens; shown in the trace.'),
+  ttft_target: milliseconds.nullish().describe('Milliseconds to the first token; misses are counted.'),
+  itl_target: milliseconds.nullish().describe('Mean milliseconds between tokens; misses are counted.'),
   mode: z
     .enum([
       'round-robin',
@@ -85,8 +109,8 @@ const sessionControl = z.strictObject({
   action: z
     .enum(['bind', 'open', 'close'])
     .nullish()
-    .describe('All bind the session to its worker; see docs/nvext.md.'),
-  timeout: z.int().min(1).nullish().describe("Checked; the router's setting counts."),
+    .describe('All bind the session to its worker; open keeps its prompt cached, close ends that. Default bind.'),
+  timeout: z.int().min(1).max(86_400).nullish().describe('Seconds that open keeps it; at most 3600 count.'),
 });
 
 const agentContext = z.strictObject({
@@ -99,7 +123,10 @@ const agentContext = z.strictObject({
 
 const cacheControl = z.strictObject({
   type: z.literal('ephemeral'),
-  ttl: z.union([z.int().min(1), z.enum(['5m', '1h'])]).nullish(),
+  ttl: z
+    .union([z.int().min(1), z.enum(['5m', '1h'])])
+    .nullish()
+    .describe('Seconds; at most 3600 count.'),
 });
 
 /** The extension object of NVIDIA Dynamo's clients. Other keys are refused; docs/nvext.md says what each one does. */
@@ -152,7 +179,7 @@ export const nvext = z
     router: routerWishes.nullish(),
     session_control: sessionControl.nullish(),
     agent_context: agentContext.nullish(),
-    cache_control: cacheControl.nullish().describe('Checked; has no effect.'),
+    cache_control: cacheControl.nullish().describe('The prompt stays cached so long after the request.'),
   })
   .meta({ id: 'Nvext' });
 
@@ -167,11 +194,11 @@ export const embeddingNvext = nvext
     prefill_worker_id: true,
     dp_rank: true,
     prefill_dp_rank: true,
-    agent_hints: true,
     request_timestamp_ms: true,
     routing_constraints: true,
     router: true,
     session_control: true,
     agent_context: true,
   })
+  .extend({ agent_hints: embeddingHints.nullish() })
   .meta({ id: 'EmbeddingNvext' });

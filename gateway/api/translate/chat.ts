@@ -3,6 +3,7 @@ import { servesApart } from '#core/models/serving.ts';
 import { GuidedMode, type ModelCard, Task } from '#gen/stator/model/v1/model_pb.ts';
 import { ChatPromptSchema, TextPromptSchema, TokenPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { agentFactsOf } from '../../agents/facts.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
 import { answerConstraint } from '../../parsing/constraint.ts';
 import { formatsOf, type ModelFormats, withoutReasoning } from '../../parsing/formats.ts';
@@ -17,7 +18,7 @@ import { jsonText } from './json-text.ts';
 import { chatMessagesOf, rawPromptOf, toolsOf } from './messages.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
 import { fillsContentOf, templateArgsOf, thinkingOf } from './reasoning.ts';
-import { cacheSaltOf, priorityOf, routingOf, timeoutOf } from './routing.ts';
+import { cacheSaltOf, priorityOf, routingOf, statedIdentity, timeoutOf } from './routing.ts';
 import { type OfferedTools, offeredSchemasOf, offeredToolsOf } from './tools.ts';
 
 /** What `response_format` or a `guided_*` field asks of the content. */
@@ -154,6 +155,7 @@ export function translateChat(
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, { ...input, apart: servesApart(model.entry) }),
+    agent: agentFactsOf(body, statedIdentity(body, headers), input.keepSeconds),
     returnPromptText: annotations.includes('formatted_prompt'),
     timeoutMs: timeoutOf(headers, input),
     traceparent: headers.traceparent,
@@ -162,5 +164,5 @@ export function translateChat(
   const seedGiven = body.seed !== null && body.seed !== undefined;
   checkCard(request, Task.CHAT, { guided: constraint?.field ?? '', logprobs: 'top_logprobs', seedGiven });
   const plan = answerPlan('chat', body, model, stream, input);
-  return { plan, requests: [request], traceAttributes: traceAttributesOf(body, headers, body.metadata ?? {}) };
+  return { plan, requests: [request], traceAttributes: traceAttributesOf(body, headers, body.metadata ?? {}, input) };
 }

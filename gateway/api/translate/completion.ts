@@ -3,6 +3,7 @@ import { servesApart } from '#core/models/serving.ts';
 import { Task } from '#gen/stator/model/v1/model_pb.ts';
 import { TextPromptSchema, TokenPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { agentFactsOf } from '../../agents/facts.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
 import { checkCard } from '../../pipeline/check-card.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
@@ -11,7 +12,7 @@ import { checkTokenIds, guidedOf, promptLogprobsOf, samplingOf, stopOf, streamOp
 import type { HeaderWishes } from './header-wishes.ts';
 import type { Job, TranslateInput } from './job.ts';
 import { answerPlan, traceAttributesOf } from './plan.ts';
-import { cacheSaltOf, priorityOf, routingOf, timeoutOf } from './routing.ts';
+import { cacheSaltOf, priorityOf, routingOf, statedIdentity, timeoutOf } from './routing.ts';
 
 /** Most choices of one request over all its prompts. */
 const mostChoices = 128;
@@ -87,6 +88,7 @@ export function translateCompletion(
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, { ...input, apart: servesApart(model.entry) }),
+    agent: agentFactsOf(body, statedIdentity(body, headers), input.keepSeconds),
     returnPromptText:
       body.echo === true || (stream.stream && (body.nvext?.annotations ?? []).includes('formatted_prompt')),
     timeoutMs: timeoutOf(headers, input),
@@ -115,5 +117,5 @@ export function translateCompletion(
   const seedGiven = body.seed !== null && body.seed !== undefined;
   checkCard(first, Task.COMPLETION, { guided: guided?.field ?? '', logprobs: 'logprobs', seedGiven });
   const plan = answerPlan('completion', body, model, stream, input);
-  return { plan, requests, traceAttributes: traceAttributesOf(body, headers, {}) };
+  return { plan, requests, traceAttributes: traceAttributesOf(body, headers, {}, input) };
 }

@@ -10,6 +10,7 @@ export const headerNames = {
   sessionId: ['x-stator-session-id', 'x-dynamo-session-id'],
   parentSessionId: ['x-stator-parent-session-id', 'x-dynamo-parent-session-id'],
   sessionFinal: ['x-stator-session-final', 'x-dynamo-session-final'],
+  kvIsolation: ['x-stator-kv-isolation'],
   policyClass: ['x-stator-meta-policy-class', 'x-dynamo-meta-policy-class'],
   timeoutMs: ['x-stator-timeout-ms'],
 } as const;

@@ -79,6 +79,14 @@ export function strictId(found: HeaderValue | null): bigint | null {
   return value;
 }
 
+/** One of several names; null if absent. Throws `invalid_argument` naming the header for anything else. */
+export function strictName<T extends string>(found: HeaderValue | null, names: readonly T[]): T | null {
+  if (found === null) return null;
+  const name = names.find((one) => one === found.value.toLowerCase());
+  if (name === undefined) throw invalidHeader(found, `must be one of ${names.join(', ')}`);
+  return name;
+}
+
 /** Text of at most so many bytes; empty if absent. Throws `invalid_argument` naming the header if it is longer. */
 export function boundedText(found: HeaderValue | null, maxBytes: number): string {
   if (found === null) return '';

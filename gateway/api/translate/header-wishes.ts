@@ -1,7 +1,8 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import { type AgentIdentity, identityOfHeaders } from '../../agents/identity.ts';
+import { type KvIsolation, kvIsolations } from '../schemas/nvext.ts';
 import { headerNames, metadataPrefixes } from './header-names.ts';
-import { boundedText, HeaderValues, lenientInteger, strictId, strictInteger } from './header-values.ts';
-import { type SessionIdentity, sessionOf } from './session-headers.ts';
+import { boundedText, HeaderValues, lenientInteger, strictId, strictInteger, strictName } from './header-values.ts';
 
 /** What headers say about a request; they win over its body. null: not said. */
 export interface HeaderWishes {
@@ -13,7 +14,8 @@ export interface HeaderWishes {
   readonly strictPriority: number | null;
   /** Empty: none, like the other texts. */
   readonly tenantId: string;
-  readonly session: SessionIdentity;
+  readonly session: AgentIdentity | null;
+  readonly kvIsolation: KvIsolation | null;
   readonly policyClass: string;
   /** Further facts that the client attaches, by lower-case key. */
   readonly metadata: Readonly<Record<string, string>>;
@@ -52,7 +54,8 @@ export function headerWishes(rawHeaders: readonly string[]): HeaderWishes {
     priority: lenientInteger(headers.first(headerNames.priority), -0x8000_0000, 0x7fff_ffff),
     strictPriority: lenientInteger(headers.first(headerNames.strictPriority), 0, 0xffff_ffff),
     tenantId: boundedText(headers.last(headerNames.tenantId), 512),
-    session: sessionOf(headers),
+    session: identityOfHeaders(headers),
+    kvIsolation: strictName(headers.first(headerNames.kvIsolation), kvIsolations),
     policyClass,
     metadata,
     timeoutMs: strictInteger(headers.first(headerNames.timeoutMs), 1, 86_400_000),

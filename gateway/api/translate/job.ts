@@ -1,3 +1,4 @@
+import type { SessionNaming } from '../../agents/redact.ts';
 import type { ReasoningField } from '../../output/chat-parts.ts';
 import type { NamedConstraint } from '../../parsing/constraint.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
@@ -51,4 +52,8 @@ export interface TranslateInput {
   readonly reasoningField?: ReasoningField;
   /** Whether strict tools are refused where calls cannot be kept to their schemas. Default: true. */
   readonly enforceStrict?: boolean;
+  /** Seconds that the API asks to keep the prompt cached, where nobody says otherwise. Default: nothing is asked. */
+  readonly keepSeconds?: number | null;
+  /** How sessions are named in traces. Default: by digests. */
+  readonly sessionNaming?: SessionNaming;
 }

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { digestOfSession } from '../../agents/redact.ts';
 import type { ModelEntry } from '../../models/catalog.ts';
 import { testCard } from '../../testing/harness.ts';
 import { chatRequest } from '../schemas/chat.ts';
@@ -40,11 +41,10 @@ describe('trace attributes', () => {
     const body = validateBody(chatRequest, { ...base, user: 'u', nvext });
     const raw = ['x-dynamo-parent-session-id', 'p', 'x-dynamo-session-id', 'h', 'x-dynamo-meta-Team', 'blue'];
     expect(traceAttributesOf(body, headerWishes(raw), { a: 'b' })).to.deep.equal({
-      'stator.session.id': 'h',
-      'stator.session.parent_id': 'p',
+      'stator.session.id': digestOfSession('h'),
+      'stator.session.parent_id': digestOfSession('p'),
+      'stator.session.source': 'dynamo',
       'stator.session.type': 'coder',
-      'stator.trajectory.id': 't',
-      'stator.trajectory.final': 'true',
       'stator.target.ttft_ms': '200',
       'stator.target.itl_ms': '12.5',
       'enduser.id': 'u',
@@ -52,5 +52,15 @@ describe('trace attributes', () => {
       'stator.header.team': 'blue',
     });
     expect(traceAttributesOf(validateBody(chatRequest, base), headerWishes([]), {})).to.deep.equal({});
+    const plain = { sessionNaming: (id: string) => id };
+    expect(traceAttributesOf(body, headerWishes(raw), {}, plain)).to.include({ 'stator.session.id': 'h' });
+  });
+
+  it('show neither session nor account of an agent that says them as its user', () => {
+    const user = JSON.stringify({ device_id: 'd', account_uuid: 'a', session_id: 'secret' });
+    const body = validateBody(chatRequest, { ...base, user });
+    const attributes = traceAttributesOf(body, headerWishes([]), {});
+    expect(attributes).to.include({ 'stator.session.source': 'user', 'enduser.id': digestOfSession(user) });
+    expect(JSON.stringify(attributes)).not.to.include('secret');
   });
 });

@@ -1,4 +1,6 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import { sessionOfUser } from '../../agents/body-identity.ts';
+import { digestOfSession, type SessionNaming } from '../../agents/redact.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
@@ -7,6 +9,7 @@ import type { StreamOptions } from './common.ts';
 import type { HeaderWishes } from './header-wishes.ts';
 import type { Annotation, AnswerPlan, ExtraField, TranslateInput } from './job.ts';
 import { refuseUnoffered } from './nvext.ts';
+import { statedIdentity } from './routing.ts';
 
 /** How the answer to a body is written. */
 export function answerPlan(
@@ -63,25 +66,30 @@ export function traceAttributesOf(
   body: ChatRequestBody | CompletionRequestBody,
   headers: HeaderWishes,
   metadata: Readonly<Record<string, string>>,
+  { sessionNaming = digestOfSession }: Pick<TranslateInput, 'sessionNaming'> = {},
 ): Record<string, string> {
-  const attributes: Record<string, string> = { ...identityOf(body.nvext, headers) };
-  if (body.user) attributes['enduser.id'] = body.user;
+  const attributes: Record<string, string> = { ...identityOf(body, headers, sessionNaming) };
+  // Some agents say there which account and session they serve.
+  if (body.user) attributes['enduser.id'] = sessionOfUser(body.user) === '' ? body.user : sessionNaming(body.user);
   for (const [key, value] of Object.entries(metadata).slice(0, 16)) attributes[`stator.metadata.${key}`] = value;
   for (const [key, value] of Object.entries(headers.metadata)) attributes[`stator.header.${key}`] = value;
   return attributes;
 }
 
-/** Sessions, trajectories and service goals: what is told and changes nothing here. */
-function identityOf(nvext: Nvext | null | undefined, { session }: HeaderWishes): Record<string, string> {
-  const { agent_context: agent, router } = nvext ?? {};
+/** Sessions and service goals; sessions under the names that are shown of them. */
+function identityOf(
+  body: ChatRequestBody | CompletionRequestBody,
+  headers: HeaderWishes,
+  naming: SessionNaming,
+): Record<string, string> {
+  const { agent_context: agent, router } = body.nvext ?? {};
+  const identity = statedIdentity(body, headers);
   const told = {
-    'session.id': session.id || nvext?.session_control?.session_id || agent?.session_id,
-    'session.parent_id': session.parentId,
-    'session.final': session.final ? 'true' : '',
+    'session.id': naming(identity?.sessionId ?? ''),
+    'session.parent_id': naming(identity?.parentSessionId ?? ''),
+    'session.final': identity?.isFinal ? 'true' : '',
+    'session.source': identity?.source,
     'session.type': agent?.session_type_id,
-    'trajectory.id': agent?.trajectory_id,
-    'trajectory.parent_id': agent?.parent_trajectory_id,
-    'trajectory.final': agent?.trajectory_final ? 'true' : '',
     'target.ttft_ms': router?.ttft_target?.toString(),
     'target.itl_ms': router?.itl_target?.toString(),
   };

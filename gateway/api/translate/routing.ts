@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto';
 import { RouterMode } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { type IdentifyingBody, identityOfBody } from '../../agents/body-identity.ts';
+import { isolatedSalt } from '../../agents/facts.ts';
+import type { AgentIdentity } from '../../agents/identity.ts';
 import type { RoutingOverrides, RoutingWishes, StopOptions } from '../../pipeline/request.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { CompletionRequestBody } from '../schemas/completion.ts';
@@ -11,10 +13,8 @@ import type { TranslateInput } from './job.ts';
 type Body = ChatRequestBody | CompletionRequestBody;
 type AnyNvext = Partial<Nvext> | null | undefined;
 /** What any request may say of routing; gRPC requests say it in headers only. */
-interface RoutedBody {
-  readonly nvext?: AnyNvext;
-  readonly prompt_cache_key?: string | null | undefined;
-}
+type RoutedBody = IdentifyingBody;
+type SaltedBody = IdentifyingBody & { readonly cache_salt?: string | null | undefined };
 /** Where output ends; null: there is none. */
 type Ends = Pick<StopOptions, 'maxTokens' | 'ignoreEos' | 'stopStrings' | 'stopTokenIds'> | null;
 type ModeName = NonNullable<NonNullable<Nvext['router']>['mode']>;
@@ -30,9 +30,16 @@ const modes: Readonly<Record<ModeName, RouterMode>> = {
   'token-balance': RouterMode.TOKEN_BALANCE,
 };
 
-/** The salt of prefix caches: a tenant that a header names cannot be left by what the body says. */
-export function cacheSaltOf(body: Body, headers: HeaderWishes): string {
-  return headers.tenantId || body.nvext?.cache_salt || body.cache_salt || '';
+/** The salt of prefix caches: a tenant that a header names cannot be left by what the body says. Throws StatorError. */
+export function cacheSaltOf(body: SaltedBody, headers: HeaderWishes): string {
+  const salt = headers.tenantId || body.nvext?.cache_salt || body.cache_salt || '';
+  const isolation = headers.kvIsolation ?? body.nvext?.agent_hints?.kv_isolation ?? null;
+  return isolatedSalt(salt, isolation, statedIdentity(body, headers));
+}
+
+/** Which conversation a request belongs to, by its headers or else its body; null: nobody said. */
+export function statedIdentity(body: IdentifyingBody, { session }: HeaderWishes): AgentIdentity | null {
+  return session ?? identityOfBody(body);
 }
 
 /** Priority in the engine. */
@@ -70,7 +77,7 @@ export function routingOf(
     queuePriority: headers.priority ?? hints?.priority ?? hints?.latency_sensitivity ?? 0,
     strictPriority: headers.strictPriority ?? hints?.strict_priority ?? 0,
     expectedOutputTokens: expectedOutputOf(nvext, ends),
-    sessionId: sessionIdOf(body, headers),
+    sessionId: statedIdentity(body, headers)?.sessionId ?? '',
     policyClass: headers.policyClass,
     arrivalUnixMs: nvext?.request_timestamp_ms ?? nowMs,
     deadlineUnixMs: headers.timeoutMs === null ? 0 : nowMs + headers.timeoutMs,
@@ -148,25 +155,6 @@ function expectedOutputOf(nvext: AnyNvext, ends: Ends): number | null {
   const expected = nvext?.agent_hints?.osl;
   if (expected) return maxTokens === null ? expected : Math.min(expected, maxTokens);
   return ignoreEos && stopStrings.length === 0 && stopTokenIds.length === 0 ? maxTokens : null;
-}
-
-/** Bytes of a session's identifier that the router takes. */
-const mostSessionBytes = 256;
-
-function sessionIdOf(body: RoutedBody, headers: HeaderWishes): string {
-  const { nvext } = body;
-  return (
-    headers.session.id ||
-    nvext?.session_control?.session_id ||
-    nvext?.agent_context?.session_id ||
-    nvext?.agent_hints?.prefix_id ||
-    shortened(body.prompt_cache_key ?? '')
-  );
-}
-
-/** OpenAI lets cache keys be longer than sessions may be. */
-function shortened(key: string): string {
-  return Buffer.byteLength(key) <= mostSessionBytes ? key : `sha256:${createHash('sha256').update(key).digest('hex')}`;
 }
 
 function overridesOf(nvext: AnyNvext): RoutingOverrides {
