@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Random } from '#core/kv-index/testing/random.ts';
 import { InstanceState } from '#gen/stator/discovery/v1/discovery_pb.ts';
+import { skippedBecause, smolLm2 } from '#native/llamacpp/testing/model.ts';
 import { until } from '#tests/support/until.ts';
 import { attached, type Generated, Machine, type TestProcess, type WorkerProcess } from './processes.ts';
 import { corruptSlabs } from './spoil.ts';
@@ -211,6 +212,15 @@ describe('KV tiers of worker processes', function () {
     await load(1);
     expect(await wrongBytes()).to.be.above(0);
     await nothingIsHeld();
+  });
+
+  it(`attach each engine of a process${skippedBecause}`, async function () {
+    if (smolLm2 === undefined) return this.skip();
+    await start({ hostMib: 64 });
+    const names = { model: `${smolLm2},${smolLm2}`, modelName: 'one,other' };
+    const both = await machine.worker('llamacpp', { ...names, contextLength: 512, kvbmMode: 'required' });
+    await until('both engines are attached', async () => (await both.metric('stator_worker_kv_tiers_attached')) === 2);
+    expect(both.process.output).not.to.contain('cannot be used');
   });
 
   it('say what they do without, and take no work where they must not do without it', async () => {
