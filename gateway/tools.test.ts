@@ -282,6 +282,11 @@ describe('tool calls and reasoning of chats', () => {
       ...chat.messages,
       { role: 'assistant', content: null, parsed: null, reasoning: 'hm', tool_calls: [call] },
       { role: 'tool', tool_call_id: 'call-1', content: 'Sun' },
+      {
+        role: 'assistant',
+        content: [{ type: 'text', text: 'It is.', role: 'assistant', refusal: null, reasoning: 'hm' }],
+      },
+      ...chat.messages,
     ];
     const { choices } = await whole(gateway, { ...withTools, messages });
     expect(choices[0]?.message.content).to.equal('Sunny.');

@@ -37,9 +37,20 @@ const userMessage = z.strictObject({
   content: z.union([z.string(), z.array(userParts).min(1)]),
   name,
 });
+/** What clients that keep an answer's fields beside its text send back with it; the message's own fields are what counts. */
+const echoed = {
+  role: z.literal('assistant').optional().describe("An echo of the answer's field, like the others below."),
+  tool_calls: z.array(z.unknown()).nullish(),
+  reasoning_content: z.string().nullish(),
+  reasoning: z.string().nullish(),
+  annotations: z.array(z.unknown()).nullish(),
+  audio: z.null().optional(),
+  function_call: z.null().optional(),
+};
+const saidPart = textPart.extend({ ...echoed, refusal: z.null().optional() });
 const assistantMessage = z.strictObject({
   role: z.literal('assistant'),
-  content: z.union([z.string(), z.array(z.discriminatedUnion('type', [textPart, refusalPart])).min(1)]).nullish(),
+  content: z.union([z.string(), z.array(z.discriminatedUnion('type', [saidPart, refusalPart])).min(1)]).nullish(),
   name,
   tool_calls: z.array(toolCall).nullish(),
   reasoning_content: z.string().nullish(),

@@ -3,6 +3,7 @@ import { runNodeClient } from '../support/run-client.ts';
 import {
   answer,
   forecast,
+  hello,
   question,
   type ScriptedAgent,
   startScriptedAgent,
@@ -26,8 +27,6 @@ interface Found {
   readonly objects: { readonly object: unknown; readonly output: unknown };
   readonly forced: readonly { readonly toolName: string; readonly input: unknown }[];
 }
-
-const hello = 'Hello from the model.';
 
 for (const provider of ['openai responses', 'openai chat', 'openai-compatible', 'anthropic']) {
   describe(`Vercel AI SDK, provider ${provider}`, function () {

@@ -3,9 +3,10 @@ import { type Harness, startHarness } from '#gateway/testing/harness.ts';
 import { type ScriptedSequence, ScriptedWorker } from '#gateway/testing/scripted-worker.ts';
 import { hermesCall, toolCard } from '#gateway/testing/tool-chats.ts';
 
-/** What clients of these tests ask for, and their tool answers. */
+/** What the model calls `get_weather` for. */
 export const question = 'What is the weather in Paris?';
-export const weatherOf = (city: string): string => `Sunny in ${city}.`;
+/** What the model says to anything else. */
+export const hello = 'Hello from the model.';
 /** What the model answers once it has seen the tool's result. */
 export const answer = 'It is sunny in Paris.';
 export const thought = 'The tool knows.';
@@ -22,7 +23,7 @@ export interface ScriptedAgent extends AsyncDisposable {
 
 /**
  * The real gateway in front of a model that plays an agent's part, in the markup of Qwen 3: it thinks and calls
- * `get_weather`, and answers once a result is in the prompt. Constraints are kept to as an engine would.
+ * `get_weather`, or what "Call NAME." says, and answers once a result is in the prompt. Constraints are kept to as an engine would.
  */
 export async function startScriptedAgent(): Promise<ScriptedAgent> {
   const gateway = await startHarness();
@@ -42,7 +43,9 @@ function saidBy(sequence: ScriptedSequence): string {
   const schema = schemaOf(sequence.request.guided?.constraint);
   if (schema !== null) return JSON.stringify(forced(schema));
   if (prompt.includes('<tool>')) return `<think>Now I know.</think>${answer}`;
-  if (!prompt.includes(question)) return 'Hello from the model.';
+  const called = /Call (\w+)\./.exec(prompt)?.[1];
+  if (called !== undefined) return hermesCall(called, {});
+  if (!prompt.includes(question)) return hello;
   return `<think>${thought}</think>${hermesCall('get_weather', { city: 'Paris' })}`;
 }
 
