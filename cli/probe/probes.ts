@@ -20,13 +20,14 @@ const weather = {
   type: 'function',
   function: { name: 'get_weather', description: 'The weather of a city now.', parameters: weatherSchema },
 };
+const timeSchema = { type: 'object', properties: {}, additionalProperties: false };
 const time = {
   type: 'function',
-  function: { name: 'get_time', description: 'The time now.', parameters: { type: 'object', properties: {} } },
+  function: { name: 'get_time', description: 'The time now.', parameters: timeSchema },
 };
 const schemas: Readonly<Record<string, unknown>> = {
   get_weather: weatherSchema,
-  get_time: { type: 'object', properties: {}, additionalProperties: false },
+  get_time: timeSchema,
 };
 const tools = [weather, time];
 const asked = (content: string) => ({ messages: [{ role: 'user', content }] });
