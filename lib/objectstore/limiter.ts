@@ -9,10 +9,13 @@ interface Waiter {
 export class Limiter {
   readonly #most: number;
   readonly #mostWaiting: number;
+  readonly #what: string;
   readonly #waiting = new Set<Waiter>();
   #inside = 0;
 
-  constructor(most: number, mostWaiting: number) {
+  /** `what` is waited for, for messages. */
+  constructor(most: number, mostWaiting: number, what = 'object store') {
+    this.#what = what;
     this.#most = most;
     this.#mostWaiting = mostWaiting;
   }
@@ -33,7 +36,7 @@ export class Limiter {
       return;
     }
     if (this.#waiting.size >= this.#mostWaiting)
-      throw new StatorError('overloaded', `object store: ${this.#waiting.size} requests wait already`);
+      throw new StatorError('overloaded', `${this.#what}: ${this.#waiting.size} requests wait already`);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter = { resolve, reject };
     const abort = () => {
