@@ -1,7 +1,6 @@
 import type { Client } from '@connectrpc/connect';
 import { Gauge } from 'prom-client';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
-import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { BatchRunner } from './api/batches/runner.ts';
 import { BackgroundResponses } from './api/responses/background.ts';
@@ -16,6 +15,7 @@ import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
 import { RequestJournal } from './telemetry/request-journal.ts';
+import type { GatewayStores } from './stores.ts';
 import { openAccess } from './tenants/open-access.ts';
 import { TokenTables } from './tokenizer/token-tables.ts';
 import { HandoffReleases } from './workers/handoff-releases.ts';
@@ -37,14 +37,14 @@ export function buildContext(
   config: GatewayConfig,
   telemetry: Telemetry,
   links: GatewayLinks,
-  store: Store,
+  { store, limitsStore }: GatewayStores,
   draining: AbortSignal,
 ): GatewayContext {
   const catalog = new ModelCatalog((instance, card) => {
     const fields = { instance_id: instance.instanceId.toString(), model: card.name };
     telemetry.log.error(fields, 'worker left out: its model card differs from the set that serves the model');
   });
-  const access = openAccess(config, telemetry);
+  const access = openAccess(config, telemetry, limitsStore);
   const workers = new WorkerPool(links.connector, catalog);
   const metrics = new GatewayMetrics(telemetry.metrics, catalog);
   const fallback = new RoundRobinRouter(catalog, (instanceId) => workers.isAlive(instanceId));

@@ -109,6 +109,30 @@ export const gatewaySettings = defineSettings({
     help: 'Origins whose pages may call, for example https://chat.example.org; *: any. Empty: none.',
   }),
   console: setting.boolean({
+  limitsStore: setting.optionalString({
+    group: 'Tenants',
+    secret: true,
+    help: 'Where limits and budgets are counted, for all gateways that name the same: as --store. Unset: in that store; in memory: each gateway counts for itself.',
+  }),
+  limitsSyncMs: setting.integer({
+    default: 200,
+    min: 10,
+    max: 60_000,
+    group: 'Tenants',
+    help: 'Milliseconds between the gateways’ exchanges of what was used.',
+  }),
+  limitsLeaseSeconds: setting.number({
+    default: 15,
+    min: 0.1,
+    max: 3600,
+    group: 'Tenants',
+    help: 'Seconds after which concurrent requests of a gateway that died count no longer.',
+  }),
+  limitsWithoutStore: setting.choice(['local', 'refuse'], {
+    default: 'local',
+    group: 'Tenants',
+    help: 'While the store of limits fails: each gateway counts for itself, or requests of callers with limits are refused.',
+  }),
     default: true,
     help: 'Whether /console is served; what it shows is for administrators, as /busy_threshold is.',
   }),

@@ -18,6 +18,7 @@ import type { RouterClient } from './routing/router-client.ts';
 import { ServiceLinks } from './service-links.ts';
 import { guardRpc } from './tenants/guard-rpc.ts';
 
+import { openLimitsStore } from './stores.ts';
 /** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
 export interface GatewayOverrides {
   readonly tokenizer?: Client<typeof TokenizerService>;
@@ -42,7 +43,8 @@ export async function startGateway(
   const store = await openStore(config.store, { telemetry: parts.telemetry, maxBytes });
   const links = new ServiceLinks(config, parts, overrides);
   const draining = new AbortController();
-  const context = buildContext(config, parts.telemetry, links, store, draining.signal);
+  const limitsStore = await openLimitsStore(config, store, parts.telemetry);
+  const context = buildContext(config, parts.telemetry, links, { store, limitsStore }, draining.signal);
   const watch = followDiscovery(parts.discovery, context, links);
   const edge = new HttpEdge(context);
   const server = await startRpcServer({
@@ -70,12 +72,13 @@ export async function startGateway(
     links.close();
     context.workers.close();
     context.pipeline.router.close();
-    context.access.close();
+    await context.access.close();
     await store.close();
     context.services.close();
   };
   const stopOnce = (): Promise<void> => {
     stopping ??= stop();
+    if (limitsStore !== store) await limitsStore.close();
     return stopping;
   };
   try {

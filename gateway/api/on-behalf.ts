@@ -5,10 +5,10 @@ import { type Caller, callOf, usedTokens, within } from '../tenants/caller.ts';
 export async function onBehalf<T>(ctx: GatewayContext, caller: Caller, work: () => Promise<T>): Promise<T> {
   const { limits } = ctx.access.tenants;
   const call = callOf(caller);
-  limits.enter(caller);
+  const entry = await limits.enter(caller);
   try {
     return await within(call, work);
   } finally {
-    limits.leave(caller, usedTokens(call));
+    entry.leave(usedTokens(call));
   }
 }

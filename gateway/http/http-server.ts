@@ -6,7 +6,7 @@ import type { GatewayContext } from '../context.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
 import type { RequestFacts } from '../tenants/access.ts';
 import { within } from '../tenants/caller.ts';
-import type { RateState } from '../tenants/rate-limits.ts';
+import type { RateState } from '../tenants/limits.ts';
 import type { Credentials } from '../tenants/tenants.ts';
 import { requireAdmin } from './admin.ts';
 import { readJsonBody } from './body.ts';

@@ -1,7 +1,7 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import type { AuditLog } from './audit-log.ts';
 import { type Call, callOf, usedTokens, within } from './caller.ts';
-import type { RateState } from './rate-limits.ts';
+import type { Entry, RateState } from './limits.ts';
 import type { Credentials, Tenants } from './tenants.ts';
 
 /** What a request is, for the audit log. */
@@ -43,23 +43,25 @@ export class Access {
     const caller = await this.#authenticate(credentials, facts);
     const call = callOf(caller);
     const startMs = performance.now();
-    let rates: RateState;
+    let entry: Entry;
     try {
-      rates = this.tenants.limits.enter(caller);
+      entry = await this.tenants.limits.enter(caller);
     } catch (thrown) {
       this.#record(call, facts, startMs, thrown);
       throw thrown;
     }
     const end = (thrown: unknown): void => {
-      this.tenants.limits.leave(caller, usedTokens(call));
+      entry.leave(usedTokens(call));
       this.#record(call, facts, startMs, thrown);
     };
-    return { call, rates, end };
+    return { call, rates: entry.rates, end };
   }
 
-  close(): void {
+  /** Ends once limits have been told what was used. */
+  async close(): Promise<void> {
     this.tenants.close();
     this.#audit?.close();
+    await this.tenants.limits.close();
   }
 
   async #authenticate(credentials: Credentials, facts: RequestFacts): ReturnType<Tenants['authenticate']> {

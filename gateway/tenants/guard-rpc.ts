@@ -1,7 +1,8 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import type { Access, Admission } from './access.ts';
+import type { Access, Admission, RequestFacts } from './access.ts';
 import { type Call, within } from './caller.ts';
+import type { Credentials } from './tenants.ts';
 
 type Method = (request: never, context: HandlerContext) => unknown;
 
@@ -13,13 +14,14 @@ export function guardRpc<S extends DescService>(access: Access, service: S, hand
     if (method === undefined) continue;
     guarded[localName] =
       methodKind === 'unary'
-        ? (request, context) => unary(access, context, () => method(request, context))
+        ? (request, context) => admitted(access, context, () => method(request, context))
         : (request, context) => stream(access, context, () => method(request, context) as AsyncIterable<unknown>);
   }
   return guarded as ServiceImpl<S>;
 }
 
-async function unary(access: Access, context: HandlerContext, work: () => unknown): Promise<unknown> {
+/** Runs work as a call of whoever sends these headers, within its limits. */
+export async function admitted<T>(access: Access, context: HandlerContext, work: () => Promise<T> | T): Promise<T> {
   const admission = await admit(access, context);
   try {
     const answer = await within(admission.call, work);
@@ -29,6 +31,11 @@ async function unary(access: Access, context: HandlerContext, work: () => unknow
     admission.end(thrown);
     throw thrown;
   }
+}
+
+/** Runs work that counts for no limit, as whoever sends these headers. */
+export function authenticated<T>(access: Access, context: HandlerContext, work: () => T): Promise<Awaited<T>> {
+  return access.as(credentialsOf(context), factsOf(context), work);
 }
 
 async function* stream(access: Access, context: HandlerContext, work: () => AsyncIterable<unknown>): AsyncGenerator {
@@ -59,10 +66,14 @@ async function* asCaller(call: Call, work: () => AsyncIterable<unknown>): AsyncG
 }
 
 function admit(access: Access, context: HandlerContext): Promise<Admission> {
-  const header = (name: string): string => context.requestHeader.get(name) ?? '';
-  const path = `/${context.service.typeName}/${context.method.name}`;
-  return access.admit(
-    { authorization: header('authorization'), apiKey: header('x-api-key') },
-    { requestId: header('x-request-id').slice(0, 128), method: 'POST', path, remoteAddress: '' },
-  );
+  return access.admit(credentialsOf(context), factsOf(context));
+}
+
+function credentialsOf({ requestHeader }: HandlerContext): Credentials {
+  return { authorization: requestHeader.get('authorization') ?? '', apiKey: requestHeader.get('x-api-key') ?? '' };
+}
+
+function factsOf({ service, method, requestHeader }: HandlerContext): RequestFacts {
+  const requestId = requestHeader.get('x-request-id')?.slice(0, 128) ?? '';
+  return { requestId, method: 'POST', path: `/${service.typeName}/${method.name}`, remoteAddress: '' };
 }

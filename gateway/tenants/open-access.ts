@@ -1,19 +1,25 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import type { Store } from '#lib/store/store.ts';
 import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { GatewayConfig } from '../config.ts';
 import { Access } from './access.ts';
 import { AuditLog } from './audit-log.ts';
+import type { Limits } from './limits.ts';
 import { OidcVerifier } from './oidc.ts';
+import { RateLimits } from './rate-limits.ts';
+import { SharedLimits } from './shared-limits.ts';
 import { Tenants, type TenantsOptions } from './tenants.ts';
 
 /** The way in as the settings say. Throws `invalid_argument` for files that cannot be used. */
-export function openAccess(config: GatewayConfig, { log, metrics }: Telemetry): Access {
+export function openAccess(config: GatewayConfig, telemetry: Telemetry, limitsStore: Store): Access {
+  const { log, metrics } = telemetry;
   const { apiKeysFile, apiKeysReloadSeconds, auditLog } = config;
   const keys = gaugeOf(metrics, 'stator_gateway_api_keys', 'API keys in force.');
   const tenants = new Tenants({
     keysFile: apiKeysFile,
     reloadMs: apiKeysReloadSeconds * 1000,
+    limits: limitsOf(config, telemetry, limitsStore),
     log,
     onKeys: (count) => keys.set(count),
     verifyToken: verifierOf(config),
@@ -25,6 +31,13 @@ export function openAccess(config: GatewayConfig, { log, metrics }: Telemetry): 
     log.error({ err: error }, 'the audit log cannot be written');
   };
   return new Access(tenants, new AuditLog(auditLog, onLost));
+}
+
+/** Limits last as long and reach as far as the store that they lie in. */
+function limitsOf(config: GatewayConfig, telemetry: Telemetry, store: Store): Limits {
+  const { limitsSyncMs: syncMs, limitsLeaseSeconds, limitsWithoutStore: withoutStore } = config;
+  if ((config.limitsStore ?? config.store) === 'memory:') return new RateLimits();
+  return new SharedLimits({ store, telemetry, syncMs, leaseMs: limitsLeaseSeconds * 1000, withoutStore });
 }
 
 function verifierOf({

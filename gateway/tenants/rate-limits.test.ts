@@ -11,6 +11,11 @@ class Clock {
     () => this.ms,
     () => noon + this.ms,
   );
+
+  /** Lets a request in that uses so many tokens. */
+  ask(of: Caller, tokens: number): void {
+    this.limits.enter(of).leave(tokens);
+  }
 }
 
 function refusal(work: () => unknown): StatorError {
@@ -28,13 +33,13 @@ describe('rate limits', () => {
   it('let so many requests in, then one each time a part of the minute has passed', () => {
     const clock = new Clock();
     const a = caller({ requestsPerMinute: 3 });
-    for (let left = 2; left >= 0; left--) expect(clock.limits.enter(a).requests?.remaining).to.equal(left);
+    for (let left = 2; left >= 0; left--) expect(clock.limits.enter(a).rates.requests?.remaining).to.equal(left);
     const error = refusal(() => clock.limits.enter(a));
     expect(error).to.include({ code: 'rate_limited', retryAfterMs: 20_000 });
     clock.ms += 19_999;
     refusal(() => clock.limits.enter(a));
     clock.ms += 2;
-    expect(clock.limits.enter(a).requests).to.deep.include({ limit: 3, remaining: 0 });
+    expect(clock.limits.enter(a).rates.requests).to.deep.include({ limit: 3, remaining: 0 });
   });
 
   it('never hold more than a minute’s worth', () => {
@@ -50,8 +55,7 @@ describe('rate limits', () => {
   it('charge tokens when they are known, and let nobody in while some are owed', () => {
     const clock = new Clock();
     const a = caller({ tokensPerMinute: 600 });
-    clock.limits.enter(a);
-    clock.limits.leave(a, 900);
+    clock.ask(a, 900);
     const { retryAfterMs = 0 } = refusal(() => clock.limits.enter(a));
     expect(retryAfterMs).to.be.within(30_000, 30_200);
     clock.ms += retryAfterMs;
@@ -61,10 +65,10 @@ describe('rate limits', () => {
   it('count requests at once', () => {
     const { limits } = new Clock();
     const a = caller({ concurrentRequests: 2 });
-    limits.enter(a);
+    const first = limits.enter(a);
     limits.enter(a);
     expect(refusal(() => limits.enter(a)).code).to.equal('rate_limited');
-    limits.leave(a, 0);
+    first.leave(0);
     limits.enter(a);
   });
 
@@ -72,10 +76,7 @@ describe('rate limits', () => {
     const clock = new Clock();
     const daily = caller({ tokensPerDay: 100 });
     const monthly = caller({ id: 'm', tokensPerMonth: 100 });
-    for (const one of [daily, monthly]) {
-      clock.limits.enter(one);
-      clock.limits.leave(one, 100);
-    }
+    for (const one of [daily, monthly]) clock.ask(one, 100);
     expect(refusal(() => clock.limits.enter(daily)).retryAfterMs).to.equal(12 * 3_600_000);
     expect(refusal(() => clock.limits.enter(monthly)).retryAfterMs).to.equal((12 + 9 * 24) * 3_600_000);
     clock.ms += 12 * 3_600_000;
@@ -90,10 +91,7 @@ describe('rate limits', () => {
     const a = caller({ requestsPerMinute: 1 });
     clock.limits.enter(a);
     clock.limits.enter({ ...a, id: 'b' });
-    for (let i = 0; i < 10_000; i++) {
-      clock.limits.enter({ ...a, id: `c${i}` });
-      clock.limits.leave({ ...a, id: `c${i}` }, 7);
-    }
+    for (let i = 0; i < 10_000; i++) clock.ask({ ...a, id: `c${i}` }, 7);
     clock.ms += 120_000;
     clock.limits.enter({ ...a, id: 'd' });
     // Those that still run stay.

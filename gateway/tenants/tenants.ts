@@ -4,13 +4,14 @@ import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
 import { anybody, type Caller, currentCaller } from './caller.ts';
 import { type KeyTable, loadKeys } from './key-file.ts';
-import { RateLimits } from './rate-limits.ts';
+import type { Limits } from './limits.ts';
 
 export interface TenantsOptions {
   /** Unset: everybody may call. */
   readonly keysFile: string | undefined;
   /** Milliseconds between looks at the file. */
   readonly reloadMs: number;
+  readonly limits: Limits;
   readonly log: Logger;
   /** Told how many keys are in force. */
   readonly onKeys?: (count: number) => void;
@@ -34,7 +35,7 @@ export interface Credentials {
 
 /** Who may call, and what: keys from a file that is read again when it changes, limits, and what keeps tenants apart. */
 export class Tenants {
-  readonly limits = new RateLimits();
+  readonly limits: Limits;
   readonly #o: TenantsOptions;
   #table: KeyTable = { keys: new Map(), tenants: new Map() };
   #fingerprint = '';
@@ -45,6 +46,7 @@ export class Tenants {
   /** Throws `invalid_argument` for a file that cannot be used. */
   constructor(options: TenantsOptions) {
     this.#o = options;
+    this.limits = options.limits;
     const { keysFile, reloadMs } = options;
     if (keysFile === undefined) return;
     this.#fingerprint = fingerprintOf(keysFile);

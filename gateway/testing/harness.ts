@@ -24,6 +24,7 @@ import { type GatewayConfig, gatewaySettings } from '../config.ts';
 import type { GatewayContext } from '../context.ts';
 import { HttpEdge } from '../http/http-server.ts';
 import type { RouterClient } from '../routing/router-client.ts';
+import { openLimitsStore } from '../stores.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import type { ScriptedWorker } from './scripted-worker.ts';
 
@@ -108,7 +109,8 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
   };
   const telemetry = quietTelemetry();
   const store = await openStore(settings.store, { telemetry, maxBytes: 64 * 1024 ** 2 });
-  const context = buildContext(settings, telemetry, links, store, draining.signal);
+  const limitsStore = await openLimitsStore(settings, store, telemetry);
+  const context = buildContext(settings, telemetry, links, { store, limitsStore }, draining.signal);
   context.batches.start(context);
   const edge = new HttpEdge(context);
   const server: Server = createServer(edge.handle);
@@ -142,7 +144,9 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
+      await context.access.close();
       await store.close();
+      if (limitsStore !== store) await limitsStore.close();
     },
   };
 }
