@@ -8,7 +8,7 @@ import { AuditLog } from './audit-log.ts';
 import type { Limits } from './limits.ts';
 import { OidcVerifier } from './oidc.ts';
 import { RateLimits } from './rate-limits.ts';
-import { SharedLimits } from './shared-limits.ts';
+import { limitMetrics, SharedLimits } from './shared-limits.ts';
 import { Tenants, type TenantsOptions } from './tenants.ts';
 
 /** The way in as the settings say. Throws `invalid_argument` for files that cannot be used. */
@@ -36,6 +36,7 @@ export function openAccess(config: GatewayConfig, telemetry: Telemetry, limitsSt
 /** Limits last as long and reach as far as the store that they lie in. */
 function limitsOf(config: GatewayConfig, telemetry: Telemetry, store: Store): Limits {
   const { limitsSyncMs: syncMs, limitsLeaseSeconds, limitsWithoutStore: withoutStore } = config;
+  limitMetrics(telemetry.metrics);
   if ((config.limitsStore ?? config.store) === 'memory:') return new RateLimits();
   return new SharedLimits({ store, telemetry, syncMs, leaseMs: limitsLeaseSeconds * 1000, withoutStore });
 }

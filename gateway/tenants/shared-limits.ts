@@ -24,6 +24,11 @@ export interface SharedLimitsOptions {
   readonly nowUnixMs?: () => number;
 }
 
+interface LimitMetrics {
+  readonly exchanges: Counter<'outcome'>;
+  readonly unshared: Counter<'outcome'>;
+}
+
 interface Waiter {
   resolve(entry: Entry): void;
   reject(error: unknown): void;
@@ -48,8 +53,7 @@ export class SharedLimits implements Limits {
   readonly #local: RateLimits;
   readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
-  readonly #exchanges: Counter<'outcome'>;
-  readonly #unshared: Counter<'outcome'>;
+  readonly #metrics: LimitMetrics;
   #exchange = 0;
   #ticking: Promise<void> | null = null;
   #closed = false;
@@ -60,11 +64,8 @@ export class SharedLimits implements Limits {
     this.#o = o;
     this.#now = o.nowUnixMs ?? Date.now;
     this.#local = new RateLimits(() => performance.now(), this.#now);
-    const { metrics } = o.telemetry;
-    this.#exchanges = exchangeCounter(metrics);
-    const help = 'Requests of callers with limits while the store of limits failed, by outcome: local or refused.';
-    this.#unshared = counterOf(metrics, 'stator_gateway_unshared_limits_total', help, ['outcome']);
-    this.#stored = new LimitAccounts(o.store, o.leaseMs, () => this.#exchanges.inc({ outcome: 'conflict' }));
+    this.#metrics = limitMetrics(o.telemetry.metrics);
+    this.#stored = new LimitAccounts(o.store, o.leaseMs, () => this.#metrics.exchanges.inc({ outcome: 'conflict' }));
     this.#timer = setInterval(() => this.#tick(), o.syncMs).unref();
   }
 
@@ -135,12 +136,12 @@ export class SharedLimits implements Limits {
   #enterAlone(account: LocalAccount<Waiter>): Entry {
     account.isDirty = true;
     if (this.#o.withoutStore === 'refuse') {
-      this.#unshared.inc({ outcome: 'refused' });
+      this.#metrics.unshared.inc({ outcome: 'refused' });
       throw new StatorError('storage_unavailable', 'Limits cannot be checked now.', { retryAfterMs: retryMs });
     }
     checkBudgets(account.caller, account.spent(this.#now()), this.#now());
     const entry = this.#local.enter(account.caller);
-    this.#unshared.inc({ outcome: 'local' });
+    this.#metrics.unshared.inc({ outcome: 'local' });
     account.beginUntold();
     const leave = (tokens: number): void => {
       entry.leave(tokens);
@@ -242,11 +243,11 @@ export class SharedLimits implements Limits {
     try {
       const known = await Promise.race([this.#exchangeOf(account, waiting, timeout), late]);
       account.settle(known, this.#gateway);
-      this.#exchanges.inc({ outcome: 'ok' });
+      this.#metrics.exchanges.inc({ outcome: 'ok' });
       if (this.isAlone) this.#o.telemetry.log.info('limits are shared again');
       this.#failedMs = null;
     } catch (thrown) {
-      this.#exchanges.inc({ outcome: 'failed' });
+      this.#metrics.exchanges.inc({ outcome: 'failed' });
       if (!this.isAlone) this.#o.telemetry.log.error({ err: thrown }, 'limits cannot be shared: the store fails');
       this.#failedMs = performance.now();
       throw thrown;
@@ -265,7 +266,12 @@ export class SharedLimits implements Limits {
   }
 }
 
-function exchangeCounter(metrics: Registry): Counter<'outcome'> {
-  const help = 'Exchanges of limits with the store, by outcome: ok, conflict (tried again) or failed.';
-  return counterOf(metrics, 'stator_gateway_limit_exchanges_total', help, ['outcome']);
+/** The metrics of shared limits, which are there where limits are not shared too. */
+export function limitMetrics(registry: Registry): LimitMetrics {
+  const exchanges = 'Exchanges of limits with the store, by outcome: ok, conflict (tried again) or failed.';
+  const unshared = 'Requests of callers with limits while the store of limits failed, by outcome: local or refused.';
+  return {
+    exchanges: counterOf(registry, 'stator_gateway_limit_exchanges_total', exchanges, ['outcome']),
+    unshared: counterOf(registry, 'stator_gateway_unshared_limits_total', unshared, ['outcome']),
+  };
 }
