@@ -1,9 +1,8 @@
-import { anthropicError, anthropicMessage, tokenCount } from '../api/anthropic/answers.ts';
+import { anthropicEvent, anthropicMessage, tokenCount } from '../api/anthropic/answers.ts';
 import { countTokensRequest, messagesRequest } from '../api/anthropic/schema.ts';
-import { type Answer, answered, type RouteDoc } from './route-doc.ts';
-
-const refused: Answer = { status: '4XX', description: 'The request is at fault.', schema: anthropicError };
-const failed: Answer = { status: '5XX', description: 'The service is at fault or not ready.', schema: anthropicError };
+import { anthropicVersion } from './parameters.ts';
+import { refusals } from './refusals.ts';
+import { answered, type RouteDoc } from './route-doc.ts';
 
 /** Paths of Anthropic's API. */
 export const anthropicDocs: readonly RouteDoc[] = [
@@ -14,7 +13,12 @@ export const anthropicDocs: readonly RouteDoc[] = [
     summary: "Answers a conversation in Anthropic's API. With `stream` = true: server-sent events of AnthropicEvent.",
     body: messagesRequest,
     routed: true,
-    answers: [answered('The answer.', anthropicMessage), refused, failed],
+    parameters: [anthropicVersion],
+    events: anthropicEvent,
+    errors: 'anthropic',
+    answers: [answered('The answer.', anthropicMessage)],
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/v1/messages/count_tokens',
@@ -22,6 +26,10 @@ export const anthropicDocs: readonly RouteDoc[] = [
     operationId: 'countMessageTokens',
     summary: 'Counts the tokens of a conversation as the model would read it.',
     body: countTokensRequest,
-    answers: [answered('The number.', tokenCount), refused, failed],
+    parameters: [anthropicVersion],
+    errors: 'anthropic',
+    answers: [answered('The number.', tokenCount)],
+    limited: true,
+    refusals: refusals.counting,
   },
 ];

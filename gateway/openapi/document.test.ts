@@ -1,19 +1,25 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { expect } from 'chai';
 import { routes } from '../api/routes.ts';
 import { type Harness, startHarness } from '../testing/harness.ts';
 import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
 import { buildOpenApi } from './document.ts';
+import { routeDocs } from './routes.ts';
 
 interface Operation {
   readonly operationId: string;
-  readonly responses: object;
+  readonly security: readonly object[];
+  readonly responses: Record<string, { readonly content?: Record<string, { readonly schema: object }> }>;
   readonly parameters?: { readonly name: string; readonly in: string; readonly description?: string }[];
 }
 
 interface Document {
   readonly openapi: string;
   readonly paths: Record<string, Record<string, Operation>>;
-  readonly components: { readonly schemas: Record<string, { properties?: object }> };
+  readonly components: Record<string, Record<string, unknown>> & {
+    readonly schemas: Record<string, { properties?: object }>;
+  };
 }
 
 function references(value: unknown, found: string[] = []): string[] {
@@ -50,13 +56,55 @@ describe('OpenAPI document', () => {
     expect(new Set(ids).size).to.equal(ids.length);
   });
 
-  it('refers only to schemas that it has', () => {
-    expect(document.openapi).to.match(/^3\.1\./);
+  it('is an OpenAPI 3.1 document', async () => {
+    const validator = new Validator();
+    const { valid, errors } = await validator.validate(JSON.parse(JSON.stringify(document)));
+    expect(errors).to.equal(undefined);
+    expect(valid).to.equal(true);
+    expect(validator.version).to.equal('3.1');
+  });
+
+  it('has JSON Schemas that say what they mean', () => {
+    const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, validateFormats: false });
+    ajv.addKeyword('components');
+    ajv.addSchema({ $id: 'document:', components: document.components });
+    for (const name of Object.keys(document.components.schemas))
+      expect(() => ajv.compile({ $ref: `document:#/components/schemas/${name}` }), name).to.not.throw();
+  });
+
+  it('refers only to components that it has', () => {
     const missing = references(document).filter((reference) => {
-      const name = /^#\/components\/schemas\/(\w+)$/.exec(reference)?.[1];
-      return name === undefined || !(name in document.components.schemas);
+      const [, kind = '', name = ''] = /^#\/components\/(\w+)\/(\w+)$/.exec(reference) ?? [];
+      return document.components[kind]?.[name] === undefined;
     });
     expect(missing).to.deep.equal([]);
+  });
+
+  it('says who may ask, and describes every refusal', () => {
+    for (const { path, method, access = 'plain', refusals } of routeDocs) {
+      const served = routes[path] ?? routes[path.replace('{id}', '{id...}')] ?? routes['/v1/models/{id...}'];
+      const kind = served?.[method.toUpperCase() as 'GET']?.kind ?? '';
+      expect(kind === 'inference' ? 'plain' : kind, path).to.equal(access);
+      const responses = Object.entries(document.paths[path]?.[method]?.responses ?? {});
+      const refused = responses.filter(([status]) => Number(status) >= 400);
+      if (refusals.length > 0) expect(refused, path).to.not.be.empty;
+      for (const [status, { content }] of refused)
+        expect(content?.['application/json']?.schema, `${path} ${status}`).to.be.an('object');
+      if (access === 'plain') expect(refused.map(([status]) => status)).to.include.members(['401', '500']);
+    }
+  });
+
+  it('asks for keys where the gateway does', () => {
+    const securityOf = (keys: boolean, path: string): readonly object[] | undefined => {
+      const { paths } = buildOpenApi({ keys, internalToken: true }) as Document;
+      return paths[path]?.['get']?.security;
+    };
+    expect(securityOf(false, '/v1/models')).to.deep.equal([{}, { bearer: [] }, { apiKey: [] }]);
+    expect(securityOf(true, '/v1/models')).to.deep.equal([{ bearer: [] }, { apiKey: [] }]);
+    expect(securityOf(true, '/busy_threshold')).to.deep.equal([{ internalToken: [] }]);
+    expect(securityOf(true, '/live')).to.deep.equal([{}]);
+    const named = Object.keys(document.components['securitySchemes'] ?? {});
+    expect(named).to.deep.equal(['bearer', 'apiKey', 'internalToken']);
   });
 
   it('describes the fields that requests are checked against', () => {
@@ -77,7 +125,8 @@ describe('OpenAPI document', () => {
     const named = parameters.filter((parameter) => parameter.in === 'header');
     expect(named.map(({ name }) => name)).to.include.members(['x-stator-worker-instance-id', 'x-stator-timeout-ms']);
     expect(named.find(({ name }) => name === 'x-stator-dp-rank')?.description).to.include('`x-data-parallel-rank`');
-    expect(document.paths['/v1/models']?.['get']?.parameters).to.equal(undefined);
+    const ofModels = document.paths['/v1/models']?.['get']?.parameters ?? [];
+    expect(ofModels.map(({ name }) => name)).to.not.include('x-stator-dp-rank');
   });
 
   describe('against the gateway', () => {

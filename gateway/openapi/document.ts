@@ -1,21 +1,35 @@
-import { z } from 'zod';
+import { answersOf, headerComponents } from './answers.ts';
 import { routingHeaders } from './headers.ts';
-import type { RouteDoc } from './route-doc.ts';
-import { routeDocs, streamSchemas } from './routes.ts';
+import type { Parameter, RouteDoc } from './route-doc.ts';
+import { routeDocs } from './routes.ts';
+import { SchemaComponents } from './schemas.ts';
+
+/** What the gateway asks of its callers. */
+export interface AccessFacts {
+  /** Whether callers need keys. */
+  readonly keys: boolean;
+  /** Whether administrators need the internal token; otherwise they call from the same machine. */
+  readonly internalToken: boolean;
+}
+
+const securitySchemes = {
+  bearer: { type: 'http', scheme: 'bearer', description: 'An API key, or a token of the OpenID Connect provider.' },
+  apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: "The same, as Anthropic's clients send it." },
+  internalToken: { type: 'http', scheme: 'bearer', description: 'The internal token, of administrators.' },
+};
 
 /** The OpenAPI 3.1 description of the REST API, from the same schemas that requests are checked against. */
-export function buildOpenApi(): object {
-  const schemas: Record<string, unknown> = {};
+export function buildOpenApi(facts: AccessFacts = { keys: false, internalToken: false }): object {
+  const components = new SchemaComponents();
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routeDocs) {
-    const operation = operationOf(route, schemas);
+    const operation = operationOf(route, components, facts);
     paths[route.path] = { ...paths[route.path], [route.method]: operation };
     for (const [number, alias] of (route.aliases ?? []).entries()) {
       const operationId = `${route.operationId}Alias${number + 1}`;
       paths[alias] = { ...paths[alias], [route.method]: { ...operation, operationId } };
     }
   }
-  for (const schema of streamSchemas) reference(schema, schemas);
   return {
     openapi: '3.1.0',
     info: {
@@ -24,56 +38,42 @@ export function buildOpenApi(): object {
       description: "Inference in OpenAI's API, with sampling and routing extensions.",
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
+    servers: [{ url: '/' }],
     paths,
-    components: { schemas },
+    components: { schemas: components.schemas, headers: headerComponents, securitySchemes },
   };
 }
 
-function operationOf(route: RouteDoc, schemas: Record<string, unknown>): object {
+function operationOf(route: RouteDoc, components: SchemaComponents, facts: AccessFacts): object {
   const parameters: object[] = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: 'path',
     required: true,
-    schema: { type: 'string' },
+    schema: { type: 'string', minLength: 1 },
   }));
+  parameters.push(...(route.parameters ?? []).map(optional));
   if (route.routed) parameters.push(...routingHeaders());
-  const content = (media: string, schema: z.ZodType): object => ({ [media]: { schema: reference(schema, schemas) } });
-  const responses: Record<string, unknown> = {};
-  for (const answer of route.answers) {
-    const body = answer.schema === null ? {} : { content: content(answer.media ?? 'application/json', answer.schema) };
-    responses[answer.status] = { description: answer.description, ...body };
-  }
+  const { body, bodyMedia = 'application/json' } = route;
   return {
     operationId: route.operationId,
     summary: route.summary,
+    security: securityOf(route, facts),
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(route.body === null
+    ...(body === null
       ? {}
-      : { requestBody: { required: true, content: content(route.bodyMedia ?? 'application/json', route.body) } }),
-    responses,
+      : { requestBody: { required: true, content: { [bodyMedia]: { schema: components.refer(body) } } } }),
+    responses: answersOf(route, components),
   };
 }
 
-/** A reference to a schema's component, which is added with everything it refers to. */
-function reference(schema: z.ZodType, schemas: Record<string, unknown>): object {
-  const json = z.toJSONSchema(schema, { target: 'draft-2020-12', io: 'input', unrepresentable: 'any' });
-  const { $schema: _, $defs: definitions, ...rest } = json;
-  const id = schema.meta()?.id;
-  for (const [name, definition] of Object.entries(definitions ?? {})) schemas[name] = relocate(definition);
-  if (typeof id !== 'string' || '$ref' in rest) return relocate(rest) as object;
-  schemas[id] = relocate(rest);
-  return { $ref: `#/components/schemas/${id}` };
+function optional({ name, description, schema, ...rest }: Parameter): object {
+  return { name, in: rest.in, required: false, description, schema };
 }
 
-/** The same schema with its references pointing into the document, and without the identifiers that served them. */
-function relocate(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(relocate);
-  if (typeof value !== 'object' || value === null) return value;
-  const out: Record<string, unknown> = {};
-  for (const [key, inner] of Object.entries(value)) {
-    if (key === 'id' && typeof inner === 'string') continue;
-    if (key === '$ref' && typeof inner === 'string') out[key] = inner.replace('#/$defs/', '#/components/schemas/');
-    else out[key] = relocate(inner);
-  }
-  return out;
+/** Alternatives; an empty one: nothing is needed. */
+function securityOf({ access }: RouteDoc, facts: AccessFacts): object[] {
+  if (access === 'admin') return facts.internalToken ? [{ internalToken: [] }] : [{}];
+  if (access === 'open') return [{}];
+  const known = [{ bearer: [] }, { apiKey: [] }];
+  return facts.keys ? known : [{}, ...known];
 }

@@ -1,4 +1,4 @@
-import { errorBody } from '../api/schemas/responses.ts';
+import { refusals } from './refusals.ts';
 import type { RouteDoc } from './route-doc.ts';
 
 const paths = [
@@ -19,5 +19,6 @@ export const mediaDocs: readonly RouteDoc[] = paths.map(([path, operationId]) =>
   operationId,
   summary: 'Not offered: no kind of worker generates or reads this medium.',
   body: null,
-  answers: [{ status: '501', description: 'Always.', schema: errorBody }],
+  answers: [],
+  refusals: refusals.notOffered,
 }));

@@ -1,6 +1,14 @@
-import { deletedResponse, inputItemList, inputTokenCount, responseObject } from '../api/responses/answers.ts';
+import {
+  deletedResponse,
+  inputItemList,
+  inputTokenCount,
+  responseEvent,
+  responseObject,
+} from '../api/responses/answers.ts';
 import { inputTokensRequest, responsesRequest } from '../api/responses/schema.ts';
-import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
+import { pageParameters } from './parameters.ts';
+import { refusals } from './refusals.ts';
+import { answered, type RouteDoc } from './route-doc.ts';
 
 /** Paths of responses. */
 export const responseDocs: readonly RouteDoc[] = [
@@ -11,7 +19,10 @@ export const responseDocs: readonly RouteDoc[] = [
     summary: 'Answers a conversation that may be stored. With `stream` = true: server-sent events of ResponseEvent.',
     body: responsesRequest,
     routed: true,
-    answers: [answered('The response, or with `background` the one that has begun.', responseObject), refused, failed],
+    answers: [answered('The response, or with `background` the one that has begun.', responseObject)],
+    events: responseEvent,
+    limited: true,
+    refusals: [...refusals.conversing, 'conflict'],
   },
   {
     path: '/v1/responses/input_tokens',
@@ -19,7 +30,9 @@ export const responseDocs: readonly RouteDoc[] = [
     operationId: 'countResponseInputTokens',
     summary: 'Counts the tokens of what a response would be asked with.',
     body: inputTokensRequest,
-    answers: [answered('The number.', inputTokenCount), refused, failed],
+    answers: [answered('The number.', inputTokenCount)],
+    limited: true,
+    refusals: [...refusals.counting, 'not_found', 'storage_unavailable'],
   },
   {
     path: '/v1/responses/{id}',
@@ -27,7 +40,8 @@ export const responseDocs: readonly RouteDoc[] = [
     operationId: 'getResponse',
     summary: 'Gives a stored response.',
     body: null,
-    answers: [answered('The response.', responseObject), refused, failed],
+    answers: [answered('The response.', responseObject)],
+    refusals: refusals.stored,
   },
   {
     path: '/v1/responses/{id}',
@@ -35,7 +49,8 @@ export const responseDocs: readonly RouteDoc[] = [
     operationId: 'deleteResponse',
     summary: 'Deletes a stored response; one that runs in the background ends.',
     body: null,
-    answers: [answered('It is deleted.', deletedResponse), refused, failed],
+    answers: [answered('It is deleted.', deletedResponse)],
+    refusals: refusals.stored,
   },
   {
     path: '/v1/responses/{id}/cancel',
@@ -43,7 +58,8 @@ export const responseDocs: readonly RouteDoc[] = [
     operationId: 'cancelResponse',
     summary: 'Ends a response that runs in the background.',
     body: null,
-    answers: [answered('The response.', responseObject), refused, failed],
+    answers: [answered('The response.', responseObject)],
+    refusals: refusals.stored,
   },
   {
     path: '/v1/responses/{id}/input_items',
@@ -51,6 +67,8 @@ export const responseDocs: readonly RouteDoc[] = [
     operationId: 'listInputItems',
     summary: 'Lists what a stored response was asked with, in pages by `limit`, `after` and `order`.',
     body: null,
-    answers: [answered('The items.', inputItemList), refused, failed],
+    answers: [answered('The items.', inputItemList)],
+    parameters: pageParameters(20, 100),
+    refusals: [...refusals.stored, 'invalid_argument'],
   },
 ];

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { anthropicEvent, anthropicModel, anthropicModelList } from '../api/anthropic/answers.ts';
-import { responseEvent } from '../api/responses/answers.ts';
+import { anthropicModel, anthropicModelList } from '../api/anthropic/answers.ts';
 import { busyThreshold, busyThresholdList, busyThresholdRequest } from '../api/schemas/busy-threshold.ts';
 import { chatRequest } from '../api/schemas/chat.ts';
 import { completionRequest } from '../api/schemas/completion.ts';
@@ -11,6 +10,7 @@ import {
   completion,
   embeddingList,
   healthBody,
+  liveBody,
   model,
   modelList,
   readiness,
@@ -27,10 +27,12 @@ import { detokenizeAnswer, detokenizeRequest, tokenizeAnswer, tokenizeRequest } 
 import { anthropicDocs } from './anthropic-routes.ts';
 import { batchDocs } from './batch-routes.ts';
 import { mediaDocs } from './media-routes.ts';
+import { anthropicShape, modelPageParameters } from './parameters.ts';
+import { refusals } from './refusals.ts';
 import { responseDocs } from './response-routes.ts';
-import { answered, failed, type RouteDoc, refused } from './route-doc.ts';
+import { answered, type RouteDoc } from './route-doc.ts';
 
-/** Every route of the REST API. Streams of completions have the chunks' schemas in their events. */
+/** Every route of the REST API. */
 export const routeDocs: readonly RouteDoc[] = [
   {
     path: '/v1/chat/completions',
@@ -39,7 +41,10 @@ export const routeDocs: readonly RouteDoc[] = [
     summary: 'Answers a conversation. With `stream` = true: server-sent events of ChatCompletionChunk, then `[DONE]`.',
     body: chatRequest,
     routed: true,
-    answers: [answered('The answer.', chatCompletion), refused, failed],
+    answers: [answered('The answer.', chatCompletion)],
+    events: chatChunk,
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/v1/completions',
@@ -48,7 +53,10 @@ export const routeDocs: readonly RouteDoc[] = [
     summary: 'Completes text or token ids. With `stream` = true: server-sent events of Completion, then `[DONE]`.',
     body: completionRequest,
     routed: true,
-    answers: [answered('The completions.', completion), refused, failed],
+    answers: [answered('The completions.', completion)],
+    events: completion,
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/v1/embeddings',
@@ -57,7 +65,9 @@ export const routeDocs: readonly RouteDoc[] = [
     summary: 'Embeds texts or token ids.',
     body: embeddingRequest,
     routed: true,
-    answers: [answered('One vector for each input.', embeddingList), refused, failed],
+    answers: [answered('One vector for each input.', embeddingList)],
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/v1/score',
@@ -67,7 +77,9 @@ export const routeDocs: readonly RouteDoc[] = [
     summary: 'Scores texts against one text, or pairs of texts.',
     body: scoreRequest,
     routed: true,
-    answers: [answered('One score for each pair.', scoreList), refused, failed],
+    answers: [answered('One score for each pair.', scoreList)],
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/v1/rerank',
@@ -77,7 +89,9 @@ export const routeDocs: readonly RouteDoc[] = [
     summary: 'Orders documents by how well they fit a query.',
     body: rerankRequest,
     routed: true,
-    answers: [answered('The documents, best first.', rerankList), refused, failed],
+    answers: [answered('The documents, best first.', rerankList)],
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/v1/classify',
@@ -87,7 +101,9 @@ export const routeDocs: readonly RouteDoc[] = [
     summary: 'Classifies texts or token ids.',
     body: classifyRequest,
     routed: true,
-    answers: [answered('One classification for each input.', classification), refused, failed],
+    answers: [answered('One classification for each input.', classification)],
+    limited: true,
+    refusals: refusals.inference,
   },
   {
     path: '/tokenize',
@@ -96,7 +112,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'tokenize',
     summary: 'Turns text or a conversation into token ids.',
     body: tokenizeRequest,
-    answers: [answered('The token ids.', tokenizeAnswer), refused, failed],
+    answers: [answered('The token ids.', tokenizeAnswer)],
+    limited: true,
+    refusals: refusals.counting,
   },
   {
     path: '/detokenize',
@@ -105,7 +123,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'detokenize',
     summary: 'Turns token ids into text.',
     body: detokenizeRequest,
-    answers: [answered('The text.', detokenizeAnswer), refused, failed],
+    answers: [answered('The text.', detokenizeAnswer)],
+    limited: true,
+    refusals: refusals.counting,
   },
   ...responseDocs,
   ...batchDocs,
@@ -117,7 +137,10 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'listModels',
     summary: "Lists the models that can be asked for now; with the header `anthropic-version` in Anthropic's shape.",
     body: null,
-    answers: [answered('The models.', z.union([modelList, anthropicModelList])), refused],
+    answers: [answered('The models.', z.union([modelList, anthropicModelList]))],
+    parameters: [anthropicShape, ...modelPageParameters],
+    errors: 'either',
+    refusals: refusals.list,
   },
   {
     path: '/v1/models/{id}',
@@ -125,7 +148,10 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getModel',
     summary: 'Describes a model. The id may hold slashes.',
     body: null,
-    answers: [answered('The model.', z.union([model, anthropicModel])), refused, failed],
+    answers: [answered('The model.', z.union([model, anthropicModel]))],
+    parameters: [anthropicShape],
+    errors: 'either',
+    refusals: refusals.one,
   },
   {
     path: '/v1/models/{id}/ready',
@@ -133,11 +159,8 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getModelReadiness',
     summary: 'Says whether a model can be asked for, and what it lacks.',
     body: null,
-    answers: [
-      answered('It can.', readiness),
-      { status: '503', description: 'It cannot yet.', schema: readiness },
-      refused,
-    ],
+    answers: [answered('It can.', readiness), { status: '503', description: 'It cannot yet.', schema: readiness }],
+    refusals: refusals.one,
   },
   {
     path: '/busy_threshold',
@@ -145,7 +168,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'listBusyThresholds',
     summary: 'Lists when the workers of each model count as busy. Only with the internal token, where one is set.',
     body: null,
-    answers: [answered('The thresholds.', busyThresholdList), refused, failed],
+    answers: [answered('The thresholds.', busyThresholdList)],
+    access: 'admin',
+    refusals: refusals.admin,
   },
   {
     path: '/busy_threshold',
@@ -153,7 +178,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'setBusyThreshold',
     summary: 'Sets when the workers of a model count as busy; without thresholds: only reads them.',
     body: busyThresholdRequest,
-    answers: [answered('The thresholds in force.', busyThreshold), refused, failed],
+    answers: [answered('The thresholds in force.', busyThreshold)],
+    access: 'admin',
+    refusals: refusals.setting,
   },
   {
     path: '/health',
@@ -165,6 +192,8 @@ export const routeDocs: readonly RouteDoc[] = [
       answered('Requests are taken.', healthBody),
       { status: '503', description: 'The gateway is draining.', schema: healthBody },
     ],
+    access: 'open',
+    refusals: refusals.none,
   },
   {
     path: '/live',
@@ -172,7 +201,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getLive',
     summary: 'Whether the process runs.',
     body: null,
-    answers: [answered('It runs.', null)],
+    answers: [answered('It runs.', liveBody)],
+    access: 'open',
+    refusals: refusals.none,
   },
   {
     path: '/metrics',
@@ -180,7 +211,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getMetrics',
     summary: 'Metrics in the text format of Prometheus.',
     body: null,
-    answers: [{ status: '200', description: 'The metrics.', schema: null }],
+    answers: [answered('The metrics.', z.string(), 'text/plain')],
+    access: 'open',
+    refusals: refusals.admin,
   },
   {
     path: '/openapi.json',
@@ -188,7 +221,9 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getOpenApi',
     summary: 'This document.',
     body: null,
-    answers: [answered('The document.', null)],
+    answers: [answered('The document.', z.looseObject({ openapi: z.string() }))],
+    access: 'open',
+    refusals: refusals.none,
   },
   {
     path: '/docs',
@@ -196,9 +231,8 @@ export const routeDocs: readonly RouteDoc[] = [
     operationId: 'getDocs',
     summary: 'This document as a page.',
     body: null,
-    answers: [answered('The page.', null)],
+    answers: [answered('The page.', z.string(), 'text/html')],
+    access: 'open',
+    refusals: refusals.none,
   },
 ];
-
-/** Chunks of streams; not the body of any answer by themselves. */
-export const streamSchemas: readonly z.ZodType[] = [chatChunk, anthropicEvent, responseEvent];

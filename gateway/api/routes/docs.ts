@@ -7,12 +7,17 @@ import { type Exchange, send, sendJson } from '../../http/exchange.ts';
 import type { RouteParams } from '../../http/route-table.ts';
 import { buildOpenApi } from '../../openapi/document.ts';
 
-let rendered: string | null = null;
+const rendered = new WeakMap<GatewayContext, string>();
 
 /** GET /openapi.json */
-export function openApi(_ctx: GatewayContext, exchange: Exchange): void {
-  rendered ??= JSON.stringify(buildOpenApi());
-  sendJson(exchange, 200, rendered);
+export function openApi(ctx: GatewayContext, exchange: Exchange): void {
+  let document = rendered.get(ctx);
+  if (document === undefined) {
+    const internalToken = ctx.config.internalToken !== undefined;
+    document = JSON.stringify(buildOpenApi({ keys: ctx.access.tenants.required, internalToken }));
+    rendered.set(ctx, document);
+  }
+  sendJson(exchange, 200, document);
 }
 
 const page = `<!doctype html>

@@ -167,7 +167,12 @@ export const healthBody = z
     status: z.enum(['healthy', 'degraded', 'not_ready']),
     stage: z.literal('draining').optional(),
     degradations: z.array(z.object({ kind: z.string(), message: z.string() })),
-    models: z.array(z.object({ id: z.string(), ready: z.boolean() })),
-    instances: z.array(z.record(z.string(), z.unknown())),
+    models: z
+      .array(z.object({ id: z.string(), ready: z.boolean() }))
+      .optional()
+      .describe('Only for administrators where callers need keys.'),
+    instances: z.array(z.record(z.string(), z.unknown())).optional().describe('The same.'),
   })
   .meta({ id: 'Health' });
+
+export const liveBody = z.object({ status: z.literal('live') }).meta({ id: 'Live' });
