@@ -1,6 +1,7 @@
 import { expect } from 'chai';
+import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import type { ErrorBody } from '../testing/answers.ts';
-import { type Harness, startHarness } from '../testing/harness.ts';
+import { type Harness, startHarness, testCard } from '../testing/harness.ts';
 import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
 
 const chat = { model: 'test-model', messages: [{ role: 'user', content: 'Hi' }] };
@@ -129,12 +130,19 @@ const everything = {
   cache_control: { type: 'ephemeral', ttl: '1h' },
 };
 
+/** A model whose engine keeps prompts on demand. */
+function keepingCard(): ModelCard {
+  const card = testCard();
+  if (card.capabilities !== undefined) card.capabilities.keepsPrompts = true;
+  return card;
+}
+
 describe('the extension object', () => {
   let gateway: Harness;
 
   before(async () => {
     gateway = await startHarness();
-    gateway.addWorker(1n, new ScriptedWorker(answering('ok')));
+    gateway.addWorker(1n, new ScriptedWorker(answering('ok')), keepingCard());
   });
 
   after(async () => {
@@ -166,6 +174,47 @@ describe('the extension object', () => {
       expect(error.message).to.include(`nvext${param}`);
     });
   }
+
+  it('refuses to keep prompts where the engine keeps none on demand', async () => {
+    await using other = await startHarness();
+    const worker = new ScriptedWorker(answering('ok'));
+    other.addWorker(1n, worker);
+    const ask = async (nvext: object) => {
+      const response = await other.post('/v1/chat/completions', { ...chat, nvext });
+      const body = (await response.json()) as Partial<ErrorBody>;
+      return [response.status, body.error?.code, body.error?.param];
+    };
+    expect(await ask({ cache_control: { type: 'ephemeral' } })).to.deep.equal([
+      400,
+      'unsupported',
+      'nvext.cache_control',
+    ]);
+    expect(await ask({ session_control: { session_id: 's', action: 'open' } })).to.deep.equal([
+      400,
+      'unsupported',
+      'nvext.session_control.action',
+    ]);
+    expect((await ask({ session_control: { session_id: 's', action: 'close' } }))[0]).to.equal(200);
+    expect((await worker.sequence(0)).request.cache?.keepSeconds).to.equal(undefined);
+  });
+
+  it('has the engine keep what is asked', async () => {
+    await using other = await startHarness();
+    const worker = new ScriptedWorker(answering('ok'));
+    other.addWorker(1n, worker, keepingCard());
+    const ask = async (path: string, change: object, headers: Record<string, string> = {}) => {
+      const sent = { 'content-type': 'application/json', ...headers };
+      const response = await other.post(path, { ...chat, max_tokens: 5, ...change }, { headers: sent });
+      expect(response.status, await response.text()).to.equal(200);
+    };
+    const cache = { type: 'ephemeral', ttl: 40 };
+    await ask('/v1/chat/completions', { nvext: { cache_control: cache } });
+    await ask('/v1/messages', { cache_control: { type: 'ephemeral', ttl: '1h' } });
+    await ask('/v1/chat/completions', {}, { 'x-stator-session-id': 's', 'x-stator-session-final': 'true' });
+    await ask('/v1/chat/completions', {});
+    const kept = await Promise.all([0, 1, 2, 3].map((place) => worker.sequence(place)));
+    expect(kept.map(({ request }) => request.cache?.keepSeconds)).to.deep.equal([40, 3600, 0, undefined]);
+  });
 
   it('takes every field that it knows', async () => {
     const response = await gateway.post('/v1/chat/completions', { ...chat, nvext: everything });

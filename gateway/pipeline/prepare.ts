@@ -147,6 +147,12 @@ function guidedAfterReasoning(request: GenerationRequest, start: ReasoningStart)
   return shallow(() => afterReasoning(guided, parsing.formats.reasoning, start), request.guidedField);
 }
 
+/** Engines that keep nothing on demand are not told to: what only hints at it loses nothing but time. */
+function keepOf({ agent, model }: GenerationRequest): { keepSeconds?: number } {
+  const keeps = model.entry.card.capabilities?.keepsPrompts === true;
+  return keeps && agent.keepSeconds !== null ? { keepSeconds: agent.keepSeconds } : {};
+}
+
 /** The end of a prompt as text, long enough to show whether it leaves reasoning open. */
 function promptTail(tokenIds: readonly number[], tokens: ModelTokens): string {
   const detokenizer = new Detokenizer(tokens.table, { specialTokens: true });
@@ -184,6 +190,7 @@ export function buildGenerateRequest(generation: Generation, choice: Choice, pla
     cache: {
       cacheSalt: request.cacheSalt,
       kvBlockSize: prompt.kvBlockSize,
+      ...keepOf(request),
       ...(fresh ? { localHashes: prompt.localHashes, sequenceHashes: prompt.sequenceHashes } : {}),
     },
     adapter: request.model.adapter,

@@ -19,7 +19,7 @@ export function answerPlan(
   stream: StreamOptions,
   input: TranslateInput,
 ): AnswerPlan {
-  refuseUnoffered(body.nvext);
+  refuseUnoffered(body.nvext, model.entry.card);
   const logprobs = kind === 'chat' ? body.logprobs === true : typeof body.logprobs === 'number';
   const digest = Buffer.from(model.entry.card.digest.subarray(0, 6)).toString('hex');
   return {

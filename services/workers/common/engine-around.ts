@@ -2,7 +2,7 @@ import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import type { Engine, EngineListener, EngineText, KvEventChange, SequenceHandle } from './engine.ts';
-import type { EngineKv } from './engine-kv.ts';
+import type { EngineKv, PromptKeeper } from './engine-kv.ts';
 
 /** An engine that does what the one inside it does; methods which that lacks are absent here too. */
 export class EngineAround<E extends Engine = Engine> implements Engine {
@@ -11,7 +11,7 @@ export class EngineAround<E extends Engine = Engine> implements Engine {
   readonly loadAdapter?: NonNullable<Engine['loadAdapter']>;
   readonly unloadAdapter?: NonNullable<Engine['unloadAdapter']>;
   readonly listAdapters?: NonNullable<Engine['listAdapters']>;
-  readonly sleep?: NonNullable<Engine['sleep']>;
+  sleep?: NonNullable<Engine['sleep']>;
   readonly wake?: NonNullable<Engine['wake']>;
   releaseHandoff?: NonNullable<Engine['releaseHandoff']>;
   protected readonly inner: E;
@@ -38,6 +38,10 @@ export class EngineAround<E extends Engine = Engine> implements Engine {
 
   get kv(): EngineKv | undefined {
     return this.inner.kv;
+  }
+
+  get prompts(): PromptKeeper | undefined {
+    return this.inner.prompts;
   }
 
   start(

@@ -58,6 +58,12 @@ export interface KvHold {
   release(): void;
 }
 
+/** An engine that keeps prompts on demand. */
+export interface PromptKeeper {
+  /** Keeps the leading blocks of the prefix that are cached now. Throws StatorError where there is no room for holds. */
+  hold(prefix: KvPrefix): Promise<KvHold>;
+}
+
 /** Blocks whose bytes are in the engine, and that no sequence uses yet. */
 export interface KvImport {
   /**

@@ -9,7 +9,7 @@ import type {
 import type { ForwardPass, KvEvent, RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Adapter, ModelCard, Pooling } from '#gen/stator/model/v1/model_pb.ts';
 import type { KvHandoff } from '#gen/stator/transfer/v1/handoff_pb.ts';
-import type { EngineKv } from './engine-kv.ts';
+import type { EngineKv, PromptKeeper } from './engine-kv.ts';
 
 /** Number that the common worker gives a sequence; unique in one engine while the sequence lives. */
 export type SequenceHandle = number;
@@ -117,6 +117,8 @@ export interface Engine {
   releaseHandoff?(handoffId: string): Promise<boolean>;
   /** Absent: KV blocks neither leave nor enter. */
   readonly kv?: EngineKv | undefined;
+  /** Valid after `start`. Absent: prompts stay cached while there is room, and no longer. */
+  readonly prompts?: PromptKeeper | undefined;
   /** Ends everything and frees the model. Idempotent; sequences still running get no further step. */
   stop(): Promise<void>;
 }

@@ -18,6 +18,7 @@ import { engineService } from './handlers/engine-service.ts';
 import { subscribeKvEvents } from './handlers/subscribe-kv-events.ts';
 import { HandoffParts } from './handoff/parts.ts';
 import { EngineHost } from './host.ts';
+import { KeepingEngine, KeptPrompts } from './keeping-engine.ts';
 import { AdmittingEngine } from './kv-admission.ts';
 import { kvTiersOf } from './kv-tiers/parts.ts';
 import { type KvTiers, TieredEngine } from './kv-tiers/tiered-engine.ts';
@@ -215,16 +216,18 @@ class Worker implements WorkerService {
     const { telemetry } = this.#o.parts;
     const { source, wrap } = this.#handoffs.forEngine(engine);
     const tiers = this.#tiersOf(engine);
+    const kept = new KeptPrompts(engine, this.#config, telemetry);
     const admitting = new AdmittingEngine(engine, {
       sources: tiers === undefined ? [source] : [source, tiers.source],
-      observers: tiers === undefined ? [] : [tiers.observer],
+      observers: tiers === undefined ? [kept.pins] : [tiers.observer, kept.pins],
       maxFetching: this.#config.maxSequencesFetchingKv,
       fetchTimeoutMs: this.#config.handoffTtlSeconds * 1000,
       holdTimeoutMs: this.#config.handoffTtlSeconds * 1000,
       log: telemetry.log,
       metrics: telemetry.metrics,
     });
-    return wrap(tiers === undefined ? admitting : new TieredEngine(admitting, tiers));
+    const keeping = new KeepingEngine(admitting, kept);
+    return wrap(tiers === undefined ? keeping : new TieredEngine(keeping, tiers));
   }
 
   #tiersOf(engine: Engine): KvTiers | undefined {

@@ -84,6 +84,8 @@ function checkCapabilities(request: GenerateRequest, card: ModelCard): void {
     throw StatorError.unsupported(`guided.${constraint}`, `model ${card.name} does not constrain output this way`);
   if (request.media.length > 0 && (capabilities?.modalities ?? []).length === 0)
     throw StatorError.unsupported('media', `model ${card.name} reads no media`);
+  if (request.cache?.keepSeconds !== undefined && capabilities?.keepsPrompts !== true)
+    throw StatorError.unsupported('cache.keep_seconds', `model ${card.name} keeps no prompts on demand`);
   if (capabilities?.kvTransfer === true) return;
   if (request.handoff !== undefined)
     throw StatorError.unsupported('handoff', `model ${card.name} takes no KV from elsewhere`);

@@ -20,7 +20,7 @@ import {
   type VocabTable,
 } from '#native/llamacpp/index.ts';
 import type { Engine, EngineListener, EngineText, KvEventChange } from '../common/engine.ts';
-import type { EngineKv } from '../common/engine-kv.ts';
+import type { PromptKeeper } from '../common/engine-kv.ts';
 import { buildCard } from './card.ts';
 import { digestFile, type FileDigest } from './digest.ts';
 import { LlamacppKv } from './kv.ts';
@@ -60,7 +60,7 @@ export class LlamacppEngine implements Engine {
   readonly #live = new Set<number>();
   readonly #adapters = new Map<string, Adapter>();
   /** Set by `start`, where blocks can leave and enter. */
-  kv?: EngineKv;
+  kv?: LlamacppKv;
   #running: Running | undefined;
   #load: NativeLoad = idle;
   #stopping: Promise<void> | undefined;
@@ -68,6 +68,10 @@ export class LlamacppEngine implements Engine {
   constructor(options: LlamacppOptions, log: Logger) {
     this.#options = options;
     this.#log = log;
+  }
+
+  get prompts(): PromptKeeper | undefined {
+    return this.kv;
   }
 
   get text(): EngineText {

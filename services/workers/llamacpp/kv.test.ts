@@ -73,14 +73,15 @@ class Running {
     return this.engine.kv ?? expect.fail('no kv');
   }
 
-  generate(prompt: Uint32Array, cacheSalt = ''): Promise<number[]> {
+  generate(prompt: Uint32Array, o: { cacheSalt?: string; maxTokens?: number } = {}): Promise<number[]> {
+    const { cacheSalt = '', maxTokens = 20 } = o;
     const done = new Promise<number[]>((resolve) => {
       this.#done = resolve;
     });
     const request = { tokenIds: [...prompt], cache: { cacheSalt }, sampling: { temperature: 0 } };
     this.engine.submit(
       this.#next++,
-      create(GenerateRequestSchema, { ...request, stop: { maxTokens: 20, ignoreEos: true } }),
+      create(GenerateRequestSchema, { ...request, stop: { maxTokens, ignoreEos: true } }),
     );
     return done;
   }
@@ -110,6 +111,24 @@ describe(`llama.cpp engine: KV blocks${skippedBecause}`, function () {
   });
 
   after(() => rmSync(cacheDir, { recursive: true }));
+
+  it('keeps a prompt while others push out what nobody keeps', async () => {
+    await using one = await Running.start({ ...options, contextLength: 64, kvTokens: 128 });
+    const short = (seed: number): Uint32Array => tokenIds.subarray(0, 2 * blockSize + 1).map((token) => token + seed);
+    const run = (seed: number): Promise<number[]> => one.generate(short(seed), { maxTokens: 1 });
+    await run(0);
+    await run(1);
+    const [kept, lost] = [prefixOf(short(0), 2), prefixOf(short(1), 2)];
+    const hold = await one.engine.kv?.hold(kept);
+    expect([hold?.blocks, one.kv.cachedBlocks(lost)]).to.deep.equal([2, 2]);
+    for (let seed = 2; seed < 9; seed++) await run(seed);
+    expect([one.kv.cachedBlocks(kept), one.kv.cachedBlocks(lost)]).to.deep.equal([2, 0]);
+    await one.engine.clearCache();
+    expect(one.kv.cachedBlocks(kept)).to.equal(2);
+    hold?.release();
+    expect(await one.engine.clearCache()).to.equal(2);
+    expect(one.kv.cachedBlocks(kept)).to.equal(0);
+  });
 
   it('hands blocks from engine to engine through shared memory', async () => {
     await using one = await Running.start(options);

@@ -8,7 +8,7 @@ import {
   engineKvRelease,
   type NativeKvFormat,
 } from '#native/llamacpp/index.ts';
-import type { EngineKv, KvFormat, KvHold, KvImport, KvPrefix, KvSpan } from '../common/engine-kv.ts';
+import type { EngineKv, KvFormat, KvHold, KvImport, KvPrefix, KvSpan, PromptKeeper } from '../common/engine-kv.ts';
 import type { KvMirror } from './kv-mirror.ts';
 import { native } from './native-errors.ts';
 import type { LlamacppOptions } from './options.ts';
@@ -24,7 +24,7 @@ export interface KvContext {
 }
 
 /** KV blocks of one llama.cpp context. The addon copies them between steps; here is the bookkeeping of JavaScript's side. */
-export class LlamacppKv implements EngineKv {
+export class LlamacppKv implements EngineKv, PromptKeeper {
   readonly format: KvFormat;
   readonly #context: KvContext;
   #nextId = 1;
@@ -68,6 +68,13 @@ export class LlamacppKv implements EngineKv {
         if (accepted === undefined) release();
       },
     };
+  }
+
+  /** An import of nothing holds what is in front of it. */
+  async hold(prefix: KvPrefix): Promise<KvHold> {
+    const { signal } = new AbortController();
+    const before = await this.importBlocks(prefix, this.cachedBlocks(prefix), [], signal);
+    return before.accept(0);
   }
 
   async #copy(

@@ -7,9 +7,10 @@ import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
 import type { Adapter, ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Engine, EngineListener, EngineText, KvEventChange, SequenceHandle } from '../common/engine.ts';
+import type { KvHold, KvPrefix, PromptKeeper } from '../common/engine-kv.ts';
 import { mockerCard } from './card.ts';
 import { Handoffs } from './handoffs.ts';
-import { MockerKv } from './kv.ts';
+import { exchangedPrompt, MockerKv } from './kv.ts';
 import { defaultMockerOptions, type MockerOptions } from './options.ts';
 import { MockerRank } from './rank.ts';
 import { MockerSequence } from './sequence.ts';
@@ -21,6 +22,7 @@ export class MockerEngine implements Engine {
   readonly embed?: NonNullable<Engine['embed']>;
   readonly score?: NonNullable<Engine['score']>;
   readonly kv?: MockerKv;
+  readonly prompts?: PromptKeeper;
   readonly #o: MockerOptions;
   readonly #ranks: readonly MockerRank[];
   readonly #handoffs: Handoffs;
@@ -38,6 +40,7 @@ export class MockerEngine implements Engine {
     this.#ranks = Array.from({ length: o.ranks }, (_, rank) => this.#createRank(rank));
     const [rank] = this.#ranks;
     if (o.kvBlockBytes > 0 && rank !== undefined) this.kv = this.#createKv(rank);
+    if (o.simulation.prefixCaching !== false) this.prompts = { hold: (prefix) => this.#holdPrompt(prefix) };
     if (o.embeddingDimensions === 0) return;
     this.embed = async (inputs) => inputs.map(({ tokenIds }) => syntheticEmbedding(tokenIds, o.embeddingDimensions));
     this.score = async (query, documents) => {
@@ -147,9 +150,16 @@ export class MockerEngine implements Engine {
       if (adapter === undefined) return null;
       return adapter.sha256.length > 0 ? adapter.sha256 : createHash('sha256').update(name).digest();
     };
-    const kv = new MockerKv({ model, blockTokens, blockBytes, rank, adapterDigest });
-    rank.letGo = () => kv.letGo();
-    return kv;
+    return new MockerKv({ model, blockTokens, blockBytes, rank, adapterDigest });
+  }
+
+  /** Keeps a prompt at the rank that has most of it. */
+  async #holdPrompt(prefix: KvPrefix): Promise<KvHold> {
+    const prompt = exchangedPrompt(prefix, this.#o.blockSize);
+    const blocks = prefix.sequenceHashes.length;
+    const cached = (rank: MockerRank): number => rank.exchange.cached(prompt, blocks);
+    const rank = this.#ranks.reduce((best, one) => (cached(one) > cached(best) ? one : best));
+    return rank.holds.add(rank.exchange.hold(prompt, blocks));
   }
 
   /** The rank that the request names, otherwise the one with the fewest sequences. */

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ExchangedPrompt, HeldBlocks, KvExchange, TakenBlocks } from '#core/scheduling/engine/kv-exchange.ts';
+import type { ExchangedPrompt, KvExchange, TakenBlocks } from '#core/scheduling/engine/kv-exchange.ts';
 import { packHashes } from '#core/tokens/packed-hashes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { hashBlocks } from '#native/tokens/index.ts';
 import type { EngineKv, KvFormat, KvHold, KvImport, KvPrefix, KvSpan } from '../common/engine-kv.ts';
+import type { RankHolds } from './holds.ts';
 import { KvBytes } from './kv-bytes.ts';
 
 /** Bytes made or compared in one turn of the event loop. */
@@ -13,6 +14,7 @@ const turnBytes = 1 << 20;
 /** What the synthetic engine's KV needs of the rank that has it. */
 export interface KvRank {
   readonly exchange: KvExchange;
+  readonly holds: RankHolds;
   /** Blocks entered or left the cache, or there is room: tell who listens, and go on. */
   cacheChanged(): void;
   /** Blocks entered the cache whose tokens no sequence has brought. */
@@ -34,7 +36,6 @@ export interface MockerKvOptions {
 export class MockerKv implements EngineKv {
   readonly format: KvFormat;
   readonly #o: MockerKvOptions;
-  readonly #holds = new Set<Hold>();
 
   constructor(options: MockerKvOptions) {
     const { model, blockTokens, blockBytes } = options;
@@ -63,7 +64,7 @@ export class MockerKv implements EngineKv {
   async exportBlocks(prefix: KvPrefix, from: number, into: readonly KvSpan[], signal: AbortSignal): Promise<number[]> {
     const { rank, blockTokens, blockBytes } = this.#o;
     for (const { bytes } of into) if (bytes < blockBytes) throw wrongSize(bytes, blockBytes);
-    const hold = this.#hold(rank.exchange.hold(promptOf(prefix, blockTokens), from + into.length));
+    const hold = rank.holds.add(rank.exchange.hold(exchangedPrompt(prefix, blockTokens), from + into.length));
     try {
       const content = new KvBytes(prefix, blockTokens, blockBytes);
       const written = into.slice(0, Math.max(0, hold.blocks - from));
@@ -81,7 +82,7 @@ export class MockerKv implements EngineKv {
   async importBlocks(prefix: KvPrefix, from: number, spans: readonly KvSpan[], signal: AbortSignal): Promise<KvImport> {
     const { rank, blockTokens, blockBytes } = this.#o;
     for (const { bytes } of spans) if (bytes !== blockBytes) throw wrongSize(bytes, blockBytes);
-    const taken = rank.exchange.take(promptOf(prefix, blockTokens), from, spans.length);
+    const taken = rank.exchange.take(exchangedPrompt(prefix, blockTokens), from, spans.length);
     if (taken === 'missing')
       throw new StatorError('conflict', `block ${from - 1} of the prompt is not cached any more`);
     if (taken === 'full')
@@ -101,30 +102,12 @@ export class MockerKv implements EngineKv {
     }
   }
 
-  /** Nothing can run beside what is held. False: nothing was. */
-  letGo(): boolean {
-    const any = this.#holds.size > 0;
-    for (const hold of [...this.#holds]) hold.revoke();
-    return any;
-  }
-
   #accept(prefix: KvPrefix, from: number, taken: TakenBlocks, wrong: readonly number[], sound: number): KvHold {
     const { rank } = this.#o;
     for (const index of wrong) if (index < sound) rank.poison(prefix.sequenceHashes[from + index] ?? 0n);
     if (sound > 0) rank.imported(prefix, from);
-    const hold = this.#hold(rank.exchange.accept(taken, sound));
+    const hold = rank.holds.add(rank.exchange.accept(taken, sound));
     rank.cacheChanged();
-    return hold;
-  }
-
-  #hold(held: HeldBlocks): Hold {
-    const { exchange } = this.#o.rank;
-    const hold = new Hold(held.blocks.length, (revoked) => {
-      this.#holds.delete(hold);
-      exchange.release(held);
-      if (!revoked) this.#o.rank.cacheChanged();
-    });
-    this.#holds.add(hold);
     return hold;
   }
 
@@ -133,30 +116,6 @@ export class MockerKv implements EngineKv {
     const perTurn = Math.max(1, Math.floor(turnBytes / this.#o.blockBytes));
     if (index % perTurn === perTurn - 1) await nextTurn();
     signal.throwIfAborted();
-  }
-}
-
-class Hold implements KvHold {
-  readonly blocks: number;
-  #end: ((revoked: boolean) => void) | undefined;
-
-  constructor(blocks: number, end: (revoked: boolean) => void) {
-    this.blocks = blocks;
-    this.#end = end;
-  }
-
-  release(): void {
-    this.#over(false);
-  }
-
-  revoke(): void {
-    this.#over(true);
-  }
-
-  #over(revoked: boolean): void {
-    const end = this.#end;
-    this.#end = undefined;
-    end?.(revoked);
   }
 }
 
@@ -183,7 +142,11 @@ class Import implements KvImport {
   }
 }
 
-function promptOf({ tokenIds, sequenceHashes, adapter, cacheSalt }: KvPrefix, blockTokens: number): ExchangedPrompt {
+/** A prefix as the cache of a rank knows it. */
+export function exchangedPrompt(
+  { tokenIds, sequenceHashes, adapter, cacheSalt }: KvPrefix,
+  blockTokens: number,
+): ExchangedPrompt {
   const { localHashes } = hashBlocks(tokenIds, blockTokens, { adapter, cacheSalt });
   return { hashes: words(sequenceHashes), locals: words(localHashes) };
 }

@@ -16,6 +16,7 @@ import type { KvEventChange, SequenceHandle, StepBatch } from '../common/engine.
 import type { KvPrefix } from '../common/engine-kv.ts';
 import { outputHasher } from './block-hasher.ts';
 import type { Handoffs } from './handoffs.ts';
+import { RankHolds } from './holds.ts';
 import type { KvRank } from './kv.ts';
 import { kvMessages } from './kv-messages.ts';
 import type { MockerOptions } from './options.ts';
@@ -36,8 +37,11 @@ export interface RankParts {
 
 /** One data parallel rank in real time: the simulated engine says when something is computed, this says which tokens. */
 export class MockerRank implements KvRank {
-  /** Nothing can run: lets go of blocks that are held beside sequences; false: there are none. */
-  letGo: () => boolean = () => false;
+  /** Blocks that are held beside sequences: where nothing can run, they are let go. */
+  readonly holds = new RankHolds(
+    () => this.#engine.exchange,
+    () => this.cacheChanged(),
+  );
   readonly #o: RankParts;
   readonly #engine: SimulatedEngine;
   readonly #timer = new PassTimer((nowMs) => this.#turn(nowMs));
@@ -181,7 +185,7 @@ export class MockerRank implements KvRank {
   #begin(nowMs: number): void {
     let pass = this.#engine.step(nowMs);
     const isStuck = pass === undefined && this.#engine.wakeAtMs === undefined && this.size > 0;
-    if (isStuck && this.letGo()) pass = this.#engine.step(nowMs);
+    if (isStuck && this.holds.letGo()) pass = this.#engine.step(nowMs);
     this.#pass = pass;
     if (pass !== undefined) this.#timer.arm(nowMs + pass.durationMs, pass.durationMs);
     else if (this.#engine.wakeAtMs !== undefined) this.#timer.arm(this.#engine.wakeAtMs);
