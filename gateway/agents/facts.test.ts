@@ -23,11 +23,13 @@ describe("the agent's side of a request", () => {
 
   it('keeps prompts for as long as the longest of what is asked, an hour at most', () => {
     const keep = (nvext: object, hinted?: number) => agentFactsOf({ nvext }, agent, hinted).keepSeconds;
-    const ephemeral = (ttl?: number | '5m' | '1h') => ({ cache_control: { type: 'ephemeral', ttl } });
+    const ephemeral = (ttl?: number | string) => ({ cache_control: { type: 'ephemeral', ttl } });
     expect(keep({})).to.equal(null);
     expect(keep({}, 300)).to.equal(300);
     expect(keep(ephemeral())).to.equal(300);
     expect(keep(ephemeral('1h'))).to.equal(3600);
+    expect(keep(ephemeral('90s'))).to.equal(90);
+    expect(keep(ephemeral('10m'))).to.equal(600);
     expect(keep(ephemeral(7))).to.equal(7);
     expect(keep(ephemeral(7), 60)).to.equal(60);
     expect(keep(ephemeral(86_400))).to.equal(3600);

@@ -80,10 +80,12 @@ function keepSecondsOf(
   return asked.length === 0 ? null : Math.min(mostKeepSeconds, Math.max(...asked));
 }
 
-/** A time to live as Anthropic writes it. */
-export function secondsOf(ttl: number | '5m' | '1h' | null | undefined): number | null {
-  if (ttl === '5m') return 300;
-  return ttl === '1h' ? 3600 : (ttl ?? null);
+const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+
+/** A time to live in seconds, or as Anthropic and NeMo Agent Toolkit write it: "5m", "90s". */
+export function secondsOf(ttl: number | string | null | undefined): number | null {
+  if (typeof ttl !== 'string') return ttl ?? null;
+  return Number.parseInt(ttl, 10) * (unitSeconds[ttl.slice(-1)] ?? 1);
 }
 
 function reuseSeconds(hints: Nvext['agent_hints']): number | null {

@@ -74,7 +74,7 @@ const wrong: readonly Case[] = [
   [{ agent_context: { session_id: 5 } }, '.agent_context.session_id'],
   [{ agent_context: { session_id: 's', trajectory_final: 'no' } }, '.agent_context.trajectory_final'],
   [{ cache_control: { type: 'eternal' } }, '.cache_control.type'],
-  [{ cache_control: { type: 'ephemeral', ttl: '2h' } }, '.cache_control.ttl'],
+  [{ cache_control: { type: 'ephemeral', ttl: '2d' } }, '.cache_control.ttl'],
 ];
 
 const notOffered: readonly Case[] = [

@@ -52,7 +52,7 @@ const agentHints = z.strictObject({
     .nullish()
     .describe('Whether the beginning of the next turn is computed once this one has ended. Needs one choice.'),
   prefix_id: sessionId.nullish().describe('Session of requests with a common beginning.'),
-  total_requests: uint32.nullish().describe('Requests of the session in all: after the last nothing is kept for it.'),
+  total_requests: uint32.nullish().describe('Requests of the session in all: after the last no next turn is computed in advance.'),
   iat: z
     .number()
     .min(0)
@@ -124,9 +124,9 @@ const agentContext = z.strictObject({
 const cacheControl = z.strictObject({
   type: z.literal('ephemeral'),
   ttl: z
-    .union([z.int().min(1), z.enum(['5m', '1h'])])
+    .union([z.int().min(1), z.string().regex(/^[1-9]\d{0,8}[smh]$/, 'must be a number with s, m or h')])
     .nullish()
-    .describe('Seconds; at most 3600 count.'),
+    .describe('Seconds, or as in "90s", "5m", "1h"; at most an hour counts.'),
 });
 
 /** The extension object of NVIDIA Dynamo's clients. Other keys are refused; docs/nvext.md says what each one does. */
