@@ -12,6 +12,8 @@ export const noPostgres = 'PostgreSQL (initdb, postgres) is not installed';
 export interface Place {
   readonly url: string;
   readonly shared: boolean;
+  /** The server that it needs; undefined: none. */
+  readonly server?: { kill(): Promise<void>; start(): Promise<void> };
   dispose(): Promise<void>;
 }
 
@@ -24,10 +26,10 @@ export const places: Readonly<Record<string, (context: Context) => Promise<Place
   },
   PostgreSQL: async (context) => {
     const server = await startPostgres(findPostgres() ?? skip(context, noPostgres));
-    return { url: server.url, shared: true, dispose: () => server.dispose() };
+    return { url: server.url, shared: true, server, dispose: () => server.dispose() };
   },
   Redis: async (context) => {
     const server = await startRedis(findRedis() ?? skip(context, noRedis));
-    return { url: server.url, shared: true, dispose: () => server.dispose() };
+    return { url: server.url, shared: true, server, dispose: () => server.dispose() };
   },
 };
