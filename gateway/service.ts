@@ -16,9 +16,9 @@ import { inferenceHandlers } from './handlers/inference.ts';
 import { HttpEdge } from './http/http-server.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { ServiceLinks } from './service-links.ts';
+import { openLimitsStore } from './stores.ts';
 import { guardRpc } from './tenants/guard-rpc.ts';
 
-import { openLimitsStore } from './stores.ts';
 /** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
 export interface GatewayOverrides {
   readonly tokenizer?: Client<typeof TokenizerService>;
@@ -41,9 +41,9 @@ export async function startGateway(
 ): Promise<GatewayService> {
   const maxBytes = config.storeMaxMib * 1024 ** 2;
   const store = await openStore(config.store, { telemetry: parts.telemetry, maxBytes });
+  const limitsStore = await openLimitsStore(config, store, parts.telemetry);
   const links = new ServiceLinks(config, parts, overrides);
   const draining = new AbortController();
-  const limitsStore = await openLimitsStore(config, store, parts.telemetry);
   const context = buildContext(config, parts.telemetry, links, { store, limitsStore }, draining.signal);
   const watch = followDiscovery(parts.discovery, context, links);
   const edge = new HttpEdge(context);
@@ -74,11 +74,11 @@ export async function startGateway(
     context.pipeline.router.close();
     await context.access.close();
     await store.close();
+    if (limitsStore !== store) await limitsStore.close();
     context.services.close();
   };
   const stopOnce = (): Promise<void> => {
     stopping ??= stop();
-    if (limitsStore !== store) await limitsStore.close();
     return stopping;
   };
   try {
