@@ -9,11 +9,20 @@ export type HttpResponse = ServerResponse | Http2ServerResponse;
 // biome-ignore lint/suspicious/noConfusingVoidType: handlers that answer everything return nothing
 export type HttpHandler = (req: HttpRequest, res: HttpResponse) => boolean | void;
 
-/** GET /metrics (Prometheus), /health (200, or 503 while not serving), /live (200). */
-export function defaultHttp(metrics: Registry, health: HealthState): HttpHandler {
+/**
+ * GET /metrics (Prometheus), /health (200, or 503 while not serving), /live (200). Probes send no token; metrics name
+ * models, tenants and addresses, and are for whoever `mayRead` lets in.
+ */
+export function defaultHttp(
+  metrics: Registry,
+  health: HealthState,
+  mayRead: (authorization: string | undefined) => boolean,
+): HttpHandler {
   return (req, res) => {
     const path = (req.url ?? '/').split('?', 1)[0];
     if (req.method !== 'GET' && req.method !== 'HEAD') answer(res, 405, 'text/plain', 'method not allowed\n');
+    else if (path === '/metrics' && !mayRead(req.headers.authorization))
+      answer(res, 401, 'text/plain', 'authorization: Bearer <internal token> is required\n');
     else if (path === '/metrics') void serveMetrics(metrics, res);
     else if (path === '/live') answer(res, 200, 'application/json', '{"status":"live"}\n');
     else if (path === '/health')

@@ -34,7 +34,7 @@ export function rpcHandler({ routes, fallback, log, ...options }: RpcHandlerOpti
   return (req, res) => {
     const handler = handlers.get((req.url ?? '').split('?', 1)[0] ?? '');
     if (handler === undefined) {
-      fallback(req, res);
+      serve(fallback, log, req, res);
       return;
     }
     // Called within the promise chain, because a request without a usable authority makes it throw.
@@ -52,4 +52,15 @@ export function rpcHandler({ routes, fallback, log, ...options }: RpcHandlerOpti
         res.end();
       });
   };
+}
+
+/** A handler that throws fails its own request: what a stranger asks must not end the process. */
+function serve(handler: NodeHandler, log: Logger, req: HttpRequest, res: HttpResponse): void {
+  try {
+    handler(req, res);
+  } catch (thrown) {
+    log.error({ err: thrown }, 'request handler failed');
+    if (!res.headersSent) res.statusCode = 500;
+    res.end();
+  }
 }

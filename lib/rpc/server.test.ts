@@ -132,6 +132,25 @@ describe('RpcServer', () => {
     session.close();
   });
 
+  it('shows metrics only to who sends the token, where there is one', async () => {
+    await start({ internalToken: 'secret' });
+    const get = (path: string, authorization = ''): Promise<Response> =>
+      fetch(`http://${server.address}${path}`, { headers: { authorization } });
+    for (const sent of ['', 'Bearer wrong', 'secret']) expect((await get('/metrics', sent)).status, sent).to.equal(401);
+    expect(await (await get('/metrics', 'Bearer secret')).text()).to.include('stator_');
+    for (const path of ['/live', '/health']) expect((await get(path)).status).to.equal(200);
+  });
+
+  it('fails the one request whose handler throws', async () => {
+    await start({
+      http: () => {
+        throw new Error('broken');
+      },
+    });
+    expect((await fetch(`http://${server.address}/live`)).status).to.equal(500);
+    expect((await fetch(`http://${server.address}/live`)).status).to.equal(500);
+  });
+
   it('leaves to the default handler what its own declines', async () => {
     await start({
       http: (req, res) => {

@@ -9,7 +9,7 @@ import { formatAddress, type HostPort, isLoopback, parseAddress } from './addres
 import { Connections } from './connections.ts';
 import { defaultHttp, type HttpHandler } from './default-http.ts';
 import { HealthState } from './health.ts';
-import { requireToken } from './interceptors/auth.ts';
+import { requireToken, tokenCheck } from './interceptors/auth.ts';
 import { serverErrors } from './interceptors/errors.ts';
 import { rpcCounter, serverMetrics } from './interceptors/metrics.ts';
 import { checkMaxRequestBytes, DEFAULT_MAX_REQUEST_BYTES } from './interceptors/request-size.ts';
@@ -36,7 +36,7 @@ export interface RpcServerOptions {
   readonly http?: HttpHandler | undefined;
   /** Set: TLS only; with `ca`, mutual. */
   readonly tls?: TlsFiles | undefined;
-  /** Set: RPCs but health must send it as `authorization: Bearer`. */
+  /** Set: RPCs but health, and GET /metrics, must send it as `authorization: Bearer`. */
   readonly internalToken?: string | undefined;
   /** Whether to refuse to bind anything but loopback without token or mutual TLS; default true. False: a public port. */
   readonly requireAuth?: boolean;
@@ -126,12 +126,14 @@ function checkExposure({ host }: HostPort, options: RpcServerOptions): void {
 function nodeHandler(options: RpcServerOptions, health: HealthState, shutdownSignal: AbortSignal): NodeHandler {
   const { log, metrics, tracer } = options.telemetry;
   const count = rpcCounter(metrics);
-  const byDefault = defaultHttp(metrics, health);
+  const { internalToken } = options;
+  const mayRead = internalToken === undefined ? () => true : tokenCheck(internalToken);
+  const byDefault = defaultHttp(metrics, health, mayRead);
   return rpcHandler({
     log,
     shutdownSignal,
     interceptors: [serverMetrics(count), serverTracing(tracer), serverErrors(log)],
-    ...(options.internalToken !== undefined && { requestGate: requireToken(options.internalToken, count) }),
+    ...(internalToken !== undefined && { requestGate: requireToken(internalToken, count) }),
     ...(options.maxTimeoutMs !== undefined && { maxTimeoutMs: options.maxTimeoutMs }),
     readMaxBytes: checkMaxRequestBytes(options.maxRequestBytes ?? DEFAULT_MAX_REQUEST_BYTES),
     routes: (router) => {

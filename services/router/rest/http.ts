@@ -34,7 +34,9 @@ export interface RestOptions {
 export function createRest(options: RestOptions): HttpHandler {
   const routes = options.routes.map((route) => ({ route, parts: route.path.split('/') }));
   return (request, response) => {
-    const url = new URL(request.url ?? '/', 'http://router');
+    const target = request.url ?? '/';
+    if (!URL.canParse(target, 'http://router')) return false;
+    const url = new URL(target, 'http://router');
     const parts = url.pathname.split('/');
     const matching = routes.filter((candidate) => matches(candidate.parts, parts));
     if (matching.length === 0) return false;

@@ -124,7 +124,9 @@ describe('REST interface of the router', () => {
 
   it('lets nobody in without the token, and leaves other pages to the port', async () => {
     expect((await call('GET', '/workers', undefined, 'wrong')).status).to.equal(401);
-    const response = await fetch(`http://${router.address}/metrics`);
+    expect((await fetch(`http://${router.address}//`)).status).to.equal(404);
+    const headers = { authorization: 'Bearer secret' };
+    const response = await fetch(`http://${router.address}/metrics`, { headers });
     expect(await response.text()).to.include('stator_router_reservations');
   });
 });
