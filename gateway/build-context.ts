@@ -14,8 +14,8 @@ import { ModelCatalog } from './models/catalog.ts';
 import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
-import { RequestJournal } from './telemetry/request-journal.ts';
 import type { GatewayStores } from './stores.ts';
+import { RequestJournal } from './telemetry/request-journal.ts';
 import { openAccess } from './tenants/open-access.ts';
 import { TokenTables } from './tokenizer/token-tables.ts';
 import { HandoffReleases } from './workers/handoff-releases.ts';
@@ -55,6 +55,7 @@ export function buildContext(
     no_router: () => !links.hasRouter(),
     no_workers: () => catalog.ready().length === 0,
     stale_keys: () => access.tenants.problem !== null,
+    no_limits_store: () => access.tenants.limits.isAlone,
   });
   exposeModels(telemetry.metrics, catalog);
   exposeState(telemetry, { workers, degradations, tables });

@@ -99,16 +99,6 @@ export const gatewaySettings = defineSettings({
     group: 'Tenants',
     help: 'Claim of those tokens that names the tenant.',
   }),
-  auditLog: setting.optionalString({
-    group: 'Tenants',
-    help: 'File that gets one JSON line for each request: who, what, when, how many tokens. No content, no keys.',
-  }),
-  corsOrigins: setting.list({
-    default: [],
-    group: 'Tenants',
-    help: 'Origins whose pages may call, for example https://chat.example.org; *: any. Empty: none.',
-  }),
-  console: setting.boolean({
   limitsStore: setting.optionalString({
     group: 'Tenants',
     secret: true,
@@ -133,6 +123,16 @@ export const gatewaySettings = defineSettings({
     group: 'Tenants',
     help: 'While the store of limits fails: each gateway counts for itself, or requests of callers with limits are refused.',
   }),
+  auditLog: setting.optionalString({
+    group: 'Tenants',
+    help: 'File that gets one JSON line for each request: who, what, when, how many tokens. No content, no keys.',
+  }),
+  corsOrigins: setting.list({
+    default: [],
+    group: 'Tenants',
+    help: 'Origins whose pages may call, for example https://chat.example.org; *: any. Empty: none.',
+  }),
+  console: setting.boolean({
     default: true,
     help: 'Whether /console is served; what it shows is for administrators, as /busy_threshold is.',
   }),

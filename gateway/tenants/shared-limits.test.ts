@@ -121,7 +121,10 @@ describe('shared limits', () => {
     expect(await enterMany([one, two], a, 2)).to.have.length(0);
     for (const { leave } of running.slice(1)) leave(0);
     let letIn = 0;
-    await until(async () => (letIn += (await enterMany([one], a, 1)).length) === 2);
+    await until(async () => {
+      letIn += (await enterMany([one], a, 1)).length;
+      return letIn === 2;
+    });
     expect(await enterMany([one, two], a, 2)).to.have.length(0);
   });
 
