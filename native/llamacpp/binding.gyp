@@ -27,6 +27,7 @@
         'src/kv_api.cc',
         'src/kv_block_format.cc',
         'src/kv_cache.cc',
+        'src/kv_packer.cc',
         'src/kv_transfers.cc',
         'src/log.cc',
         'src/model.cc',

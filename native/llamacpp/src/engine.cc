@@ -34,7 +34,7 @@ Engine::Engine(std::shared_ptr<Model> model, EngineOptions options)
       context_(createContext()),
       cache_(llama_get_memory(context_.get()), cacheOptions()),
       batch_(llama_batch_init(static_cast<int32_t>(options_.batchTokens), 0, 1)),
-      transfers_(context_.get(), cache_, learnFormat()) {
+      transfers_(context_.get(), cache_, learnFormat(), [this] { wake(); }) {
   for (auto slot = static_cast<llama_seq_id>(options_.maxSequences); slot-- > 0;) freeSlots_.push_back(slot);
   for (llama_token token = 0; token < model_->vocabSize(); ++token) {
     if (llama_vocab_is_eog(model_->vocab(), token)) endOfGeneration_.push_back(token);
@@ -161,6 +161,11 @@ void Engine::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Engine::wake() {
+  std::lock_guard lock(mutex_);
+  wake_.notify_one();
+}
+
 void Engine::run() {
   const AbortGuard guard;
   try {
@@ -186,7 +191,7 @@ bool Engine::takeCommands() {
   {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [this] {
-      const bool computes = !running_.empty() || !waiting_.empty() || !transfers_.idle();
+      const bool computes = !running_.empty() || !waiting_.empty() || transfers_.ready();
       return stopping_.load() || computes || !submissions_.empty() || !cancellations_.empty() || !tasks_.empty() || !transferred_.empty() || !transferCancellations_.empty();
     });
     if (stopping_.load()) return false;

@@ -140,6 +140,7 @@ class Engine {
   KvCacheOptions cacheOptions() const;
   std::optional<KvBlockFormat> learnFormat();
 
+  void wake();
   void run();
   bool takeCommands();
   void failAll(const std::string& message);

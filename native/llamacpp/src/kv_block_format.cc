@@ -43,6 +43,32 @@ void sortRun(uint8_t* items, size_t itemBytes, const std::vector<uint32_t>& orde
   for (size_t i = 0; i < order.size(); ++i) std::memcpy(items + i * itemBytes, before.data() + order[i] * itemBytes, itemBytes);
 }
 
+// Which cell of a state was at each position.
+struct CellOrder {
+  std::vector<uint32_t> cells;
+  bool sorted = true;
+
+  CellOrder() = default;
+  CellOrder(const uint8_t* metas, uint32_t position, uint32_t tokens) : cells(tokens, tokens) {
+    for (uint32_t i = 0; i < tokens; ++i) {
+      const uint32_t place = static_cast<uint32_t>(cellAt(metas, i).position) - position;
+      if (place >= tokens || cells[place] != tokens) throw std::runtime_error("the cells are not those of the block");
+      cells[place] = i;
+      sorted = sorted && place == i;
+    }
+  }
+};
+
+// Writes cells in the order of their positions.
+void numberCells(uint8_t* cells, uint32_t position, uint32_t tokens) {
+  for (uint32_t i = 0; i < tokens; ++i) {
+    const CellMeta meta{static_cast<int32_t>(position + i), 1, 0};
+    std::memcpy(cells + i * sizeof meta, &meta, sizeof meta);
+  }
+}
+
+constexpr const char* kOtherStructure = "llama.cpp wrote a state of another structure";
+
 }  // namespace
 
 // Takes numbers from the probe; false at its end.
@@ -181,45 +207,116 @@ void KvBlockFormat::seal(std::span<uint8_t> block, uint32_t position, uint64_t p
   if (block.size() != bytes()) throw std::runtime_error("a block of the wrong size");
   uint8_t* const payload = block.data() + sizeof(KvBlockHeader);
   std::memset(payload + sizeof(uint32_t), 0, sizeof(int32_t));  // the sequence id
-  std::vector<uint32_t> order;
-  bool sorted = true;
+  CellOrder order;
   uint8_t* at = payload;
   for (const Piece& piece : pieces_) {
     switch (piece.kind) {
       case Piece::Kind::kFixed:
-        if (std::memcmp(at, piece.fixed.data(), piece.fixed.size()) != 0) throw std::runtime_error("llama.cpp wrote a state of another structure");
+        if (std::memcmp(at, piece.fixed.data(), piece.fixed.size()) != 0) throw std::runtime_error(kOtherStructure);
         break;
-      case Piece::Kind::kCells: sorted = numberCells(at, position, order); break;
+      case Piece::Kind::kCells:
+        order = CellOrder(at, position, origin_.blockTokens);
+        numberCells(at, position, origin_.blockTokens);
+        break;
       case Piece::Kind::kRows:
-        if (!sorted) sortRun(at, piece.cellBytes, order);
+        if (!order.sorted) sortRun(at, piece.cellBytes, order.cells);
         break;
       case Piece::Kind::kColumns:
-        for (size_t i = 0; !sorted && i < piece.columns; ++i) sortRun(at + i * piece.cellBytes * order.size(), piece.cellBytes, order);
+        for (size_t i = 0; !order.sorted && i < piece.columns; ++i) sortRun(at + i * piece.cellBytes * order.cells.size(), piece.cellBytes, order.cells);
         break;
     }
     at += pieceBytes(piece);
   }
+  complete(block, position, prefixHash);
+}
+
+void KvBlockFormat::complete(std::span<uint8_t> block, uint32_t position, uint64_t prefixHash) const {
   KvBlockHeader head = header(position, prefixHash);
-  head.checksum = checksumOf(head, payload, payloadBytes_);
+  head.checksum = checksumOf(head, block.data() + sizeof head, payloadBytes_);
   std::memcpy(block.data(), &head, sizeof head);
 }
 
-// Writes the cells' positions in order. `order` says which cell was at each; false if that changes anything.
-bool KvBlockFormat::numberCells(uint8_t* cells, uint32_t position, std::vector<uint32_t>& order) const {
+size_t KvBlockFormat::stateBytes(uint32_t blocks) const {
+  size_t once = 0;
+  for (const Piece& piece : pieces_) once += piece.fixed.size();
+  return once + (payloadBytes_ - once) * blocks;
+}
+
+// A fixed piece in the state of several blocks: the number of cells, before the cells, is another.
+std::vector<uint8_t> KvBlockFormat::fixedOf(size_t piece, uint32_t blocks) const {
+  std::vector<uint8_t> fixed = pieces_[piece].fixed;
+  if (piece + 1 == pieces_.size() || pieces_[piece + 1].kind != Piece::Kind::kCells) return fixed;
+  const uint32_t cells = origin_.blockTokens * blocks;
+  std::memcpy(fixed.data() + fixed.size() - sizeof cells, &cells, sizeof cells);
+  return fixed;
+}
+
+void KvBlockFormat::split(std::span<const uint8_t> state, uint32_t position, std::span<const std::span<uint8_t>> blocks, std::span<const uint64_t> prefixes) const {
+  if (state.empty()) return seal(blocks[0], position, prefixes[0]);
   const uint32_t tokens = origin_.blockTokens;
-  order.assign(tokens, tokens);
-  bool sorted = true;
-  for (uint32_t i = 0; i < tokens; ++i) {
-    const uint32_t place = static_cast<uint32_t>(cellAt(cells, i).position) - position;
-    if (place >= tokens || order[place] != tokens) throw std::runtime_error("the cells are not those of the block");
-    order[place] = i;
-    sorted = sorted && place == i;
+  const auto count = static_cast<uint32_t>(blocks.size());
+  CellOrder order;
+  const uint8_t* at = state.data();
+  size_t to = sizeof(KvBlockHeader);
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    const Piece& piece = pieces_[i];
+    // The state begins with the sequence id, which is not compared.
+    if (piece.kind == Piece::Kind::kFixed) {
+      const std::vector<uint8_t> fixed = fixedOf(i, count);
+      const size_t compared = i == 0 ? sizeof(uint32_t) : fixed.size();
+      if (std::memcmp(at, fixed.data(), compared) != 0) throw std::runtime_error(kOtherStructure);
+      for (const auto& block : blocks) std::memcpy(block.data() + to, piece.fixed.data(), piece.fixed.size());
+      at += fixed.size();
+    } else if (piece.kind == Piece::Kind::kCells) {
+      order = CellOrder(at, position, tokens * count);
+      for (uint32_t b = 0; b < count; ++b) numberCells(blocks[b].data() + to, position + b * tokens, tokens);
+      at += size_t{tokens} * count * sizeof(CellMeta);
+    } else {
+      const size_t runs = piece.kind == Piece::Kind::kRows ? 1 : piece.columns;
+      const size_t runBytes = tokens * piece.cellBytes;
+      for (size_t run = 0; run < runs; ++run) {
+        for (uint32_t b = 0; b < count; ++b) {
+          uint8_t* const into = blocks[b].data() + to + run * runBytes;
+          if (order.sorted) {
+            std::memcpy(into, at + b * runBytes, runBytes);
+            continue;
+          }
+          for (uint32_t cell = 0; cell < tokens; ++cell) std::memcpy(into + cell * piece.cellBytes, at + order.cells[b * tokens + cell] * piece.cellBytes, piece.cellBytes);
+        }
+        at += runBytes * count;
+      }
+    }
+    to += pieceBytes(piece);
   }
-  for (uint32_t i = 0; i < tokens; ++i) {
-    const CellMeta meta{static_cast<int32_t>(position + i), 1, 0};
-    std::memcpy(cells + i * sizeof meta, &meta, sizeof meta);
+  for (uint32_t b = 0; b < count; ++b) complete(blocks[b], position + b * tokens, prefixes[b]);
+}
+
+void KvBlockFormat::join(std::span<const std::span<uint8_t>> blocks, uint32_t position, std::span<uint8_t> state) const {
+  const uint32_t tokens = origin_.blockTokens;
+  const auto count = static_cast<uint32_t>(blocks.size());
+  uint8_t* at = state.data();
+  size_t from = sizeof(KvBlockHeader);
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    const Piece& piece = pieces_[i];
+    if (piece.kind == Piece::Kind::kFixed) {
+      const std::vector<uint8_t> fixed = fixedOf(i, count);
+      std::memcpy(at, fixed.data(), fixed.size());
+      at += fixed.size();
+    } else if (piece.kind == Piece::Kind::kCells) {
+      numberCells(at, position, tokens * count);
+      at += size_t{tokens} * count * sizeof(CellMeta);
+    } else {
+      const size_t runs = piece.kind == Piece::Kind::kRows ? 1 : piece.columns;
+      const size_t runBytes = tokens * piece.cellBytes;
+      for (size_t run = 0; run < runs; ++run) {
+        for (const auto& block : blocks) {
+          std::memcpy(at, block.data() + from + run * runBytes, runBytes);
+          at += runBytes;
+        }
+      }
+    }
+    from += pieceBytes(piece);
   }
-  return sorted;
 }
 
 std::string KvBlockFormat::reject(std::span<const uint8_t> block, uint32_t position, uint64_t prefixHash) const {

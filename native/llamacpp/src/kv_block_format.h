@@ -49,11 +49,22 @@ class KvBlockFormat {
 
   size_t bytes() const { return sizeof(KvBlockHeader) + payloadBytes_; }
   size_t payloadBytes() const { return payloadBytes_; }
+  uint32_t blockTokens() const { return origin_.blockTokens; }
+  // Of the state of so many neighbouring blocks together.
+  size_t stateBytes(uint32_t blocks) const;
   bool flashAttention() const { return !transposed_; }
 
   // Completes a block whose payload llama.cpp has just written behind the room for the header.
   // Throws std::runtime_error if the payload is not a full block at `position`.
   void seal(std::span<uint8_t> block, uint32_t position, uint64_t prefixHash) const;
+
+  // The same for the state of neighbouring blocks that llama.cpp wrote at once: each block gets its part. Without a state,
+  // there is one block, which holds its own.
+  void split(std::span<const uint8_t> state, uint32_t position, std::span<const std::span<uint8_t>> blocks, std::span<const uint64_t> prefixes) const;
+
+  // Makes the state of neighbouring blocks, none of which is to be rejected. Whatever llama.cpp will read as numbers is
+  // written anew.
+  void join(std::span<const std::span<uint8_t>> blocks, uint32_t position, std::span<uint8_t> state) const;
 
   // Why the bytes are not the block at `position` of that prefix; empty: they are, and llama.cpp may read the payload.
   std::string reject(std::span<const uint8_t> block, uint32_t position, uint64_t prefixHash) const;
@@ -74,7 +85,8 @@ class KvBlockFormat {
   size_t pieceBytes(const Piece& piece) const;
   KvBlockHeader header(uint32_t position, uint64_t prefixHash) const;
   std::string rejectHeader(const KvBlockHeader& header, uint32_t position, uint64_t prefixHash) const;
-  bool numberCells(uint8_t* cells, uint32_t position, std::vector<uint32_t>& order) const;
+  void complete(std::span<uint8_t> block, uint32_t position, uint64_t prefixHash) const;
+  std::vector<uint8_t> fixedOf(size_t piece, uint32_t blocks) const;
 
   KvBlockOrigin origin_;
   std::vector<Piece> pieces_;

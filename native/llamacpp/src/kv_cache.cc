@@ -144,9 +144,14 @@ std::vector<KvBlock*> KvCache::find(std::span<const llama_token> tokens, std::sp
   return path;
 }
 
-void KvCache::lendToScratch(const KvBlock& block) {
-  llama_memory_seq_cp(memory_, block.lane, scratch(), begin(block.index), begin(block.index + 1));
+void KvCache::lendToScratch(std::span<KvBlock* const> blocks) {
   scratchUsed_ = true;
+  for (size_t first = 0; first < blocks.size();) {
+    size_t end = first + 1;
+    while (end < blocks.size() && blocks[end]->lane == blocks[first]->lane) ++end;
+    llama_memory_seq_cp(memory_, blocks[first]->lane, scratch(), begin(blocks[first]->index), begin(blocks[end - 1]->index + 1));
+    first = end;
+  }
 }
 
 void KvCache::clearScratch() {
@@ -154,12 +159,25 @@ void KvCache::clearScratch() {
   scratchUsed_ = false;
 }
 
-std::optional<PendingBlock> KvCache::adoptScratch(uint32_t index, std::optional<llama_seq_id> preferred) {
-  const auto lane = takeLane(index, preferred, nullptr);
-  if (!lane) return std::nullopt;
-  llama_memory_seq_cp(memory_, scratch(), *lane, begin(index), begin(index + 1));
-  privateCells_ += options_.blockSize;
-  return PendingBlock{index, *lane};
+std::vector<PendingBlock> KvCache::adoptScratch(uint32_t index, uint32_t count, std::optional<llama_seq_id> preferred) {
+  std::vector<PendingBlock> taken;
+  while (taken.size() < count) {
+    const auto next = index + static_cast<uint32_t>(taken.size());
+    preferred = takeLane(next, preferred, nullptr);
+    if (!preferred) {
+      for (const PendingBlock& each : taken) freeLane(each.lane, each.index);
+      return {};
+    }
+    taken.push_back({next, *preferred});
+  }
+  for (size_t first = 0; first < taken.size();) {
+    size_t end = first + 1;
+    while (end < taken.size() && taken[end].lane == taken[first].lane) ++end;
+    llama_memory_seq_cp(memory_, scratch(), taken[first].lane, begin(taken[first].index), begin(taken[end - 1].index + 1));
+    first = end;
+  }
+  privateCells_ += count * options_.blockSize;
+  return taken;
 }
 
 void KvCache::drop(const PendingBlock& pending) {

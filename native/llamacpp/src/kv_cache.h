@@ -88,15 +88,15 @@ class KvCache {
   void hold(KvBlock* block);
   void unhold(KvBlock* block);
 
-  // The sequence id that has cells only while blocks are copied: one block's, whose state llama.cpp then writes or reads.
+  // The sequence id that has cells only while blocks are copied: those whose state llama.cpp then writes or reads.
   llama_seq_id scratch() const { return static_cast<llama_seq_id>(options_.maxSequences); }
-  void lendToScratch(const KvBlock& block);
+  void lendToScratch(std::span<KvBlock* const> blocks);
   // Before llama.cpp reads a state into it, which forgets the cells it had: no need to clear it between imports.
   void willReadScratch() { scratchUsed_ = true; }
   void clearScratch();
 
-  // Takes the scratch id's cells, which are those of the block at `index`. Nothing if no lane is free there.
-  std::optional<PendingBlock> adoptScratch(uint32_t index, std::optional<llama_seq_id> lane);
+  // Takes the scratch id's cells, which are those of `count` blocks from `index` on. Nothing if no lane is free there.
+  std::vector<PendingBlock> adoptScratch(uint32_t index, uint32_t count, std::optional<llama_seq_id> lane);
   // Frees a pending block's cells.
   void drop(const PendingBlock& pending);
   // Makes it a cached block under one hold, or drops it where the cache has that block already and holds that.
@@ -115,6 +115,7 @@ class KvCache {
   uint32_t activeBlocks() const;
   uint32_t cachedBlocks() const { return idleBlocks_; }
   uint32_t blockSize() const { return options_.blockSize; }
+  uint32_t slidingWindow() const { return options_.slidingWindow; }
 
  private:
   uint32_t usedCells() const { return static_cast<uint32_t>(blocks_.size()) * options_.blockSize + privateCells_; }

@@ -5,9 +5,21 @@
 namespace stator {
 namespace {
 
+// Batches that are on their way at once, of all transfers: enough that neither thread waits for the other.
+constexpr uint32_t kMostBatches = 4;
+// Of one batch of several blocks: stays in the processor's caches between the two threads.
+constexpr size_t kBatchBytes = size_t{3} << 19;
+// Assumed until the first was measured.
+constexpr double kBytesPerNs = 4;
+
 CodedError overloaded(const std::string& message) { return {"overloaded", "", message}; }
 
 }  // namespace
+
+uint32_t KvTransfers::Entry::end() const {
+  const uint32_t asked = transfer->from + static_cast<uint32_t>(transfer->spans.size());
+  return transfer->imports || !begun ? asked : std::min(asked, std::max(next, static_cast<uint32_t>(held.size())));
+}
 
 void KvTransfers::add(std::unique_ptr<KvTransfer> transfer) {
   const uint32_t id = transfer->id;
@@ -17,62 +29,167 @@ void KvTransfers::add(std::unique_ptr<KvTransfer> transfer) {
   queue_.push_back(id);
 }
 
+// Whether the engine's thread can do something for it now.
+bool KvTransfers::copies(const Entry& entry) const {
+  if (!entry.begun) return true;
+  if (entry.error || entry.revoked) return false;
+  if (!entry.checked.empty()) return true;
+  return batches_ < kMostBatches && (entry.transfer->imports ? entry.sent : entry.next) < entry.end();
+}
+
+bool KvTransfers::settles(const Entry& entry) const {
+  if (!entry.begun || entry.packing > 0) return false;
+  return entry.error || entry.revoked || entry.next >= entry.end();
+}
+
+bool KvTransfers::ready() {
+  if (packer_ && packer_->hasDone()) return true;
+  return std::any_of(queue_.begin(), queue_.end(), [this](uint32_t id) { return copies(entries_.at(id)) || settles(entries_.at(id)); });
+}
+
 uint32_t KvTransfers::slice(Clock::duration time, uint64_t promisedCells, std::vector<Completion>& settled) {
   const auto until = Clock::now() + time;
+  sliceTime_ = time;
   uint32_t copied = 0;
-  while (!queue_.empty()) {
+  size_t without = 0;  // turns in a row in which nothing was copied
+  collect();
+  while (!queue_.empty() && without < queue_.size()) {
     const uint32_t id = queue_.front();
-    Entry& entry = entries_.at(id);
-    std::optional<ErrorInfo> error;
-    bool done = true;
-    try {
-      done = copyNext(entry, promisedCells, copied);
-    } catch (const std::exception& thrown) {
-      cache_.clearScratch();
-      error = describe(thrown);
-    }
     queue_.pop_front();
-    if (!done) {
-      queue_.push_back(id);
+    Entry& entry = entries_.at(id);
+    const uint32_t more = advance(entry, promisedCells);
+    copied += more;
+    without = more > 0 ? 0 : without + 1;
+    if (settles(entry)) {
+      settle(id, settled);
+      without = 0;
     } else {
-      settled.push_back(entry.transfer->settle(error, error ? 0 : entry.next - entry.transfer->from));
-      if (error || !entry.transfer->imports) forget(id);
+      queue_.push_back(id);
     }
     if (copied > 0 && Clock::now() >= until) break;
+    if (packer_ && packer_->hasDone()) {
+      collect();
+      without = 0;
+    }
   }
   cache_.clearScratch();
   return copied;
 }
 
-bool KvTransfers::copyNext(Entry& entry, uint64_t promisedCells, uint32_t& copied) {
-  const KvTransfer& transfer = *entry.transfer;
-  if (!entry.begun) {
-    begin(entry);
-    if (transfer.imports) makeRoom(entry, promisedCells);
+// One turn: copies at most one batch. Returns the number of blocks copied.
+uint32_t KvTransfers::advance(Entry& entry, uint64_t promisedCells) {
+  try {
+    if (!entry.begun) {
+      begin(entry);
+      if (entry.transfer->imports) makeRoom(entry, promisedCells);
+    }
+    if (entry.revoked && entry.transfer->imports) throw overloaded("Running sequences need the room of the import.");
+    if (entry.error || entry.revoked) return 0;
+    if (!entry.transfer->imports) return batches_ < kMostBatches && entry.next < entry.end() ? exportBatch(entry) : 0;
+    while (batches_ < kMostBatches && entry.sent < entry.end()) {
+      auto batch = batchOf(entry, entry.sent);
+      entry.sent += batch->count();
+      pack(entry, std::move(batch));
+    }
+    return entry.checked.empty() ? 0 : importBatch(entry);
+  } catch (const std::exception& thrown) {
+    cache_.clearScratch();
+    if (!entry.error) entry.error = describe(thrown);
+    abandon(entry);
+    return 0;
   }
-  if (entry.revoked) {
-    if (transfer.imports) throw overloaded("Running sequences need the room of the import.");
-    return true;
-  }
-  const uint32_t end = transfer.imports ? entry.end() : std::min(entry.end(), static_cast<uint32_t>(entry.held.size()));
-  if (entry.next >= end) return true;
-  if (transfer.imports) importBlock(entry);
-  else exportBlock(entry);
-  ++copied;
-  return ++entry.next >= end;
+}
+
+void KvTransfers::settle(uint32_t id, std::vector<Completion>& settled) {
+  Entry& entry = entries_.at(id);
+  settled.push_back(entry.transfer->settle(entry.error, entry.error ? 0 : entry.next - entry.transfer->from));
+  if (entry.error || !entry.transfer->imports) forget(id);
 }
 
 // Finds and holds what is cached of the prompt. Blocks to import that are cached already need no copy.
 void KvTransfers::begin(Entry& entry) {
   const KvTransfer& transfer = *entry.transfer;
-  entry.begun = true;
   hash(entry);
+  entry.begun = true;
   entry.held = cache_.find(transfer.tokens, entry.sequence, transfer.scope);
   for (KvBlock* block : entry.held) cache_.hold(block);
   entry.next = transfer.from;
   if (!transfer.imports) return;
   if (entry.held.size() < transfer.from) throw CodedError("conflict", "from", "Only " + std::to_string(entry.held.size()) + " blocks of the prefix are cached, not " + std::to_string(transfer.from) + ".");
   entry.next = static_cast<uint32_t>(entry.held.size());
+  entry.sent = entry.next;
+}
+
+// As many as the slice has time for, by what copying took lately.
+uint32_t KvTransfers::batchBlocks(uint32_t most) const {
+  const double blockNs = blockNs_ > 0 ? blockNs_ : static_cast<double>(format_->bytes()) / kBytesPerNs;
+  const double sliceNs = std::chrono::duration<double, std::nano>(sliceTime_).count();
+  most = std::min(most, std::max(1u, static_cast<uint32_t>(std::min(sliceNs / blockNs, 1e6))));
+  // What lies behind a sliding window, seen from the last block, would be left out.
+  if (const uint32_t window = cache_.slidingWindow(); window > 0) most = std::min(most, std::max(1u, window / cache_.blockSize()));
+  return std::min(most, std::max(1u, static_cast<uint32_t>(kBatchBytes / format_->bytes())));
+}
+
+std::unique_ptr<KvBatch> KvTransfers::batchOf(const Entry& entry, uint32_t from) {
+  const KvTransfer& transfer = *entry.transfer;
+  auto batch = std::make_unique<KvBatch>();
+  batch->transfer = transfer.id;
+  batch->imports = transfer.imports;
+  batch->first = from;
+  batch->place = from - transfer.from;
+  batch->position = from * cache_.blockSize();
+  const uint32_t count = batchBlocks(entry.end() - from);
+  for (uint32_t i = 0; i < count; ++i) {
+    const KvMemory& memory = transfer.spans[batch->place + i];
+    // Exports have room for a block; how long an import's block is, is checked with it.
+    batch->blocks.emplace_back(memory.data, transfer.imports ? memory.bytes : format_->bytes());
+    batch->prefixes.push_back(entry.prefix[from + i]);
+  }
+  if (count == 1) return batch;
+  if (stages_.empty()) {
+    stages_.push_back(std::make_unique<std::vector<uint8_t>>(format_->stateBytes(static_cast<uint32_t>(kBatchBytes / format_->bytes()))));
+  }
+  batch->stage = std::move(stages_.back());
+  stages_.pop_back();
+  return batch;
+}
+
+void KvTransfers::pack(Entry& entry, std::unique_ptr<KvBatch> batch) {
+  if (!packer_) packer_.emplace(*format_, wake_);
+  ++batches_;
+  ++entry.packing;
+  packer_->add(std::move(batch));
+}
+
+// Takes back what the packer has done.
+void KvTransfers::collect() {
+  if (!packer_) return;
+  for (auto& batch : packer_->take()) {
+    Entry& entry = entries_.at(batch->transfer);
+    --entry.packing;
+    if (batch->error && !entry.error) {
+      entry.error = std::move(batch->error);
+      abandon(entry);
+    }
+    if (batch->imports && !entry.error && !entry.revoked) entry.checked.push_back(std::move(batch));
+    else recycle(std::move(batch));
+  }
+}
+
+void KvTransfers::recycle(std::unique_ptr<KvBatch> batch) {
+  --batches_;
+  if (batch->stage) stages_.push_back(std::move(batch->stage));
+}
+
+// Takes back what was not begun of a transfer that ends early.
+void KvTransfers::abandon(Entry& entry) {
+  for (auto& batch : entry.checked) recycle(std::move(batch));
+  entry.checked.clear();
+  if (!packer_) return;
+  for (auto& batch : packer_->withdraw(entry.transfer->id)) {
+    --entry.packing;
+    recycle(std::move(batch));
+  }
 }
 
 void KvTransfers::makeRoom(const Entry& entry, uint64_t promisedCells) const {
@@ -80,39 +197,55 @@ void KvTransfers::makeRoom(const Entry& entry, uint64_t promisedCells) const {
   if (promisedCells + needed > uint64_t{cache_.freeCells()} + cache_.idleCells()) throw overloaded("Running sequences need the room of the import.");
 }
 
-void KvTransfers::exportBlock(Entry& entry) {
-  const uint32_t index = entry.next;
-  const KvMemory& memory = entry.transfer->spans[index - entry.transfer->from];
-  const std::span<uint8_t> block(memory.data, format_->bytes());
+uint32_t KvTransfers::exportBatch(Entry& entry) {
+  const auto start = Clock::now();
+  auto batch = batchOf(entry, entry.next);
+  const uint32_t count = batch->count();
   cache_.clearScratch();
-  cache_.lendToScratch(*entry.held[index]);
-  const size_t written = llama_state_seq_get_data(context_, block.data() + sizeof(KvBlockHeader), format_->payloadBytes(), cache_.scratch());
-  cache_.clearScratch();
-  if (written != format_->payloadBytes()) throw std::runtime_error("llama.cpp wrote " + std::to_string(written) + " bytes of a block instead of " + std::to_string(format_->payloadBytes()));
-  format_->seal(block, index * cache_.blockSize(), entry.prefix[index]);
+  cache_.lendToScratch(std::span(entry.held).subspan(entry.next, count));
+  const std::span<uint8_t> state = batch->state(*format_);
+  const size_t written = llama_state_seq_get_data(context_, state.data(), state.size(), cache_.scratch());
+  if (written != state.size()) throw std::runtime_error("llama.cpp wrote " + std::to_string(written) + " bytes of blocks instead of " + std::to_string(state.size()));
+  entry.next += count;
+  pack(entry, std::move(batch));
+  measure(Clock::now() - start, count);
+  return count;
 }
 
-void KvTransfers::importBlock(Entry& entry) {
-  const uint32_t index = entry.next;
-  const uint32_t place = index - entry.transfer->from;
-  const KvMemory& memory = entry.transfer->spans[place];
-  const std::span<const uint8_t> block(memory.data, memory.bytes);
-  const uint32_t position = index * cache_.blockSize();
-  if (const std::string reason = format_->reject(block, position, entry.prefix[index]); !reason.empty()) {
-    throw invalid("spans[" + std::to_string(place) + "]", "This is not block " + std::to_string(index) + " of the prompt: " + reason + ".");
-  }
-  if (!cache_.reserve(cache_.blockSize())) throw overloaded("Running sequences need the room of the import.");
+uint32_t KvTransfers::importBatch(Entry& entry) {
+  const auto start = Clock::now();
+  auto batch = std::move(entry.checked.front());
+  entry.checked.pop_front();
+  const uint32_t count = batch->count();
+  const bool sound = copyIn(entry, *batch);
+  recycle(std::move(batch));
+  if (!sound) throw overloaded("Running sequences need the room of the import.");
+  measure(Clock::now() - start, count);
+  return count;
+}
+
+// False where there is no room.
+bool KvTransfers::copyIn(Entry& entry, KvBatch& batch) {
+  const uint32_t tokens = batch.count() * cache_.blockSize();
+  if (!cache_.reserve(tokens)) return false;
   cache_.willReadScratch();
-  const size_t read = llama_state_seq_set_data(context_, block.data() + sizeof(KvBlockHeader), format_->payloadBytes(), cache_.scratch());
-  // The memory may be shared with other processes: what was checked above may have changed since.
+  const std::span<uint8_t> state = batch.state(*format_);
+  const size_t read = llama_state_seq_set_data(context_, state.data(), state.size(), cache_.scratch());
+  // The memory of a single block may be shared with other processes: what was checked may have changed since.
   const llama_memory_t cells = llama_get_memory(context_);
-  const bool whole = read == format_->payloadBytes() && llama_memory_seq_pos_min(cells, cache_.scratch()) == static_cast<llama_pos>(position) &&
-                     llama_memory_seq_pos_max(cells, cache_.scratch()) == static_cast<llama_pos>(position + cache_.blockSize() - 1);
-  if (!whole) throw overloaded("llama.cpp found no place for a block, or the block changed while it was read.");
-  const auto lane = !entry.pending.empty() ? std::optional(entry.pending.back().lane) : index > 0 ? std::optional(entry.held[index - 1]->lane) : std::nullopt;
-  const auto pending = cache_.adoptScratch(index, lane);
-  if (!pending) throw overloaded("Too many different blocks are in use at one position.");
-  entry.pending.push_back(*pending);
+  const bool whole = read == state.size() && llama_memory_seq_pos_min(cells, cache_.scratch()) == static_cast<llama_pos>(batch.position) &&
+                     llama_memory_seq_pos_max(cells, cache_.scratch()) == static_cast<llama_pos>(batch.position + tokens - 1);
+  if (!whole) return false;
+  const auto lane = !entry.pending.empty() ? std::optional(entry.pending.back().lane) : batch.first > 0 ? std::optional(entry.held[batch.first - 1]->lane) : std::nullopt;
+  const auto adopted = cache_.adoptScratch(batch.first, batch.count(), lane);
+  entry.pending.insert(entry.pending.end(), adopted.begin(), adopted.end());
+  entry.next += batch.count();
+  return !adopted.empty();
+}
+
+void KvTransfers::measure(Clock::duration took, uint32_t blocks) {
+  const double ns = std::chrono::duration<double, std::nano>(took).count() / blocks;
+  blockNs_ = blockNs_ > 0 ? blockNs_ + (ns - blockNs_) / 4 : ns;
 }
 
 void KvTransfers::hash(Entry& entry) const {
@@ -128,17 +261,22 @@ void KvTransfers::hash(Entry& entry) const {
   BlockHasher("", "").blocks(tokens, size_t{blocks} * cache_.blockSize(), cache_.blockSize(), local.data(), entry.prefix.data());
 }
 
+// Its promise settles when the packer has let go of its memory.
 void KvTransfers::cancel(uint32_t id, std::vector<Completion>& settled) {
   const auto queued = std::find(queue_.begin(), queue_.end(), id);
   if (queued == queue_.end()) return;
+  Entry& entry = entries_.at(id);
+  entry.begun = true;
+  if (!entry.error) entry.error = ErrorInfo{"cancelled", "", "The transfer was cancelled."};
+  abandon(entry);
+  if (!settles(entry)) return;
   queue_.erase(queued);
-  settled.push_back(entries_.at(id).transfer->settle(ErrorInfo{"cancelled", "", "The transfer was cancelled."}, 0));
-  forget(id);
+  settle(id, settled);
 }
 
 uint32_t KvTransfers::accept(uint32_t id, uint32_t sound) {
   const auto found = entries_.find(id);
-  if (found == entries_.end()) throw CodedError("not_found", "", "There is no import of this number.");
+  if (found == entries_.end() || !found->second.begun) throw CodedError("not_found", "", "There is no import of this number.");
   Entry& entry = found->second;
   const KvTransfer& transfer = *entry.transfer;
   const size_t size = cache_.blockSize();
@@ -160,7 +298,8 @@ uint32_t KvTransfers::accept(uint32_t id, uint32_t sound) {
 }
 
 void KvTransfers::release(uint32_t id) {
-  if (entries_.contains(id)) forget(id);
+  const bool copied = std::find(queue_.begin(), queue_.end(), id) == queue_.end();
+  if (copied && entries_.contains(id)) forget(id);
 }
 
 bool KvTransfers::relieve() {
@@ -193,9 +332,11 @@ void KvTransfers::forget(uint32_t id) {
 }
 
 void KvTransfers::fail(const ErrorInfo& error, std::vector<Completion>& settled) {
+  packer_.reset();
   for (const uint32_t id : queue_) settled.push_back(entries_.at(id).transfer->settle(error, 0));
   queue_.clear();
   entries_.clear();
+  batches_ = 0;
 }
 
 }  // namespace stator
