@@ -2,33 +2,38 @@ import { createServer as createHttp1Server } from 'node:http';
 import { createServer as createHttp2Server, createSecureServer, type ServerHttp2Session } from 'node:http2';
 import net, { type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { ConnectionLimits } from './connection-limits.ts';
 import type { Connections } from './connections.ts';
 import type { NodeHandler } from './rpc-handler.ts';
+import type { SlowReaders } from './slow-readers.ts';
 import type { TlsFiles, TlsMaterial } from './tls.ts';
 
 export interface ListenerOptions {
   readonly handler: NodeHandler;
   readonly connections: Connections;
+  readonly limits: ConnectionLimits;
+  /** Null: clients may take their time. */
+  readonly slowReaders: SlowReaders | null;
   readonly onSession: (session: ServerHttp2Session) => void;
-  /** Milliseconds that a connection has for its first bytes, and that HTTP/1.1 headers may take. */
+  /** Milliseconds that a connection has for its handshake and first bytes, and that HTTP/1.1 headers may take. */
   readonly headersTimeoutMs: number;
 }
 
 const PREFACE = 'PRI * HTTP/2.0';
+/** Longer than load balancers keep idle connections. */
+const keepAliveTimeout = 65_000;
 const SETTINGS = { initialWindowSize: 1024 * 1024, maxConcurrentStreams: 4096 };
 
 /** A cleartext server that speaks HTTP/1.1 and HTTP/2 on one port: the first bytes of a connection tell which. */
 export function cleartextListener(options: ListenerOptions): Server {
   const { headersTimeoutMs } = options;
-  const http1 = createHttp1Server(
-    { keepAliveTimeout: 65_000, headersTimeout: headersTimeoutMs, connectionsCheckingInterval: headersTimeoutMs },
-    tracked(options),
-  );
+  const http1 = createHttp1Server(http1Options(headersTimeoutMs), tracked(options));
   const http2 = createHttp2Server({ settings: SETTINGS }, tracked(options));
   http2.on('session', (session) => addSession(options, session));
   // A client that breaks off is no fault of the server.
   http2.on('sessionError', () => {});
   const server = net.createServer({ noDelay: true }, (socket) => {
+    if (!options.limits.admit(socket)) return;
     options.connections.add(socket);
     socket.on('error', () => socket.destroy());
     firstBytes(socket, options.headersTimeoutMs, (chunk) => {
@@ -52,11 +57,21 @@ export function tlsListener(
   files: TlsFiles,
   material: TlsMaterial,
 ): ReturnType<typeof createSecureServer> {
+  const { headersTimeoutMs, limits } = options;
   const mutual = files.ca !== undefined;
   const server = createSecureServer(
-    { ...material, allowHTTP1: true, settings: SETTINGS, requestCert: mutual, rejectUnauthorized: mutual },
+    {
+      ...material,
+      allowHTTP1: true,
+      settings: SETTINGS,
+      requestCert: mutual,
+      rejectUnauthorized: mutual,
+      handshakeTimeout: headersTimeoutMs,
+      ...http1Options(headersTimeoutMs),
+    },
     tracked(options),
   );
+  server.on('connection', (socket: Socket) => void limits.admit(socket));
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.setNoDelay(true);
     socket.on('error', () => socket.destroy());
@@ -70,8 +85,13 @@ export function tlsListener(
   return server;
 }
 
-function tracked({ handler, connections }: ListenerOptions): NodeHandler {
+function http1Options(headersTimeout: number): object {
+  return { keepAliveTimeout, headersTimeout, connectionsCheckingInterval: headersTimeout };
+}
+
+function tracked({ handler, connections, slowReaders }: ListenerOptions): NodeHandler {
   return (req, res) => {
+    slowReaders?.track(res);
     if (req.httpVersionMajor === 1) connections.track(req.socket, res);
     handler(req, res);
   };

@@ -4,8 +4,10 @@ import type { ConnectRouter } from '@connectrpc/connect';
 import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health } from '#gen/health/v1/health_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { counterOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { formatAddress, type HostPort, isLoopback, parseAddress } from './address.ts';
+import { ConnectionLimits } from './connection-limits.ts';
 import { Connections } from './connections.ts';
 import { defaultHttp, type HttpHandler } from './default-http.ts';
 import { HealthState } from './health.ts';
@@ -18,6 +20,7 @@ import { keepAlive } from './keepalive.ts';
 import { cleartextListener, type ListenerOptions, tlsListener } from './listener.ts';
 import { reflection } from './reflection.ts';
 import { type NodeHandler, rpcHandler } from './rpc-handler.ts';
+import { SlowReaders } from './slow-readers.ts';
 import { readTlsMaterial, type TlsFiles } from './tls.ts';
 import { watchTlsFiles } from './tls-watch.ts';
 
@@ -47,8 +50,13 @@ export interface RpcServerOptions {
   /** Milliseconds between HTTP/2 pings, and that the answer may take; default 20 000 and 10 000. */
   readonly keepaliveMs?: number;
   readonly keepaliveTimeoutMs?: number;
-  /** Milliseconds that a connection has for its first bytes, and that HTTP/1.1 headers may take; default 30 000. */
+  /** Milliseconds that a connection has for its handshake and first bytes, and that HTTP/1.1 headers may take; default 30 000. */
   readonly headersTimeoutMs?: number;
+  /** Milliseconds without progress after which an answer is given up whose client does not read; default: never. */
+  readonly slowReaderMs?: number;
+  /** Connections at once, in all and from one address; default and 0: any number. */
+  readonly maxConnections?: number;
+  readonly maxConnectionsPerAddress?: number;
   /** Milliseconds between looks at the TLS files; default 5000. */
   readonly tlsReloadMs?: number;
 }
@@ -74,9 +82,16 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const health = new HealthState([...options.services, Health, ServerReflection]);
   const connections = new Connections();
   const shutdown = new AbortController();
+  const slowReaders = slowReadersOf(options);
   const listener: ListenerOptions = {
     handler: nodeHandler(options, health, shutdown.signal),
     connections,
+    limits: new ConnectionLimits({
+      maxConnections: options.maxConnections ?? 0,
+      maxPerAddress: options.maxConnectionsPerAddress ?? 0,
+      metrics: options.telemetry.metrics,
+    }),
+    slowReaders,
     onSession: (session) => keepAlive(session, options.keepaliveMs ?? 20_000, options.keepaliveTimeoutMs ?? 10_000),
     headersTimeoutMs: options.headersTimeoutMs ?? 30_000,
   };
@@ -91,6 +106,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const stop = async (graceMs: number): Promise<void> => {
     health.stop();
     close();
+    slowReaders?.close();
     const closed = new Promise((resolve) => server.close(resolve));
     const timer = setTimeout(() => {
       log.warn({ address, connections: connections.size }, 'requests still in progress are aborted');
@@ -111,6 +127,13 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
       return stopping;
     },
   };
+}
+
+function slowReadersOf({ slowReaderMs: timeoutMs, telemetry }: RpcServerOptions): SlowReaders | null {
+  if (timeoutMs === undefined) return null;
+  const help = 'Answers given up because their clients did not read them.';
+  const cut = counterOf(telemetry.metrics, 'stator_rpc_slow_readers_total', help);
+  return new SlowReaders({ timeoutMs, onCut: () => cut.inc() });
 }
 
 function checkExposure({ host }: HostPort, options: RpcServerOptions): void {
