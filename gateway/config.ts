@@ -5,6 +5,9 @@ import { agentSettings } from './agents/settings.ts';
 export const gatewaySettings = defineSettings({
   ...serviceSettings,
   listen: setting.string({ default: '127.0.0.1:8000', help: 'Address of the public port: REST and inference.v1.' }),
+  adminListen: setting.optionalString({
+    help: 'Address of a port of its own for administration: /busy_threshold, /console, /metrics and the whole of /health are served there only. Beyond loopback it needs an internal token. Unset: on the public port.',
+  }),
   bodyLimitMib: setting.number({ default: 45, min: 0.001, max: 1024, help: 'Largest request body, in MiB.' }),
   maxRequests: setting.integer({
     default: 4096,

@@ -4,11 +4,12 @@ import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_p
 import { InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { Discovery, DownReason, Registration, Watch } from '#lib/discovery/discovery.ts';
-import { startRpcServer } from '#lib/rpc/server.ts';
+import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { serverTls } from '#lib/service/security.ts';
 import { openStore } from '#lib/store/open.ts';
+import { startAdminPort } from './admin-port.ts';
 import { buildContext } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
@@ -27,6 +28,8 @@ export interface GatewayOverrides {
 
 export interface GatewayService {
   readonly address: string;
+  /** host:port of administration; null: the same. */
+  readonly adminAddress: string | null;
   readonly context: GatewayContext;
   /** Refuses new requests, finishes running ones within the grace period, closes everything. Idempotent. */
   stop(): Promise<void>;
@@ -46,7 +49,7 @@ export async function startGateway(
   const draining = new AbortController();
   const context = buildContext(config, parts.telemetry, links, { store, limitsStore }, draining.signal);
   const watch = followDiscovery(parts.discovery, context, links);
-  const edge = new HttpEdge(context);
+  const edge = new HttpEdge(context, config.adminListen === undefined ? 'only' : 'public');
   const server = await startRpcServer({
     listen: config.listen,
     services: [InferenceService],
@@ -60,12 +63,14 @@ export async function startGateway(
     ...serverTls(config),
   });
   let registration: Registration | null = null;
+  let adminPort: RpcServer | null = null;
   let stopping: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     draining.abort();
     server.setServing(false);
     await registration?.withdraw().catch(() => {});
     await server.stop(config.shutdownGraceSeconds * 1000);
+    await adminPort?.stop(0);
     await context.batches.stop();
     await context.background.stop();
     watch.close();
@@ -82,6 +87,7 @@ export async function startGateway(
     return stopping;
   };
   try {
+    adminPort = await startAdminPort(config, context, parts.telemetry);
     const address = config.advertise ?? server.address;
     registration = await parts.discovery.register(
       describeInstance({
@@ -99,7 +105,8 @@ export async function startGateway(
     () => context.batches.start(context),
     () => {},
   );
-  return { address: server.address, context, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
+  const adminAddress = adminPort?.address ?? null;
+  return { address: server.address, adminAddress, context, stop: stopOnce, [Symbol.asyncDispose]: stopOnce };
 }
 
 function followDiscovery(discovery: Discovery, context: GatewayContext, links: ServiceLinks): Watch {

@@ -37,6 +37,11 @@ function open(run: PlainRoute['run']): PathRoutes {
   return { GET: { kind: 'open', run } };
 }
 
+/** What operators look at; told to everybody who reaches the port that serves it. */
+function operate(run: PlainRoute['run']): PathRoutes {
+  return { GET: { kind: 'open', forOperators: true, run } };
+}
+
 /** Every path of the REST API. docs/api.md describes them. */
 export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/chat/completions': infer('chat_completions', chatCompletions),
@@ -82,12 +87,12 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
   },
   '/health': open(health),
   '/live': open(live),
-  '/metrics': open(metrics),
+  '/metrics': operate(metrics),
   '/openapi.json': open(openApi),
-  '/console': open(consolePage),
-  '/console/': open(consolePage),
+  '/console': operate(consolePage),
+  '/console/': operate(consolePage),
   '/console/state': { GET: { kind: 'admin', run: consoleStateRoute } },
-  '/console/{asset...}': open(consolePage),
+  '/console/{asset...}': operate(consolePage),
   '/docs': open(docsPage),
   '/docs/': open(docsPage),
   '/docs/{asset...}': open(docsPage),

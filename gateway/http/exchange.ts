@@ -3,6 +3,9 @@ import { errorClasses } from '#lib/errors/codes.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
 import { renderAnthropicError, renderErrorBody } from './error-body.ts';
 
+/** Which of a gateway's ports it is: the only one, or with administration on a port of its own the public or that one. */
+export type EdgePort = 'only' | 'public' | 'admin';
+
 /** One HTTP request and its answer. */
 export interface Exchange {
   readonly request: IncomingMessage;
@@ -11,6 +14,7 @@ export interface Exchange {
   /** Path without query, percent-decoded. */
   readonly path: string;
   readonly requestId: string;
+  readonly port: EdgePort;
   /** HTTP status of `overloaded`. */
   readonly overloadStatus: number;
   /** Aborted when the client is gone before the answer ended. */

@@ -11,7 +11,7 @@ import type { Credentials } from '../tenants/tenants.ts';
 import { requireAdmin } from './admin.ts';
 import { readJsonBody } from './body.ts';
 import { answerCors } from './cors.ts';
-import { type Exchange, sendError } from './exchange.ts';
+import { type EdgePort, type Exchange, sendError } from './exchange.ts';
 import { requestIdOf } from './request-id.ts';
 import { type InferenceRoute, type PathRoutes, type Route, type RouteMatch, RouteTable } from './route-table.ts';
 
@@ -20,10 +20,12 @@ const table = new RouteTable(routes);
 /** The REST edge: finds the route of a request and turns whatever it throws into an answer. Never throws. */
 export class HttpEdge {
   readonly #ctx: GatewayContext;
+  readonly #port: EdgePort;
   #running = 0;
 
-  constructor(ctx: GatewayContext) {
+  constructor(ctx: GatewayContext, port: EdgePort = 'only') {
     this.#ctx = ctx;
+    this.#port = port;
   }
 
   /** Inference requests that are being answered. */
@@ -32,7 +34,7 @@ export class HttpEdge {
   }
 
   readonly handle = (request: IncomingMessage, response: ServerResponse): void => {
-    const exchange = openExchange(request, response, Number(this.#ctx.config.overloadStatus));
+    const exchange = openExchange(request, response, Number(this.#ctx.config.overloadStatus), this.#port);
     this.#dispatch(exchange).catch((thrown: unknown) => {
       const error = StatorError.from(thrown);
       if (error.code === 'internal')
@@ -55,11 +57,15 @@ export class HttpEdge {
     await run();
   }
 
-  /** Administration is not there at all where it is switched off. */
+  /** Administration is not there at all where it is switched off, or has a port of its own. */
   #find(path: string): RouteMatch | null {
     const found = table.find(path);
-    const isAdmin = found !== null && Object.values(found.routes).some(({ kind }) => kind === 'admin');
-    return isAdmin && !this.#ctx.config.adminApi ? null : found;
+    if (found === null) return null;
+    const offered: readonly Route[] = Object.values(found.routes);
+    const isAdmin = offered.some(({ kind }) => kind === 'admin');
+    if (isAdmin && !this.#ctx.config.adminApi) return null;
+    const isElsewhere = isAdmin || offered.some((route) => route.kind !== 'inference' && route.forOperators === true);
+    return isElsewhere && this.#port === 'public' ? null : found;
   }
 
   async #infer(exchange: Exchange, { endpoint, run }: InferenceRoute): Promise<void> {
@@ -136,7 +142,12 @@ function tellRates({ response }: Exchange, rates: RateState): void {
   }
 }
 
-function openExchange(request: IncomingMessage, response: ServerResponse, overloadStatus: number): Exchange {
+function openExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  overloadStatus: number,
+  port: EdgePort,
+): Exchange {
   const requestId = requestIdOf(request);
   response.setHeader('x-request-id', requestId);
   const controller = new AbortController();
@@ -150,7 +161,7 @@ function openExchange(request: IncomingMessage, response: ServerResponse, overlo
   request.socket?.setNoDelay?.(true);
   const path = pathOf(request.url ?? '/');
   const { signal } = controller;
-  return { request, response, method: request.method ?? 'GET', path, requestId, overloadStatus, signal };
+  return { request, response, method: request.method ?? 'GET', path, requestId, overloadStatus, port, signal };
 }
 
 function pathOf(url: string): string {

@@ -16,6 +16,8 @@ export interface InferenceRoute {
 /** Anything else. `admin` ones change how the service works, `open` ones tell nothing of any tenant and ask for no key. */
 export interface PlainRoute {
   readonly kind: 'plain' | 'admin' | 'open';
+  /** Not served by the public port where administration has one of its own; `admin` ones never are. */
+  readonly forOperators?: boolean;
   run(ctx: GatewayContext, exchange: Exchange, params: RouteParams): void | Promise<void>;
 }
 

@@ -6,6 +6,7 @@ export const knownSettings: readonly string[] = [
   'activeRequestWeight',
   'address',
   'adminApi',
+  'adminListen',
   'advertise',
   'aliases',
   'apiKey',

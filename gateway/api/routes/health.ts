@@ -4,7 +4,7 @@ import { type Exchange, send, sendJson } from '../../http/exchange.ts';
 
 /**
  * GET /health: 200 while new requests are taken, with everything that is missing; 503 once draining. Where callers need
- * keys, models and addresses are for administrators.
+ * keys, models and addresses are for administrators; where these have a port of their own, only there.
  */
 export function health(ctx: GatewayContext, exchange: Exchange): void {
   const degradations = ctx.degradations.current().map((kind) => ({ kind, message: ctx.degradations.describe(kind) }));
@@ -21,7 +21,8 @@ export function health(ctx: GatewayContext, exchange: Exchange): void {
   let status = degradations.length === 0 ? 'healthy' : 'degraded';
   if (draining) status = 'not_ready';
   const stage = draining ? { stage: 'draining' } : {};
-  const isShort = ctx.access.tenants.required && !isAdmin(ctx.config, exchange.request);
+  const isForAll = !ctx.access.tenants.required || isAdmin(ctx.config, exchange.request);
+  const isShort = exchange.port === 'public' || !isForAll;
   const body = { status, ...stage, degradations, ...(isShort ? {} : { models, instances }) };
   sendJson(exchange, draining ? 503 : 200, JSON.stringify(body));
 }
