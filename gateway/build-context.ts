@@ -2,6 +2,7 @@ import type { Client } from '@connectrpc/connect';
 import { Gauge } from 'prom-client';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import { Agents } from './agents/agents.ts';
 import { BatchRunner } from './api/batches/runner.ts';
 import { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
@@ -11,6 +12,7 @@ import { Degradations } from './health/degradations.ts';
 import { GatewayMetrics } from './metrics/metrics.ts';
 import { exposeModels } from './metrics/model-gauges.ts';
 import { ModelCatalog } from './models/catalog.ts';
+import type { PipelineParts } from './pipeline/parts.ts';
 import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
@@ -64,12 +66,14 @@ export function buildContext(
     maxSequenceTokens: config.migrationMaxTokens === 0 ? null : config.migrationMaxTokens,
   };
   const routeTimeoutMs = config.routeTimeoutSeconds * 1000;
-  const pipeline = {
+  const agents = new Agents(config, telemetry, () => pipeline);
+  const pipeline: PipelineParts = {
     tokenizer: links.tokenizer,
     tables,
     router,
     sessions: workers,
     metrics,
+    turns: agents,
     handoffs: new HandoffReleases(workers, telemetry),
     tenants: access.tenants,
     migration,
@@ -87,6 +91,7 @@ export function buildContext(
     flushQueue,
     degradations,
     access,
+    agents,
     journal: new RequestJournal(config.console ? config.consoleRequests : 0),
     services: new KnownServices(links.openBlockManager),
     store,

@@ -2,6 +2,7 @@ import type { Client } from '@connectrpc/connect';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
+import type { Agents } from './agents/agents.ts';
 import type { BatchRunner } from './api/batches/runner.ts';
 import type { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
@@ -30,6 +31,7 @@ export interface GatewayContext {
   readonly background: BackgroundResponses;
   readonly batches: BatchRunner;
   readonly access: Access;
+  readonly agents: Agents;
   readonly journal: RequestJournal;
   readonly services: KnownServices;
   /** Aborted when the gateway stops taking new requests. */

@@ -73,6 +73,7 @@ export async function startGateway(
     await adminPort?.stop(0);
     await context.batches.stop();
     await context.background.stop();
+    await context.agents.close();
     watch.close();
     links.close();
     context.workers.close();
@@ -87,6 +88,7 @@ export async function startGateway(
     return stopping;
   };
   try {
+    await context.agents.listen();
     adminPort = await startAdminPort(config, context, parts.telemetry);
     const address = config.advertise ?? server.address;
     registration = await parts.discovery.register(

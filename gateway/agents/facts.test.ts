@@ -22,7 +22,8 @@ describe("the agent's side of a request", () => {
   });
 
   it('keeps prompts for as long as the longest of what is asked, an hour at most', () => {
-    const keep = (nvext: object, hinted?: number) => agentFactsOf({ nvext }, agent, hinted).keepSeconds;
+    const keep = (nvext: object, hinted?: number) =>
+      agentFactsOf({ nvext }, agent, hinted === undefined ? {} : { keepSeconds: hinted }).keepSeconds;
     const ephemeral = (ttl?: number | string) => ({ cache_control: { type: 'ephemeral', ttl } });
     expect(keep({})).to.equal(null);
     expect(keep({}, 300)).to.equal(300);
@@ -46,6 +47,7 @@ describe("the agent's side of a request", () => {
     const nvext = { agent_hints: { speculative_prefill: true } };
     expect(agentFactsOf({ nvext, n: 1 }, agent).speculativePrefill).to.equal(true);
     expect(() => agentFactsOf({ nvext, n: 2 }, agent)).to.throw('`nvext.agent_hints.speculative_prefill`');
+    expect(() => agentFactsOf({ nvext }, agent, { speculates: false })).to.throw('computes nothing in advance');
   });
 });
 

@@ -28,6 +28,14 @@ export interface AgentFacts {
 const defaultKeepSeconds = 300;
 const mostKeepSeconds = 3600;
 
+/** What else decides: the gateway and the API that was called. */
+interface AgentOffer {
+  /** Seconds that an API without nvext asks to keep the prompt cached. */
+  readonly keepSeconds?: number | null;
+  /** Whether next turns are computed in advance. Default: they are. */
+  readonly speculates?: boolean;
+}
+
 interface AgentBody extends IdentifyingBody {
   readonly messages?: readonly RoleMessage[];
   readonly n?: number | null | undefined;
@@ -38,15 +46,8 @@ interface RoleMessage {
   readonly tool_call_id?: string | null | undefined;
 }
 
-/**
- * The agent's side of a request. `hintedKeepSeconds`: what an API without nvext asks for. Throws StatorError naming what
- * cannot be honoured.
- */
-export function agentFactsOf(
-  body: AgentBody,
-  identity: AgentIdentity | null,
-  hintedKeepSeconds: number | null = null,
-): AgentFacts {
+/** The agent's side of a request. Throws StatorError naming what cannot be honoured. */
+export function agentFactsOf(body: AgentBody, identity: AgentIdentity | null, offered: AgentOffer = {}): AgentFacts {
   const { nvext } = body;
   const hints = nvext?.agent_hints;
   const speculativePrefill = hints?.speculative_prefill === true;
@@ -54,12 +55,16 @@ export function agentFactsOf(
     const field = 'nvext.agent_hints.speculative_prefill';
     throw StatorError.unsupported(field, `\`${field}\` needs one choice: of several nobody knows which goes on`);
   }
+  if (speculativePrefill && offered.speculates === false) {
+    const field = 'nvext.agent_hints.speculative_prefill';
+    throw StatorError.unsupported(field, `\`${field}\` is not offered: this gateway computes nothing in advance`);
+  }
   return {
     identity,
     trigger: triggerOf(body.messages),
     toolResults: resultsOf(body.messages ?? []),
     speculativePrefill,
-    keepSeconds: keepSecondsOf(nvext, identity, hintedKeepSeconds),
+    keepSeconds: keepSecondsOf(nvext, identity, offered.keepSeconds ?? null),
     totalRequests: hints?.total_requests ?? null,
     targets: { ttftMs: nvext?.router?.ttft_target ?? null, itlMs: nvext?.router?.itl_target ?? null },
   };

@@ -11,6 +11,7 @@ export function translateInput({ config }: GatewayContext): TranslateInput {
     timeoutMs: config.requestTimeoutSeconds * 1000,
     reasoningField: config.reasoningField,
     enforceStrict: config.strictTools === 'enforce',
+    speculates: config.speculativePrefills > 0,
     sessionNaming: sessionNaming(config.sessionIds),
   };
 }

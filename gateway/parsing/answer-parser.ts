@@ -19,6 +19,8 @@ export class AnswerParser implements OutputSink {
   reasoningTokens = 0;
   /** Whole calls so far. */
   completeCalls = 0;
+  /** Every call that began, under the identifier that its client knows. */
+  readonly calls: { readonly id: string; readonly name: string }[] = [];
   readonly #parser: OutputParser;
   readonly #showReasoning: boolean;
   readonly #fillsContent: boolean;
@@ -76,7 +78,9 @@ export class AnswerParser implements OutputSink {
 
   callStart(index: number, name: string, id: string | null): void {
     this.#spare = null;
-    this.#add({ kind: 'call', index, id: id ?? `call-${randomUUID()}`, name, arguments: '' });
+    const call = { id: id ?? `call-${randomUUID()}`, name };
+    this.calls.push(call);
+    this.#add({ kind: 'call', index, ...call, arguments: '' });
   }
 
   callArguments(index: number, json: string): void {

@@ -99,6 +99,7 @@ export class Generation implements AttemptOwner {
 
   /** Places and submits every choice; throws StatorError if no worker takes them. */
   async start(): Promise<void> {
+    this.#parts.turns.began(this);
     if (this.request.timeoutMs > 0) this.#timer = setTimeout(() => this.#expire(), this.request.timeoutMs);
     try {
       await this.#begin(this.choices, this.request.requestId);
@@ -370,6 +371,7 @@ export class Generation implements AttemptOwner {
   #settle(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#parts.turns.ended(this);
   }
 
   #expire(): void {

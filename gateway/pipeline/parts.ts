@@ -19,6 +19,14 @@ export interface GenerationMetrics {
   migrated(generation: Generation, type: 'new_request' | 'ongoing_request', because: StatorError): void;
 }
 
+/** Hears of every prompt that is generated for a caller. */
+export interface TurnObserver {
+  /** It is about to be placed. Called as the caller whose request it is. */
+  began(generation: Generation): void;
+  /** Every choice has ended, whichever way; exactly once after `began`. */
+  ended(generation: Generation): void;
+}
+
 /** Where sessions to workers are found. */
 export interface SessionLookup {
   /** The session of an instance; throws `worker_unavailable` where there is none. */
@@ -32,6 +40,7 @@ export interface PipelineParts {
   readonly router: RouterClient;
   readonly sessions: SessionLookup;
   readonly metrics: GenerationMetrics;
+  readonly turns: TurnObserver;
   readonly handoffs: HandoffHolders;
   readonly tenants: Pick<Tenants, 'apply'>;
   readonly migration: MigrationPolicy;

@@ -139,6 +139,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
     async [Symbol.asyncDispose]() {
       await context.batches.stop();
       await context.background.stop();
+      await context.agents.close();
       context.workers.close();
       context.pipeline.router.close();
       server.closeAllConnections();

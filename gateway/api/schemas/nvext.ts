@@ -52,7 +52,9 @@ const agentHints = z.strictObject({
     .nullish()
     .describe('Whether the beginning of the next turn is computed once this one has ended. Needs one choice.'),
   prefix_id: sessionId.nullish().describe('Session of requests with a common beginning.'),
-  total_requests: uint32.nullish().describe('Requests of the session in all: after the last no next turn is computed in advance.'),
+  total_requests: uint32
+    .nullish()
+    .describe('Requests of the session in all: after the last no next turn is computed in advance.'),
   iat: z
     .number()
     .min(0)

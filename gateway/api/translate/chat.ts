@@ -155,7 +155,7 @@ export function translateChat(
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, { ...input, apart: servesApart(model.entry) }),
-    agent: agentFactsOf(body, statedIdentity(body, headers), input.keepSeconds),
+    agent: agentFactsOf(body, statedIdentity(body, headers), input),
     returnPromptText: annotations.includes('formatted_prompt'),
     timeoutMs: timeoutOf(headers, input),
     traceparent: headers.traceparent,

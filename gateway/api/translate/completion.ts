@@ -88,7 +88,7 @@ export function translateCompletion(
     cacheSalt: cacheSaltOf(body, headers),
     priority: priorityOf(body, headers),
     routing: routingOf(body, headers, stop, { ...input, apart: servesApart(model.entry) }),
-    agent: agentFactsOf(body, statedIdentity(body, headers), input.keepSeconds),
+    agent: agentFactsOf(body, statedIdentity(body, headers), input),
     returnPromptText:
       body.echo === true || (stream.stream && (body.nvext?.annotations ?? []).includes('formatted_prompt')),
     timeoutMs: timeoutOf(headers, input),

@@ -54,6 +54,8 @@ export interface TranslateInput {
   readonly enforceStrict?: boolean;
   /** Seconds that the API asks to keep the prompt cached, where nobody says otherwise. Default: nothing is asked. */
   readonly keepSeconds?: number | null;
+  /** Whether next turns are computed in advance where that is asked. Default: they are. */
+  readonly speculates?: boolean;
   /** How sessions are named in traces. Default: by digests. */
   readonly sessionNaming?: SessionNaming;
 }
