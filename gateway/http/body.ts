@@ -1,42 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { StatorError } from '#lib/errors/errors.ts';
+import { readBytes } from './body-bytes.ts';
 import type { Exchange } from './exchange.ts';
 import { findJsonError } from './json-error.ts';
 
 /** `application/json` or `application/*+json`, with or without parameters. */
 const jsonMediaType = /^application\/(json|[\w.+-]+\+json)\s*(;|$)/i;
-
-function tooLarge(limitBytes: number): StatorError {
-  const mebibytes = limitBytes / (1024 * 1024);
-  const shown = mebibytes >= 1 ? `${Math.round(mebibytes * 100) / 100} MiB` : `${limitBytes} bytes`;
-  return new StatorError('payload_too_large', `Request body exceeds the limit of ${shown} set by body-limit-mib`, {
-    facts: { limitBytes },
-  });
-}
-
-async function readBytes(exchange: Exchange, limitBytes: number): Promise<Buffer> {
-  const { request, response } = exchange;
-  const declared = Number(request.headers['content-length'] ?? 0);
-  if (declared > limitBytes) {
-    // What is still to come is not read: the connection cannot be used again.
-    if (request.httpVersionMajor < 2) response.setHeader('connection', 'close');
-    throw tooLarge(limitBytes);
-  }
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  // Giving up early must not destroy the connection: the answer goes over it.
-  const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > limitBytes) {
-      if (request.httpVersionMajor < 2) response.setHeader('connection', 'close');
-      throw tooLarge(limitBytes);
-    }
-    chunks.push(chunk);
-  }
-  const [only] = chunks;
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, bytes);
-}
 
 const workerIdFields = ['backend_instance_id', 'decode_worker_id', 'prefill_worker_id', 'allowed_worker_ids'];
 
@@ -60,8 +29,11 @@ function exactId(key: string, value: unknown, { source = '' }: { source?: string
   return workerIdFields.includes(key) || /^\d+$/.test(key) ? source : value;
 }
 
-/** The JSON value of a request's body; throws StatorError that says what is wrong with it and where. */
-export async function readJsonBody(exchange: Exchange, limitBytes: number): Promise<unknown> {
+/**
+ * The JSON value of a request's body; throws StatorError that says what is wrong with it and where. `timeoutMs`: for its
+ * first bytes; default 20 000.
+ */
+export async function readJsonBody(exchange: Exchange, limitBytes: number, timeoutMs?: number): Promise<unknown> {
   const contentType = exchange.request.headers['content-type'] ?? '';
   if (!jsonMediaType.test(contentType)) {
     const got = contentType === '' ? 'none' : `\`${contentType.slice(0, 100)}\``;
@@ -70,11 +42,7 @@ export async function readJsonBody(exchange: Exchange, limitBytes: number): Prom
       `Content-Type must be application/json or application/*+json, got ${got}`,
     );
   }
-  const encoding = exchange.request.headers['content-encoding'] ?? 'identity';
-  if (encoding !== 'identity') {
-    throw new StatorError('unsupported_media_type', `Content-Encoding \`${encoding.slice(0, 100)}\` is not supported`);
-  }
-  const bytes = await readBytes(exchange, limitBytes);
+  const bytes = await readBytes(exchange, limitBytes, timeoutMs);
   if (bytes.length === 0) throw StatorError.invalid('', 'The request body is empty; a JSON object is expected');
   if (!isUtf8(bytes)) throw StatorError.invalid('', 'The request body is not valid UTF-8');
   const text = bytes.toString('utf8');

@@ -26,6 +26,7 @@ export const errorClasses = {
   not_found: row(Code.NotFound, 404, 'not_found_error', 'not_found_error'),
   model_not_found: row(Code.NotFound, 404, 'not_found_error', 'not_found_error'),
   method_not_allowed: row(Code.Unimplemented, 405, 'invalid_request_error', 'invalid_request_error'),
+  request_timeout: row(Code.DeadlineExceeded, 408, 'timeout_error', 'invalid_request_error'),
   conflict: row(Code.AlreadyExists, 409, 'conflict_error', 'invalid_request_error'),
   payload_too_large: row(Code.ResourceExhausted, 413, 'invalid_request_error', 'request_too_large'),
   unsupported_media_type: row(Code.InvalidArgument, 415, 'invalid_request_error', 'invalid_request_error'),

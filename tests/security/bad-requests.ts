@@ -1,3 +1,5 @@
+import { gzipSync } from 'node:zlib';
+
 /** A request that must be refused, and how. */
 export interface BadRequest {
   readonly name: string;
@@ -37,11 +39,25 @@ export const badRequests: readonly BadRequest[] = [
     says: /Content-Type/,
   },
   {
-    name: 'a compressed body',
+    name: 'a body that is not packed as it says',
     body: '{}',
     headers: { 'content-encoding': 'gzip' },
+    status: 400,
+    says: /not valid gzip/,
+  },
+  {
+    name: 'a body packed in an unknown way',
+    body: '{}',
+    headers: { 'content-encoding': 'compress' },
     status: 415,
     says: /Content-Encoding/,
+  },
+  {
+    name: 'a bomb',
+    body: gzipSync(Buffer.alloc(64 * 1024 ** 2, ' ')),
+    headers: { 'content-encoding': 'gzip' },
+    status: 413,
+    says: /limit of 1 MiB/,
   },
   { name: 'a body over the limit', body: `{"model": "${'m'.repeat(1_200_000)}"}`, status: 413, says: /limit of 1 MiB/ },
   { name: 'no model', change: { model: undefined }, status: 400, param: 'model', says: /model/ },

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { StatorError } from '#lib/errors/errors.ts';
+import { bodyInTime } from '../../http/body-bytes.ts';
 import type { Exchange } from '../../http/exchange.ts';
 import type { NewFile } from './file-store.ts';
 
@@ -50,7 +51,7 @@ async function formOf({ request, response }: Exchange, contentType: string, limi
   let tooLarge: StatorError | null = null;
   async function* limited(): AsyncGenerator<Uint8Array> {
     let bytes = 0;
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    for await (const chunk of bodyInTime({ request })) {
       bytes += chunk.length;
       if (bytes > limitBytes) {
         tooLarge = refusal(limitBytes);
@@ -63,10 +64,11 @@ async function formOf({ request, response }: Exchange, contentType: string, limi
     const body = Readable.toWeb(Readable.from(limited())) as ReadableStream<Uint8Array>;
     return await new Response(body, { headers: { 'content-type': contentType } }).formData();
   } catch (thrown) {
-    if (tooLarge === null) throw StatorError.invalid('', 'The form cannot be read', { cause: thrown });
+    const own = tooLarge ?? (thrown instanceof StatorError ? thrown : null);
+    if (own === null) throw StatorError.invalid('', 'The form cannot be read', { cause: thrown });
     // What is still to come is not read: the connection cannot be used again.
     if (request.httpVersionMajor < 2) response.setHeader('connection', 'close');
-    throw tooLarge;
+    throw own;
   }
 }
 
