@@ -53,9 +53,7 @@ export class Ledger {
     try {
       await this.attempt(options, work);
       count('ok', bytes);
-      this.#completed += 1;
-      if (direction === 'pull') this.#pulledBytes += bytes;
-      else this.#pushedBytes += bytes;
+      this.#succeed(direction, bytes);
     } catch (error) {
       this.#failed += 1;
       count(StatorError.from(error).code, 0);
@@ -65,6 +63,34 @@ export class Ledger {
       this.running -= 1;
       if (this.running === 0) this.#idle?.();
     }
+  }
+
+  /** The same for work that is done when it returns: nothing can end it early but time that was over before. */
+  async atOnce(
+    direction: 'pull' | 'push',
+    pieces: readonly Piece[],
+    options: Pick<TransferOptions, 'signal' | 'timeoutMs'>,
+    work: (timeoutMs: number) => void,
+  ): Promise<void> {
+    const { bytes } = checkPieces(pieces, this.#table);
+    const count = this.#begin(direction);
+    try {
+      if (this.#closing.signal.aborted) throw new StatorError('cancelled', 'The transfer agent was closed.');
+      if (options.signal?.aborted) throw new StatorError('cancelled', 'The transfer was cancelled.');
+      work(options.timeoutMs ?? this.#timeoutMs);
+    } catch (error) {
+      this.#failed += 1;
+      count(StatorError.from(error).code, 0);
+      throw error;
+    }
+    this.#succeed(direction, bytes);
+    count('ok', bytes);
+  }
+
+  #succeed(direction: 'pull' | 'push', bytes: number): void {
+    this.#completed += 1;
+    if (direction === 'pull') this.#pulledBytes += bytes;
+    else this.#pushedBytes += bytes;
   }
 
   #begin(direction: 'pull' | 'push'): (outcome: string, bytes: number) => void {

@@ -23,15 +23,22 @@ export interface Binding {
   own(fd: number): boolean;
   alive(fd: number): boolean;
   unwritten(fd: number, slot: number): boolean;
-  /** Resolves with '' or what went wrong: `gone`, `revoked`, `outside`, `late`, `canceled`, `denied`, `failed NUMBER`. */
+  /** Null where it is gone. */
+  openLender(controlFile: string): object | null;
+  /** Copies that run go on. */
+  closeLender(lender: object): void;
+  /**
+   * Resolves with '' or what went wrong: `gone`, `revoked`, `outside`, `late`, `canceled`, `denied`, `failed NUMBER`. Up to
+   * a megabyte is copied at once: then the result itself.
+   */
   copy(
-    controlFile: string,
+    lender: object,
     write: boolean,
     timeoutMs: number,
     buffers: readonly Uint8Array[],
     words: Float64Array,
     threads: number,
-  ): Running<string>;
+  ): Running<string> | string;
   openShared(path: string, bytes: number, create: boolean): Running<OpenedFile>;
   release(buffer: Uint8Array): Promise<boolean>;
   hold(buffer: Uint8Array): () => void;

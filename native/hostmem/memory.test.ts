@@ -68,20 +68,26 @@ describe('memory of this host', function () {
   it('is read out of a lender in small and large pieces, and not when it was taken back', async () => {
     const lent = addon.allocate(24 * MIB).fill(5);
     const fd = lend(file, [[7n, lent]]);
+    const lender = addon.openLender(file);
+    if (lender === null) return expect.fail('its control file cannot be opened');
+    const copy = async (write: boolean, timeoutMs: number, here: Buffer, words: Float64Array, threads: number) => {
+      const running = addon.copy(lender, write, timeoutMs, [here], words, threads);
+      return typeof running === 'string' ? running : running.done;
+    };
     for (const bytes of [1, 4096, 200_000, 3 * MIB, 24 * MIB]) {
       const here = addon.allocate(24 * MIB);
       const words = Float64Array.of(0, 7, 0, 0, 0, bytes);
-      expect(await addon.copy(file, false, 5000, [here], words, 4).done).to.equal('');
+      expect(await copy(false, 5000, here, words, 4)).to.equal('');
       expect(here.subarray(0, bytes).every((byte) => byte === 5)).to.equal(true);
     }
     const many = Float64Array.from(
       { length: 6 * 3000 },
       (_, at) => [0, 7, 0, 1000 * ((at / 6) | 0), 1000 * ((at / 6) | 0), 999][at % 6] ?? 0,
     );
-    expect(await addon.copy(file, true, 5000, [addon.allocate(4 * MIB).fill(6)], many, 3).done).to.equal('');
+    expect(await copy(true, 5000, addon.allocate(4 * MIB).fill(6), many, 3)).to.equal('');
     expect([lent[998], lent[999], lent[2_999_998]]).to.deep.equal([6, 5, 6]);
     const ask = (id: number, offset: number, timeoutMs = 5000) =>
-      addon.copy(file, false, timeoutMs, [Buffer.alloc(10)], Float64Array.of(0, id, 0, 0, offset, 10), 1).done;
+      copy(false, timeoutMs, Buffer.alloc(10), Float64Array.of(0, id, 0, 0, offset, 10), 1);
     expect([await ask(8, 0), await ask(7, 24 * MIB - 9), await ask(7, 0, 0)]).to.deep.equal([
       'revoked',
       'outside',
@@ -89,6 +95,10 @@ describe('memory of this host', function () {
     ]);
     closeSync(fd);
     expect(await ask(7, 0)).to.equal('gone');
+    addon.closeLender(lender);
+    expect(() => addon.copy(lender, false, 5000, [lent], new Float64Array(0), 1)).to.throw(TypeError);
+    rmSync(file);
+    expect(addon.openLender(file)).to.equal(null);
   });
 
   it('does not outlive the thread or process that works on it', async () => {

@@ -16,10 +16,12 @@ import {
   type TransferOptions,
 } from '../transfer.ts';
 import { ControlFile, checkControlFile } from './control-file.ts';
-import type { HostMemory } from './host-memory.ts';
+import type { HostMemory, Lender } from './host-memory.ts';
 
 const PROBE_BYTES = 32;
 const PIECE_WORDS = 6;
+/** Up to here a copy is done at once, sooner than another thread would begin. */
+const AT_ONCE_BYTES = 1 << 20;
 /** One core seldom copies as fast as memory is. */
 const THREADS = 2;
 /** Slot and id of the region that every agent lends: random bytes that prove whose memory is read. */
@@ -75,9 +77,17 @@ export class ShmAgent implements TransferAgent {
     const metadata = openMetadata(bytes, { backend: 'shm', secret: this.#options.secret });
     const control = endpointField(metadata, 'control');
     checkControlFile(control, this.#memory);
-    await this.#ledger.attempt(options, (attempt) => this.#prove(control, endpointField(metadata, 'probe'), attempt));
-    const messages = await this.#messages.connect(Buffer.from(endpointField(metadata, 'messages'), 'base64'), options);
-    return new ShmPeer(metadata.agent, control, messages, this.#memory, this.#ledger);
+    const lender = this.#memory.openLender(control);
+    if (lender === null) throw new StatorError('worker_unavailable', 'The peer is gone.');
+    try {
+      await this.#ledger.attempt(options, (attempt) => this.#prove(lender, endpointField(metadata, 'probe'), attempt));
+      const endpoint = Buffer.from(endpointField(metadata, 'messages'), 'base64');
+      const messages = await this.#messages.connect(endpoint, options);
+      return new ShmPeer(metadata.agent, lender, messages, this.#memory, this.#ledger);
+    } catch (error) {
+      this.#memory.closeLender(lender);
+      throw error;
+    }
   }
 
   counters(): TransferCounters {
@@ -99,10 +109,10 @@ export class ShmAgent implements TransferAgent {
   }
 
   /** Reads what only the right process holds: numbers of processes mean others in other namespaces. */
-  async #prove(control: string, expected: string, attempt: Attempt): Promise<void> {
+  async #prove(lender: Lender, expected: string, attempt: Attempt): Promise<void> {
     const found = Buffer.alloc(PROBE_BYTES);
     const words = Float64Array.of(PROBE_SLOT, PROBE_ID, 0, 0, 0, PROBE_BYTES);
-    await copy(this.#memory, control, false, { buffers: [found], words }, attempt);
+    await copy(this.#memory, lender, false, { buffers: [found], words }, attempt);
     const wanted = Buffer.from(expected, 'base64');
     if (wanted.length !== PROBE_BYTES || !timingSafeEqual(found, wanted))
       throw StatorError.unsupported(
@@ -115,15 +125,15 @@ export class ShmAgent implements TransferAgent {
 class ShmPeer implements Peer {
   readonly backend: TransferBackend = 'shm';
   readonly name: string;
-  readonly #control: string;
+  readonly #lender: Lender;
   readonly #messages: Peer;
   readonly #memory: HostMemory;
   readonly #ledger: Ledger;
   readonly #closed = new AbortController();
 
-  constructor(name: string, control: string, messages: Peer, memory: HostMemory, ledger: Ledger) {
+  constructor(name: string, lender: Lender, messages: Peer, memory: HostMemory, ledger: Ledger) {
     this.name = name;
-    this.#control = control;
+    this.#lender = lender;
     this.#messages = messages;
     this.#memory = memory;
     this.#ledger = ledger;
@@ -142,15 +152,25 @@ class ShmPeer implements Peer {
   }
 
   async close(): Promise<void> {
+    if (this.#closed.signal.aborted) return;
     this.#closed.abort();
+    this.#memory.closeLender(this.#lender);
     await this.#messages.close();
   }
 
   #transfer(pieces: readonly Piece[], options: TransferOptions, write: boolean): Promise<void> {
     const own = this.#closed.signal;
+    const direction = write ? 'push' : 'pull';
+    if (options.notification === undefined && isAtOnce(pieces) && !own.aborted)
+      return this.#ledger.atOnce(direction, pieces, options, (timeoutMs) => {
+        const { buffers, words } = listOf(pieces);
+        const problem = this.#memory.copy(this.#lender, write, timeoutMs, buffers, words, 1);
+        if (typeof problem !== 'string') throw new StatorError('internal', 'The addon did not copy at once.');
+        check(problem);
+      });
     const signal = options.signal === undefined ? own : AbortSignal.any([own, options.signal]);
-    return this.#ledger.transfer(write ? 'push' : 'pull', pieces, { ...options, signal }, async (attempt) => {
-      await copy(this.#memory, this.#control, write, listOf(pieces), attempt);
+    return this.#ledger.transfer(direction, pieces, { ...options, signal }, async (attempt) => {
+      await copy(this.#memory, this.#lender, write, listOf(pieces), attempt);
       if (options.notification === undefined) return;
       const timeoutMs = Math.max(0, attempt.deadlineMs - Date.now());
       await this.#messages.notify(options.notification, { timeoutMs, signal });
@@ -186,21 +206,33 @@ function listOf(pieces: readonly Piece[]): CopyList {
   return { buffers, words };
 }
 
+function isAtOnce(pieces: readonly Piece[]): boolean {
+  let bytes = 0;
+  for (const piece of pieces) bytes += piece.bytes;
+  return bytes <= AT_ONCE_BYTES;
+}
+
 /** Returns only when nothing touches the memory any more, also when it was cancelled. */
 async function copy(
   memory: HostMemory,
-  control: string,
+  lender: Lender,
   write: boolean,
   { buffers, words }: CopyList,
   attempt: Attempt,
 ) {
   const timeoutMs = Math.max(0, attempt.deadlineMs - Date.now());
-  const running = memory.copy(control, write, timeoutMs, buffers, words, THREADS);
+  const running = memory.copy(lender, write, timeoutMs, buffers, words, THREADS);
+  if (typeof running === 'string') return check(running);
   attempt.signal.addEventListener('abort', running.cancel, { once: true });
   const problem = await running.done;
   attempt.signal.removeEventListener('abort', running.cancel);
-  if (problem === '') return;
   if (problem === 'canceled') throw attempt.signal.reason;
+  check(problem);
+}
+
+/** Throws what the addon found wrong. */
+function check(problem: string): void {
+  if (problem === '') return;
   if (problem === 'late') throw new StatorError('deadline_exceeded', 'The copy was not done in time.');
   if (problem === 'revoked' || problem === 'outside') throw revoked();
   if (problem === 'gone') throw new StatorError('worker_unavailable', 'The peer is gone.');

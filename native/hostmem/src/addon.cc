@@ -33,6 +33,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("own", Napi::Function::New(env, own, "own"));
   exports.Set("alive", Napi::Function::New(env, alive, "alive"));
   exports.Set("unwritten", Napi::Function::New(env, unwritten, "unwritten"));
+  exports.Set("openLender", Napi::Function::New(env, openLender, "openLender"));
+  exports.Set("closeLender", Napi::Function::New(env, closeLender, "closeLender"));
   exports.Set("copy", Napi::Function::New(env, copyLent, "copy"));
   exports.Set("openShared", Napi::Function::New(env, openSharedFile, "openShared"));
   exports.Set("release", Napi::Function::New(env, release, "release"));

@@ -47,8 +47,19 @@ std::string moveVectors(pid_t pid, bool write, Vectors& vectors) {
 
 }  // namespace
 
-LentCopy::LentCopy(std::string controlFile, bool write, std::chrono::steady_clock::time_point deadline, std::vector<Piece> pieces)
-    : controlFile_(std::move(controlFile)), write_(write), deadline_(deadline), pieces_(std::move(pieces)) {
+std::shared_ptr<Lender> Lender::open(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return nullptr;
+  Header header{};
+  if (readHeader(fd, header)) return std::make_shared<Lender>(path, fd, static_cast<pid_t>(header.pid));
+  close(fd);
+  return nullptr;
+}
+
+Lender::~Lender() { close(fd_); }
+
+LentCopy::LentCopy(std::shared_ptr<Lender> lender, bool write, std::chrono::steady_clock::time_point deadline, std::vector<Piece> pieces)
+    : lender_(std::move(lender)), write_(write), deadline_(deadline), pieces_(std::move(pieces)) {
   uint64_t room = 0;
   for (size_t i = 0; i < pieces_.size(); ++i) {
     for (uint64_t done = 0; done < pieces_[i].bytes;) {
@@ -66,7 +77,7 @@ LentCopy::LentCopy(std::string controlFile, bool write, std::chrono::steady_cloc
 }
 
 LentCopy::~LentCopy() {
-  if (fd_ >= 0) close(fd_);
+  if (writing_ >= 0) close(writing_);
 }
 
 void LentCopy::fail(const std::string& problem) {
@@ -81,24 +92,23 @@ std::string LentCopy::problem() {
 }
 
 void LentCopy::begin() {
-  fd_ = open(controlFile_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-  Header header{};
-  if (fd_ < 0 || !readHeader(fd_, header)) return fail("gone");
-  pid_ = static_cast<pid_t>(header.pid);
   if (write_) {
+    writing_ = open(lender_->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (writing_ < 0) return fail("gone");
     // Locks first, looks then; the owner revokes first and asks for locks then: one of both sees the other.
     for (const Piece& piece : pieces_) {
       if (locked_.contains(piece.slot)) continue;
-      if (!lockWriter(fd_, piece.slot)) return fail("revoked");
+      if (!lockWriter(writing_, piece.slot)) return fail("revoked");
       locked_.insert(piece.slot);
     }
+    // Reading from a stranger whose number was the lender's does no harm: it is found out after.
+    if (!ownerLives(lender_->fd())) return fail("gone");
   }
-  if (!ownerLives(fd_)) return fail("gone");
   std::map<uint64_t, Slot> slots;
   for (const Piece& piece : pieces_) {
     const auto [known, isNew] = slots.try_emplace(piece.slot);
     Slot& slot = known->second;
-    if (isNew && !readSlot(fd_, piece.slot, slot)) return fail("gone");
+    if (isNew && !readSlot(lender_->fd(), piece.slot, slot)) return fail("gone");
     if (slot.id != piece.id || slot.id == 0) return fail("revoked");
     if (piece.offset > slot.bytes || piece.bytes > slot.bytes - piece.offset) return fail("outside");
     addresses_.push_back(slot.address + piece.offset);
@@ -106,12 +116,15 @@ void LentCopy::begin() {
 }
 
 std::string LentCopy::verify() const {
-  if (!ownerLives(fd_)) return "gone";
+  if (!ownerLives(lender_->fd())) return "gone";
   std::set<uint64_t> seen;
+  const Piece* before = nullptr;
   for (const Piece& piece : pieces_) {
-    if (!seen.insert(piece.slot).second) continue;
+    const bool same = before != nullptr && before->slot == piece.slot;
+    before = &piece;
+    if (same || !seen.insert(piece.slot).second) continue;
     Slot slot{};
-    if (!readSlot(fd_, piece.slot, slot)) return "gone";
+    if (!readSlot(lender_->fd(), piece.slot, slot)) return "gone";
     if (slot.id != piece.id) return "revoked";
   }
   return "";
@@ -124,9 +137,9 @@ std::string LentCopy::move(Place from, Place to) {
     const uint64_t end = i == to.piece ? to.done : pieces_[i].bytes;
     if (end > done) vectors.add(pieces_[i].local + done, addresses_[i] + done, end - done);
     if (vectors.local.size() < kMaxVectors) continue;
-    if (const std::string problem = moveVectors(pid_, write_, vectors); !problem.empty()) return problem;
+    if (const std::string problem = moveVectors(lender_->pid(), write_, vectors); !problem.empty()) return problem;
   }
-  return moveVectors(pid_, write_, vectors);
+  return moveVectors(lender_->pid(), write_, vectors);
 }
 
 void LentCopy::run(size_t unit) {
@@ -138,18 +151,17 @@ void LentCopy::run(size_t unit) {
 }
 
 void LentCopy::end() {
-  if (fd_ < 0) return;
   // A dead lender's number may belong to another process by now, and lent memory may have been taken back.
   const std::string problem = this->problem();
-  if (problem.empty() || problem == "revoked") {
+  if (problem.empty() || problem == "revoked" || problem == "denied") {
     const std::string after = verify();
     if (!after.empty()) {
       std::lock_guard lock(mutex_);
       problem_ = after;
     }
   }
-  close(fd_);  // ends its locks
-  fd_ = -1;
+  if (writing_ >= 0) close(writing_);  // ends its locks
+  writing_ = -1;
 }
 
 }  // namespace stator::hostmem

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -20,11 +21,30 @@ struct Piece {
   uint64_t bytes;
 };
 
-// A copy between this process's memory and that of the process whose control file is named. Its units may run beside each
+// A process that lends memory, by its control file.
+class Lender {
+ public:
+  // Null where it is gone.
+  static std::shared_ptr<Lender> open(const std::string& path);
+  Lender(std::string path, int fd, pid_t pid) : path_(std::move(path)), fd_(fd), pid_(pid) {}
+  ~Lender();
+  Lender(const Lender&) = delete;
+  Lender& operator=(const Lender&) = delete;
+  const std::string& path() const { return path_; }
+  int fd() const { return fd_; }
+  pid_t pid() const { return pid_; }
+
+ private:
+  const std::string path_;
+  const int fd_;
+  const pid_t pid_;
+};
+
+// A copy between this process's memory and that of a lender. Its units may run beside each
 // other; the lender is asked before the first and after the last.
 class LentCopy : public Job {
  public:
-  LentCopy(std::string controlFile, bool write, std::chrono::steady_clock::time_point deadline, std::vector<Piece> pieces);
+  LentCopy(std::shared_ptr<Lender> lender, bool write, std::chrono::steady_clock::time_point deadline, std::vector<Piece> pieces);
   ~LentCopy() override;
   uint64_t bytes() const { return bytes_; }
   size_t units() const { return starts_.size(); }
@@ -44,15 +64,14 @@ class LentCopy : public Job {
   std::string verify() const;
   std::string move(Place from, Place to);
 
-  const std::string controlFile_;
+  const std::shared_ptr<Lender> lender_;
   const bool write_;
   const std::chrono::steady_clock::time_point deadline_;
   const std::vector<Piece> pieces_;
   uint64_t bytes_ = 0;
   std::vector<Place> starts_;
   std::once_flag begun_;
-  int fd_ = -1;  // opened for this copy alone: locks belong to it
-  pid_t pid_ = 0;
+  int writing_ = -1;  // the control file, opened for this copy alone: locks belong to it
   std::vector<uint64_t> addresses_;  // of each piece over there
   std::set<uint64_t> locked_;
   std::atomic<bool> failed_{false};

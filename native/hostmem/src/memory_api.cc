@@ -10,6 +10,7 @@
 namespace stator::hostmem {
 namespace {
 
+constexpr napi_type_tag kLenderTag = {0x71c2d0e98fb3465a, 0xb46a1f7c29d5e083};
 constexpr double kMaxBytes = static_cast<double>(1ull << 46);
 // Some ten microseconds: less than it takes to wake another thread and to be told of its end.
 constexpr uint64_t kAtOnceBytes = 256u << 10;
@@ -27,6 +28,12 @@ struct Memory {
   uint8_t* start;
   uint64_t bytes;
 };
+
+std::shared_ptr<Lender>& lenderOf(const Napi::Value& value) {
+  if (!value.IsExternal() || !value.As<Napi::External<std::shared_ptr<Lender>>>().CheckTypeTag(&kLenderTag))
+    throw Napi::TypeError::New(value.Env(), "lender must be one of this addon.");
+  return *value.As<Napi::External<std::shared_ptr<Lender>>>().Data();
+}
 
 Memory memoryOf(const Napi::Value& value) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
@@ -152,11 +159,31 @@ Napi::Value populate(const Napi::CallbackInfo& info) {
   return start(info.Env(), job, job->units(), info[1].ToNumber().Uint32Value(), keep, answer);
 }
 
-// (controlFile, write, timeoutMs, buffers, words, threads) → running; resolves with a problem or ''. Six words a piece: slot,
-// the lender's id for it, index of the buffer and offset here, offset there, bytes. What is small is copied at once.
+// (path of a control file) → lender, or null where it is gone.
+Napi::Value openLender(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsString()) throw Napi::TypeError::New(env, "path must be a string.");
+  auto lender = Lender::open(info[0].As<Napi::String>().Utf8Value());
+  if (lender == nullptr) return env.Null();
+  auto external = Napi::External<std::shared_ptr<Lender>>::New(env, new std::shared_ptr<Lender>(std::move(lender)),
+                                                               [](Napi::Env, std::shared_ptr<Lender>* held) { delete held; });
+  external.TypeTag(&kLenderTag);
+  return external;
+}
+
+// Copies that run go on.
+Napi::Value closeLender(const Napi::CallbackInfo& info) {
+  lenderOf(info[0]).reset();
+  return info.Env().Undefined();
+}
+
+// (lender, write, timeoutMs, buffers, words, threads) → running, which resolves with a problem or ''. Six words a piece: slot, the
+// lender's id for it, index of the buffer and offset here, offset there, bytes. What is small is copied at once: then
+// the problem itself.
 Napi::Value copyLent(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (!info[0].IsString() || !info[2].IsNumber()) throw Napi::TypeError::New(env, "copy takes a path, a direction and milliseconds.");
+  const std::shared_ptr<Lender> lender = lenderOf(info[0]);
+  if (lender == nullptr || !info[2].IsNumber()) throw Napi::TypeError::New(env, "copy takes an open lender, a direction and milliseconds.");
   std::vector<MappingRef> holds;
   const std::vector<Memory> memories = memoriesOf(info[3], holds);
   auto words = wordsOf(info[4], 6);
@@ -168,9 +195,13 @@ Napi::Value copyLent(const Napi::CallbackInfo& info) {
                  static_cast<uint64_t>(word[4]), static_cast<uint64_t>(word[5])};
   }
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(info[2].As<Napi::Number>().Int64Value());
-  const auto job = std::make_shared<LentCopy>(info[0].As<Napi::String>().Utf8Value(), info[1].ToBoolean().Value(), deadline, std::move(pieces));
+  const auto job = std::make_shared<LentCopy>(lender, info[1].ToBoolean().Value(), deadline, std::move(pieces));
+  if (job->bytes() <= kLentAtOnceBytes) {
+    for (size_t unit = 0; unit < job->units(); ++unit) job->run(unit);
+    job->end();
+    return Napi::String::New(env, job->problem());
+  }
   const auto answer = [job](Napi::Env answerEnv) -> Napi::Value { return Napi::String::New(answerEnv, job->problem()); };
-  if (job->bytes() <= kLentAtOnceBytes) return atOnce(env, *job, job->units(), answer);
   job->holds = std::move(holds);
   return start(env, job, job->units(), info[5].ToNumber().Uint32Value(), info[3].As<Napi::Object>(), answer);
 }

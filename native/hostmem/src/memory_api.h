@@ -9,6 +9,8 @@ Napi::Value openSharedFile(const Napi::CallbackInfo& info);
 Napi::Value release(const Napi::CallbackInfo& info);
 Napi::Value hold(const Napi::CallbackInfo& info);
 Napi::Value populate(const Napi::CallbackInfo& info);
+Napi::Value openLender(const Napi::CallbackInfo& info);
+Napi::Value closeLender(const Napi::CallbackInfo& info);
 Napi::Value copyLent(const Napi::CallbackInfo& info);
 Napi::Value bulk(const Napi::CallbackInfo& info);
 
