@@ -9,6 +9,8 @@ import type { GatewayConfig } from './config.ts';
 import { KnownServices, type OpenBlockManager } from './console/services.ts';
 import type { GatewayContext } from './context.ts';
 import { Degradations } from './health/degradations.ts';
+import { RunningRequests } from './http/running-requests.ts';
+import { MediaLoader } from './media/media-loader.ts';
 import { GatewayMetrics } from './metrics/metrics.ts';
 import { exposeModels } from './metrics/model-gauges.ts';
 import { ModelCatalog } from './models/catalog.ts';
@@ -39,14 +41,14 @@ export function buildContext(
   config: GatewayConfig,
   telemetry: Telemetry,
   links: GatewayLinks,
-  { store, limitsStore }: GatewayStores,
+  stores: GatewayStores,
   draining: AbortSignal,
 ): GatewayContext {
   const catalog = new ModelCatalog((instance, card) => {
     const fields = { instance_id: instance.instanceId.toString(), model: card.name };
     telemetry.log.error(fields, 'worker left out: its model card differs from the set that serves the model');
   });
-  const access = openAccess(config, telemetry, limitsStore);
+  const access = openAccess(config, telemetry, stores);
   const workers = new WorkerPool(links.connector, catalog);
   const metrics = new GatewayMetrics(telemetry.metrics, catalog);
   const fallback = new RoundRobinRouter(catalog, (instanceId) => workers.isAlive(instanceId));
@@ -70,6 +72,7 @@ export function buildContext(
   const pipeline: PipelineParts = {
     tokenizer: links.tokenizer,
     tables,
+    media: new MediaLoader(config, telemetry),
     router,
     sessions: workers,
     metrics,
@@ -94,7 +97,8 @@ export function buildContext(
     agents,
     journal: new RequestJournal(config.console ? config.consoleRequests : 0),
     services: new KnownServices(links.openBlockManager),
-    store,
+    running: new RunningRequests(config.maxRequests, draining),
+    store: stores.store,
     background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
     batches: new BatchRunner(telemetry.metrics),
     draining,

@@ -1,6 +1,8 @@
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
 import { agentSettings } from './agents/settings.ts';
+import { edgeSettings } from './http/settings.ts';
+import { mediaSettings } from './media/settings.ts';
 
 export const gatewaySettings = defineSettings({
   ...serviceSettings,
@@ -8,6 +10,8 @@ export const gatewaySettings = defineSettings({
   adminListen: setting.optionalString({
     help: 'Address of a port of its own for administration: /busy_threshold, /console, /metrics and the whole of /health are served there only. Beyond loopback it needs an internal token. Unset: on the public port.',
   }),
+  ...edgeSettings,
+  ...mediaSettings,
   bodyLimitMib: setting.number({ default: 45, min: 0.001, max: 1024, help: 'Largest request body, in MiB.' }),
   maxRequests: setting.integer({
     default: 4096,
@@ -38,6 +42,16 @@ export const gatewaySettings = defineSettings({
     default: 30,
     min: 1,
     help: 'Seconds without progress after which a client that does not read its stream is cut.',
+  }),
+  kserve: setting.boolean({
+    default: true,
+    help: 'Whether the Open Inference Protocol (KServe v2, Triton) is served by gRPC.',
+  }),
+  kserveStreamRequests: setting.integer({
+    default: 16,
+    min: 1,
+    max: 1024,
+    help: 'Requests with ids that one stream of that protocol has answered at once; more wait.',
   }),
   sseKeepaliveSeconds: setting.integer({
     default: 0,
@@ -83,14 +97,19 @@ export const gatewaySettings = defineSettings({
   maxTokenTables: setting.integer({ default: 32, min: 1, help: 'Vocabularies kept for turning tokens into text.' }),
   apiKeysFile: setting.optionalString({
     group: 'Tenants',
-    help: 'File of API keys (docs/tenants.md); read again when it changes. Unset: whoever reaches the port may call.',
+    help: 'File of API keys (docs/tenants.md); read again when it changes. With neither file nor store whoever reaches the port may call.',
+  }),
+  apiKeysStore: setting.optionalString({
+    group: 'Tenants',
+    secret: true,
+    help: 'Store of API keys, as --store: those that `stator keys create --api-keys-store` puts there. Unset: none.',
   }),
   apiKeysReloadSeconds: setting.number({
     default: 2,
     min: 0.05,
     max: 3600,
     group: 'Tenants',
-    help: 'Seconds between looks at that file.',
+    help: 'Seconds between looks at that file and that store.',
   }),
   oidcIssuer: setting.optionalString({
     group: 'Tenants',

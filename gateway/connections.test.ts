@@ -129,7 +129,7 @@ describe('gateway connections', () => {
     abort.abort();
     await pending;
     await until(() => sequence.cancelled);
-    await until(() => gateway.edge.running === 0);
+    await until(() => gateway.context.running.size === 0);
   });
 
   it('cuts a client that does not read, and no other', async () => {

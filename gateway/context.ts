@@ -8,6 +8,7 @@ import type { BackgroundResponses } from './api/responses/background.ts';
 import type { GatewayConfig } from './config.ts';
 import type { KnownServices } from './console/services.ts';
 import type { Degradations } from './health/degradations.ts';
+import type { RunningRequests } from './http/running-requests.ts';
 import type { GatewayMetrics } from './metrics/metrics.ts';
 import type { ModelCatalog } from './models/catalog.ts';
 import type { PipelineParts } from './pipeline/parts.ts';
@@ -34,6 +35,7 @@ export interface GatewayContext {
   readonly agents: Agents;
   readonly journal: RequestJournal;
   readonly services: KnownServices;
+  readonly running: RunningRequests;
   /** Aborted when the gateway stops taking new requests. */
   readonly draining: AbortSignal;
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Client } from '@connectrpc/connect';
+import { GRPCInferenceService } from '#gen/inference/kserve_pb.ts';
 import { type Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { InferenceService } from '#gen/stator/inference/v1/inference_pb.ts';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
@@ -8,16 +9,16 @@ import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { describeInstance } from '#lib/service/instance.ts';
 import type { ServiceParts } from '#lib/service/run.ts';
 import { serverTls } from '#lib/service/security.ts';
-import { openStore } from '#lib/store/open.ts';
 import { startAdminPort } from './admin-port.ts';
 import { buildContext } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
 import { inferenceHandlers } from './handlers/inference.ts';
 import { HttpEdge } from './http/http-server.ts';
+import { kserveHandlers } from './kserve/handlers.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { ServiceLinks } from './service-links.ts';
-import { openLimitsStore } from './stores.ts';
+import { openStores } from './stores.ts';
 import { guardRpc } from './tenants/guard-rpc.ts';
 
 /** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
@@ -42,24 +43,27 @@ export async function startGateway(
   parts: ServiceParts,
   overrides: GatewayOverrides = {},
 ): Promise<GatewayService> {
-  const maxBytes = config.storeMaxMib * 1024 ** 2;
-  const store = await openStore(config.store, { telemetry: parts.telemetry, maxBytes });
-  const limitsStore = await openLimitsStore(config, store, parts.telemetry);
+  const stores = await openStores(config, parts.telemetry);
   const links = new ServiceLinks(config, parts, overrides);
   const draining = new AbortController();
-  const context = buildContext(config, parts.telemetry, links, { store, limitsStore }, draining.signal);
+  const context = buildContext(config, parts.telemetry, links, stores, draining.signal);
   const watch = followDiscovery(parts.discovery, context, links);
   const edge = new HttpEdge(context, config.adminListen === undefined ? 'only' : 'public');
   const server = await startRpcServer({
     listen: config.listen,
-    services: [InferenceService],
-    routes: (router) =>
-      router.service(InferenceService, guardRpc(context.access, InferenceService, inferenceHandlers(context))),
+    services: config.kserve ? [InferenceService, GRPCInferenceService] : [InferenceService],
+    routes: (router) => {
+      router.service(InferenceService, guardRpc(context.access, InferenceService, inferenceHandlers(context)));
+      if (config.kserve) router.service(GRPCInferenceService, kserveHandlers(context));
+    },
     telemetry: parts.telemetry,
     // HTTP/2's compatibility API is the same for everything that the edge uses.
     http: (request, response) => edge.handle(request as IncomingMessage, response as ServerResponse),
     requireAuth: false,
     maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
+    slowReaderMs: config.slowReaderTimeoutSeconds * 1000,
+    maxConnections: config.maxConnections,
+    maxConnectionsPerAddress: config.maxConnectionsPerAddress,
     ...serverTls(config),
   });
   let registration: Registration | null = null;
@@ -79,8 +83,7 @@ export async function startGateway(
     context.workers.close();
     context.pipeline.router.close();
     await context.access.close();
-    await store.close();
-    if (limitsStore !== store) await limitsStore.close();
+    await stores.close();
     context.services.close();
   };
   const stopOnce = (): Promise<void> => {

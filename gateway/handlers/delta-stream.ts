@@ -25,10 +25,11 @@ import { usageOf } from '../output/usage.ts';
 import { foldParts, type AnswerPart as ParsedPart } from '../parsing/parts.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import { type DryRun, dryRun } from '../pipeline/dry-run.ts';
-import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
+import type { Generation } from '../pipeline/generation.ts';
 import type { GenerationRequest } from '../pipeline/request.ts';
 import { runRequests } from '../pipeline/run.ts';
 import { timingOf } from '../pipeline/timing.ts';
+import { Waker } from '../pipeline/waker.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
 import type { ModelTokens } from '../tokenizer/token-tables.ts';
 
@@ -48,27 +49,6 @@ export interface DeltaOptions {
   readonly options: GenerationOptions | undefined;
   /** Text in front of every choice. */
   readonly prefix: string;
-}
-
-/** Wakes one reader when there is output; what the reader has not taken waits in the choices. */
-class Waker implements GenerationObserver {
-  #changed = false;
-  #wake: (() => void) | null = null;
-
-  choiceChanged(): void {
-    this.#changed = true;
-    this.#wake?.();
-  }
-
-  async wait(): Promise<void> {
-    if (!this.#changed) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    this.#changed = false;
-    this.#wake = null;
-  }
 }
 
 /** Runs a generation for a gRPC client, or says where it would run; the client's end of the call ends it in the engine. */

@@ -110,7 +110,7 @@ export function generationOf(
 }
 
 /** Metadata says the same as REST's headers; the deadline of the call counts like the one that a header names. */
-function headersOf(context: HandlerContext): HeaderWishes {
+export function headersOf(context: HandlerContext): HeaderWishes {
   const headers = headerWishes([...context.requestHeader].flat());
   const callMs = context.timeoutMs();
   if (callMs === undefined) return headers;

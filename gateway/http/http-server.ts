@@ -21,16 +21,10 @@ const table = new RouteTable(routes);
 export class HttpEdge {
   readonly #ctx: GatewayContext;
   readonly #port: EdgePort;
-  #running = 0;
 
   constructor(ctx: GatewayContext, port: EdgePort = 'only') {
     this.#ctx = ctx;
     this.#port = port;
-  }
-
-  /** Inference requests that are being answered. */
-  get running(): number {
-    return this.#running;
   }
 
   readonly handle = (request: IncomingMessage, response: ServerResponse): void => {
@@ -79,15 +73,19 @@ export class HttpEdge {
       path,
       traceparent: typeof traceparent === 'string' ? traceparent : '',
     });
-    this.#running += 1;
     let end: (thrown: unknown) => void = () => {};
     try {
-      this.#admit();
-      const admission = await ctx.access.admit(credentialsOf(exchange), factsOf(exchange));
-      end = admission.end;
-      tellRates(exchange, admission.rates);
-      const body = await readJsonBody(exchange, ctx.config.bodyLimitMib * 1024 * 1024);
-      await within(admission.call, () => record.within(() => run(ctx, exchange, record, body)));
+      await ctx.running.run(async () => {
+        const admission = await ctx.access.admit(credentialsOf(exchange), factsOf(exchange));
+        end = admission.end;
+        tellRates(exchange, admission.rates);
+        const body = await readJsonBody(
+          exchange,
+          ctx.config.bodyLimitMib * 1024 * 1024,
+          ctx.config.bodyTimeoutSeconds * 1000,
+        );
+        await within(admission.call, () => record.within(() => run(ctx, exchange, record, body)));
+      });
     } catch (thrown) {
       // Whatever failed after the client left failed because it left.
       const reason: unknown = exchange.signal.aborted ? exchange.signal.reason : thrown;
@@ -96,19 +94,7 @@ export class HttpEdge {
       throw error;
     } finally {
       end(record.failure);
-      this.#running -= 1;
     }
-  }
-
-  #admit(): void {
-    const { draining, config } = this.#ctx;
-    if (draining.aborted) {
-      throw new StatorError('draining', 'The gateway is shutting down. Retry elsewhere.', { retryAfterMs: 1000 });
-    }
-    if (this.#running <= config.maxRequests) return;
-    throw new StatorError('overloaded', `The gateway answers ${config.maxRequests} requests already.`, {
-      retryAfterMs: 1000,
-    });
   }
 }
 

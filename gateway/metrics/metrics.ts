@@ -23,7 +23,9 @@ export type Endpoint =
   | 'messages'
   | 'count_tokens'
   | 'responses'
-  | 'response_tokens';
+  | 'response_tokens'
+  | 'kserve'
+  | 'realtime';
 export type RequestType = 'stream' | 'unary';
 
 /** Dynamo's classes of errors, from ours. */

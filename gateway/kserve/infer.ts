@@ -1,0 +1,141 @@
+import type { HandlerContext } from '@connectrpc/connect';
+import type { ModelInferRequest, ModelInferResponse } from '#gen/inference/kserve_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { fromConnectError } from '#lib/rpc/errors.ts';
+import { runToEnd } from '../api/routes/generate.ts';
+import { inClientTerms } from '../api/translate/client-terms.ts';
+import type { Job } from '../api/translate/job.ts';
+import type { GatewayContext } from '../context.ts';
+import { headersOf } from '../handlers/request.ts';
+import { requestIdIn } from '../http/request-id.ts';
+import type { Choice } from '../pipeline/choice.ts';
+import type { Generation } from '../pipeline/generation.ts';
+import { runRequests } from '../pipeline/run.ts';
+import { Waker } from '../pipeline/waker.ts';
+import { RequestRecord } from '../telemetry/request-record.ts';
+import { fieldNames, type TensorJob, tensorJob } from './request.ts';
+import { finishReasonOf, inferResponse, type ToldChoice } from './responses.ts';
+
+/** Where the responses of a streamed request go; resolves when the next may come. */
+export type Responder = (response: ModelInferResponse) => Promise<void>;
+
+/** Answers a request as a whole. Throws StatorError. */
+export function inferWhole(
+  ctx: GatewayContext,
+  request: ModelInferRequest,
+  context: HandlerContext,
+): Promise<ModelInferResponse> {
+  return recorded(ctx, context, async (record) => {
+    record.identified(request.modelName, 'unary');
+    const asked = tensorJob(ctx, request, headersOf(context));
+    if (asked.stream) {
+      const message = '`streaming` is not supported by ModelInfer: ask ModelStreamInfer';
+      throw StatorError.unsupported('streaming', message);
+    }
+    return await whole(ctx, record, asked, context.signal);
+  });
+}
+
+/** Answers a request of a stream in as many responses as it wants. Throws StatorError, and what `respond` throws. */
+export function inferStreamed(
+  ctx: GatewayContext,
+  request: ModelInferRequest,
+  context: HandlerContext,
+  o: { respond: Responder; signal: AbortSignal },
+): Promise<void> {
+  return recorded(ctx, context, async (record) => {
+    record.identified(request.modelName, 'stream');
+    const asked = tensorJob(ctx, request, headersOf(context));
+    if (asked.stream) await streamed(ctx, record, asked, o);
+    else await o.respond(await whole(ctx, record, asked, o.signal));
+  });
+}
+
+async function recorded<T>(
+  ctx: GatewayContext,
+  context: HandlerContext,
+  work: (record: RequestRecord) => Promise<T>,
+): Promise<T> {
+  const record = new RequestRecord(ctx, {
+    endpoint: 'kserve',
+    requestId: requestIdIn((name) => context.requestHeader.get(name)),
+    method: 'POST',
+    path: `/${context.service.typeName}/${context.method.name}`,
+    traceparent: context.requestHeader.get('traceparent') ?? '',
+  });
+  try {
+    const answer = await record.within(() => ctx.running.run(() => work(record)));
+    record.end(null);
+    return answer;
+  } catch (thrown) {
+    // Whatever failed after the call ended failed because it ended.
+    const reason = context.signal.aborted ? fromConnectError(context.signal.reason) : StatorError.from(thrown);
+    const error = fieldNames.inClientTerms(inClientTerms(reason));
+    record.end(error);
+    throw error;
+  }
+}
+
+function traced(record: RequestRecord, { job }: TensorJob): Job {
+  record.attributes(job.traceAttributes);
+  return { ...job, requests: job.requests.map((request) => ({ ...request, ...record.traceContext(request) })) };
+}
+
+async function whole(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  asked: TensorJob,
+  signal: AbortSignal,
+): Promise<ModelInferResponse> {
+  const [generation] = await runToEnd(ctx, record, traced(record, asked), signal);
+  if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
+  const told = generation.choices.map((choice) => takeFrom(choice, prefixOf(asked, generation)));
+  return inferResponse(asked, told, null);
+}
+
+async function streamed(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  asked: TensorJob,
+  { respond, signal }: { respond: Responder; signal: AbortSignal },
+): Promise<void> {
+  const waker = new Waker();
+  const { requests } = traced(record, asked);
+  const { receivedMs } = record;
+  const run = await runRequests(ctx.pipeline, requests, waker, { receivedMs, signal });
+  record.running(run.generations);
+  try {
+    const [generation] = run.generations;
+    if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
+    await tell(asked, generation, waker, respond);
+  } finally {
+    run.cancel();
+  }
+}
+
+/** Passes on what choices bring, each in responses of its own, until all have ended. */
+async function tell(asked: TensorJob, generation: Generation, waker: Waker, respond: Responder): Promise<void> {
+  const open = new Set(generation.choices);
+  const several = open.size > 1;
+  const prefix = prefixOf(asked, generation);
+  for (const { index } of prefix === '' ? [] : open)
+    await respond(inferResponse(asked, [{ index, text: prefix, finishReason: '' }], { final: false, several }));
+  while (open.size > 0) {
+    await waker.wait();
+    for (const choice of open) {
+      if (choice.finish?.error) throw choice.finish.error;
+      if (!choice.hasOutput && choice.finish === null) continue;
+      if (choice.finish !== null) open.delete(choice);
+      const told = takeFrom(choice, '');
+      await respond(inferResponse(asked, [told], { final: open.size === 0, several }));
+    }
+  }
+}
+
+function prefixOf({ job }: TensorJob, { prompt }: Generation): string {
+  return job.plan.echo ? prompt.text : '';
+}
+
+function takeFrom(choice: Choice, prefix: string): ToldChoice {
+  return { index: choice.index, text: prefix + choice.takeText(), finishReason: finishReasonOf(choice) };
+}

@@ -1,0 +1,71 @@
+import type { ModelInferRequest } from '#gen/inference/kserve_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { FieldNames } from '../api/field-names.ts';
+import { completionRequest } from '../api/schemas/completion.ts';
+import { translateCompletion } from '../api/translate/completion.ts';
+import type { HeaderWishes } from '../api/translate/header-wishes.ts';
+import type { Job } from '../api/translate/job.ts';
+import { translateInput } from '../api/translate-input.ts';
+import { validateBody } from '../api/validate.ts';
+import type { GatewayContext } from '../context.ts';
+import { nameOf, readyTextModel } from './models.ts';
+import { bodyParameters, readParameters } from './parameters.ts';
+import { readInputs } from './tensors.ts';
+
+const outputNames = ['text_output', 'finish_reason'] as const;
+
+export type OutputName = (typeof outputNames)[number];
+
+/** A request of this API as the pipeline runs it, and how it is answered. */
+export interface TensorJob {
+  readonly job: Job;
+  readonly stream: boolean;
+  readonly id: string;
+  readonly modelName: string;
+  readonly outputs: readonly OutputName[];
+}
+
+/** What a client of this API calls the fields of a completion. */
+export const fieldNames = new FieldNames(
+  [
+    [/^model$/, 'model_name'],
+    [/^prompt$/, 'text_input'],
+    [new RegExp(`^(?=(${bodyParameters.join('|')})($|[.[]))`), 'parameters.'],
+  ],
+  'text_input',
+);
+
+/** Checks and translates a request: it is a completion. Throws StatorError in the client's words. */
+export function tensorJob(ctx: GatewayContext, request: ModelInferRequest, metadata: HeaderWishes): TensorJob {
+  const model = readyTextModel(ctx, request.modelName, request.modelVersion);
+  const outputs = outputsOf(request);
+  const { text, stream } = readInputs(request);
+  const { body, headers } = readParameters(request.parameters, metadata);
+  const { id } = request;
+  const user = id === '' || id.length > 512 ? {} : { user: id };
+  try {
+    const valid = validateBody(completionRequest, { ...user, ...body, model: request.modelName, prompt: text });
+    const job = translateCompletion(valid, model, headers, translateInput(ctx));
+    return { job, stream, id, modelName: nameOf(model), outputs };
+  } catch (thrown) {
+    throw fieldNames.inClientTerms(StatorError.from(thrown));
+  }
+}
+
+/** Throws `invalid_argument` for an output that there is not. */
+function outputsOf({ outputs }: ModelInferRequest): readonly OutputName[] {
+  if (outputs.length === 0) return outputNames;
+  for (const { name, parameters } of outputs) {
+    const shown = name.slice(0, 100);
+    if (!outputNames.some((known) => known === name)) {
+      const message = `The output \`${shown}\` is not known: there are \`${outputNames.join('` and `')}\``;
+      throw StatorError.invalid(shown, message);
+    }
+    const [option] = Object.keys(parameters);
+    if (option !== undefined) {
+      const field = `${shown}.${option.slice(0, 100)}`;
+      throw StatorError.unsupported(field, `\`${field}\` is not supported: outputs have no options`);
+    }
+  }
+  return outputNames.filter((known) => outputs.some(({ name }) => name === known));
+}

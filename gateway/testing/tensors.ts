@@ -1,0 +1,80 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import { expect } from 'chai';
+import {
+  GRPCInferenceService,
+  type InferParameterSchema,
+  type ModelInferRequest,
+  ModelInferRequestSchema,
+  type ModelInferResponse,
+} from '#gen/inference/kserve_pb.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { createLocalClient } from '#lib/rpc/local.ts';
+import type { GatewayConfig } from '../config.ts';
+import { kserveHandlers } from '../kserve/handlers.ts';
+import { type Harness, startHarness } from './harness.ts';
+import { answering, ScriptedWorker } from './scripted-worker.ts';
+
+type Parameter = MessageInitShape<typeof InferParameterSchema>['parameterChoice'];
+
+export function textInput(text: string) {
+  return {
+    name: 'text_input',
+    datatype: 'BYTES',
+    shape: [1n],
+    contents: { bytesContents: [Buffer.from(text)] },
+  };
+}
+
+export function streamInput(value: boolean, name = 'streaming') {
+  return { name, datatype: 'BOOL', shape: [1n], contents: { boolContents: [value] } };
+}
+
+export function asking(
+  text: string,
+  more: Partial<MessageInitShape<typeof ModelInferRequestSchema>> = {},
+  parameters: Record<string, Parameter> = {},
+): ModelInferRequest {
+  const named = Object.entries(parameters).map(([name, parameterChoice]) => [name, { parameterChoice }]);
+  return create(ModelInferRequestSchema, {
+    modelName: 'test-model',
+    inputs: [textInput(text)],
+    parameters: Object.fromEntries(named),
+    ...more,
+  } as MessageInitShape<typeof ModelInferRequestSchema>);
+}
+
+export function outputOf(response: ModelInferResponse | undefined, name: string): string[] {
+  const tensor = response?.outputs.find((one) => one.name === name);
+  expect(tensor?.shape).to.deep.equal([BigInt(tensor?.contents?.bytesContents.length ?? -1)]);
+  return (tensor?.contents?.bytesContents ?? []).map((bytes) => Buffer.from(bytes).toString());
+}
+
+export async function refusal(promise: Promise<unknown>): Promise<StatorError> {
+  try {
+    await promise;
+  } catch (thrown) {
+    return StatorError.from(thrown);
+  }
+  throw new Error('it was not refused');
+}
+
+/** A gateway with one worker, and a client of its tensors. */
+export interface TensorWorld {
+  readonly gateway: Harness;
+  readonly worker: ScriptedWorker;
+  readonly client: Client<typeof GRPCInferenceService>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** `script`: what the worker does with every sequence; null: nothing. */
+export async function tensorWorld(
+  config: Partial<GatewayConfig> = {},
+  script: ScriptedWorker['script'] = answering('Hello'),
+): Promise<TensorWorld> {
+  const gateway = await startHarness(config);
+  const worker = new ScriptedWorker(script);
+  gateway.addWorker(1n, worker);
+  const client = createLocalClient(GRPCInferenceService, kserveHandlers(gateway.context));
+  return { gateway, worker, client, [Symbol.asyncDispose]: () => gateway[Symbol.asyncDispose]() };
+}
