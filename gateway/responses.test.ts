@@ -32,6 +32,12 @@ async function fault(call: Promise<unknown>): Promise<InstanceType<typeof OpenAI
   throw new Error(`no API error: ${String(error)}`);
 }
 
+async function eventsOf<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const events: T[] = [];
+  for await (const event of stream) events.push(event);
+  return events;
+}
+
 describe('responses API', () => {
   it('answers as a whole, and keeps it', async () => {
     await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
@@ -198,6 +204,68 @@ describe('responses API', () => {
     expect((await client.responses.retrieve(begun.id)).output_text).to.equal('Done');
   });
 
+  it('streams what runs in the background, again and from where a client left', async () => {
+    const worker = new ScriptedWorker();
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const asked = await client.responses.create({ model, input: 'Hi', background: true, stream: true });
+    const seen: OpenAI.Responses.ResponseStreamEvent[] = [];
+    const sequence = await worker.sequence(0);
+    sequence.tokens('Don');
+    for await (const event of asked) {
+      seen.push(event);
+      if (event.type === 'response.output_text.delta') break;
+    }
+    const [created] = seen;
+    if (created?.type !== 'response.created') throw new Error(`first: ${created?.type}`);
+    const { id, status } = created.response;
+    expect(status).to.equal('queued');
+    expect(seen[1]?.type).to.equal('response.queued');
+    expect(sequence.cancelled, 'the run goes on').to.equal(false);
+    const after = await client.responses.retrieve(id, {
+      stream: true,
+      starting_after: seen.at(-1)?.sequence_number ?? 0,
+    });
+    const rest = eventsOf(after);
+    sequence.tokens('e');
+    sequence.finish();
+    const whole = [...seen, ...(await rest)];
+    expect(whole.map(({ sequence_number }) => sequence_number)).to.deep.equal([...whole.keys()]);
+    const last = whole.at(-1);
+    const [message] = last?.type === 'response.completed' ? last.response.output : [];
+    expect(message?.type === 'message' && message.content[0]).to.include({ text: 'Done' });
+    expect((await client.responses.retrieve(id)).status).to.equal('completed');
+    expect(await eventsOf(await client.responses.retrieve(id, { stream: true }))).to.deep.equal(whole);
+    const plain = await client.responses.create({ model, input: 'Hi', background: true });
+    expect(await fault(client.responses.retrieve(plain.id, { stream: true }))).to.include({
+      status: 400,
+      param: 'stream',
+    });
+    await client.responses.cancel(plain.id);
+  });
+
+  it('ends the stream of what is cancelled or fails', async () => {
+    const worker = new ScriptedWorker();
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const ask = async () => {
+      const stream = await client.responses.create({ model, input: 'Hi', background: true, stream: true });
+      const events = stream[Symbol.asyncIterator]();
+      const first = await events.next();
+      if (first.done || first.value.type !== 'response.created') throw new Error('no response');
+      return { id: first.value.response.id, rest: eventsOf({ [Symbol.asyncIterator]: () => events }) };
+    };
+    const lost = await ask();
+    (await worker.sequence(0)).fail('engine_failed', 'broken', false);
+    const failed = (await lost.rest).at(-1);
+    expect(failed?.type === 'response.failed' && failed.response.error?.message).to.equal('broken');
+    const unwanted = await ask();
+    await worker.sequence(1);
+    await client.responses.cancel(unwanted.id);
+    const cancelled = (await unwanted.rest).at(-1);
+    expect(cancelled?.type === 'response.failed' && cancelled.response.status).to.equal('cancelled');
+  });
+
   it('cancels what runs in the background, and only that', async () => {
     const worker = new ScriptedWorker();
     await using gateway = await withWorker(worker);
@@ -234,7 +302,6 @@ describe('responses API', () => {
       [{ input: [{ role: 'nobody', content: 'x' }] }, 'input[0].role'],
       [{ input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'http://x' }] }] }, 'input[0]'],
       [{ previous_response_id: 'resp_none' }, 'previous_response_id'],
-      [{ background: true, stream: true }, 'stream'],
       [{ background: true, store: false }, 'store'],
       [{ tools: [{ type: 'web_search' }] }, 'tools[0].type'],
       [{ tools: [weather, weather] }, 'tools[1].name'],

@@ -17,16 +17,25 @@ export function pageParameters(limit: number, most: number): readonly Parameter[
 
 export const purposeParameter = query('purpose', 'Only files of this purpose.', { type: 'string' });
 
-/** A page of models; only with the header `anthropic-version`. */
+/** The events of a response that was asked for with `background` and `stream`. */
+export const storedStreamParameters: readonly Parameter[] = [
+  query('stream', 'Whether its events are streamed.', { type: 'boolean', default: false }),
+  query('starting_after', 'Number of the last event that came; only with `stream` = true.', {
+    type: 'integer',
+    minimum: 0,
+    maximum: 999_999_999,
+  }),
+];
+
+/** A page of models. */
 export const modelPageParameters: readonly Parameter[] = [
-  query('limit', "Most entries of the page, in Anthropic's shape.", {
+  query('limit', "Most entries of the page. Default: in Anthropic's shape 20, otherwise all.", {
     type: 'integer',
     minimum: 1,
     maximum: 1000,
-    default: 20,
   }),
-  query('after_id', "Only models after this one, in Anthropic's shape.", cursor),
-  query('before_id', "Only models before this one, in Anthropic's shape.", cursor),
+  query('after_id', 'Only models after this one.', cursor),
+  query('before_id', 'Only models before this one.', cursor),
 ];
 
 /** Whichever version: the answer has Anthropic's shape. */

@@ -6,7 +6,7 @@ import {
   responseObject,
 } from '../api/responses/answers.ts';
 import { inputTokensRequest, responsesRequest } from '../api/responses/schema.ts';
-import { pageParameters } from './parameters.ts';
+import { pageParameters, storedStreamParameters } from './parameters.ts';
 import { refusals } from './refusals.ts';
 import { answered, type RouteDoc } from './route-doc.ts';
 
@@ -38,10 +38,12 @@ export const responseDocs: readonly RouteDoc[] = [
     path: '/v1/responses/{id}',
     method: 'get',
     operationId: 'getResponse',
-    summary: 'Gives a stored response.',
+    summary: 'Gives a stored response, or with `stream` = true its events, while it runs in the background and after.',
     body: null,
+    parameters: storedStreamParameters,
     answers: [answered('The response.', responseObject)],
-    refusals: refusals.stored,
+    events: responseEvent,
+    refusals: [...refusals.stored, 'invalid_argument'],
   },
   {
     path: '/v1/responses/{id}',
@@ -59,7 +61,7 @@ export const responseDocs: readonly RouteDoc[] = [
     summary: 'Ends a response that runs in the background.',
     body: null,
     answers: [answered('The response.', responseObject)],
-    refusals: refusals.stored,
+    refusals: [...refusals.stored, 'invalid_argument'],
   },
   {
     path: '/v1/responses/{id}/input_items',

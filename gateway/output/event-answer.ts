@@ -3,8 +3,7 @@ import type { AnswerPart } from '../parsing/parts.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import type { Generation } from '../pipeline/generation.ts';
 import type { FlushQueue } from '../sse/flush-queue.ts';
-import type { SseSocket } from '../sse/sse-socket.ts';
-import { StreamedAnswer } from './streamed-answer.ts';
+import { type EventSink, StreamedAnswer } from './streamed-answer.ts';
 
 /** How one API writes an answer with one choice as events. Every text is whole server-sent events, or empty. */
 export interface EventFormat {
@@ -25,8 +24,8 @@ export class EventAnswer extends StreamedAnswer {
   #opened = false;
   #closing = false;
 
-  constructor(format: EventFormat, socket: SseSocket, queue: FlushQueue) {
-    super(socket, queue, format.keepAlive);
+  constructor(format: EventFormat, sink: EventSink, queue: FlushQueue) {
+    super(sink, queue, format.keepAlive);
     this.#format = format;
   }
 
@@ -44,7 +43,7 @@ export class EventAnswer extends StreamedAnswer {
     this.#opened = true;
     for (const part of choice.takeParts()) out += this.#format.part(part);
     if (finish === null) {
-      if (out !== '') this.socket.write(out, false);
+      if (out !== '') this.sink.write(out, false);
       return;
     }
     const last = this.#format.close(generation, choice);
@@ -58,7 +57,7 @@ export class EventAnswer extends StreamedAnswer {
 
   /** Nothing is left that another flush could write. */
   #finishLater(out: string, last: Promise<string>): void {
-    if (out !== '') this.socket.write(out, false);
+    if (out !== '') this.sink.write(out, false);
     this.#closing = true;
     last.then(
       (text) => this.finish(text),

@@ -5,12 +5,11 @@ import type { Choice } from '../pipeline/choice.ts';
 import type { Generation } from '../pipeline/generation.ts';
 import type { FlushQueue } from '../sse/flush-queue.ts';
 import { escapeJson, isAscii, isPlainAscii } from '../sse/json-escape.ts';
-import type { SseSocket } from '../sse/sse-socket.ts';
 import { renderAnnotations } from './annotations.ts';
 import { ChunkFormat, doneEvent } from './chunk-format.ts';
 import { renderEchoedLogprobs } from './logprobs.ts';
 import { endFields, tokenFields, withFields } from './nvext.ts';
-import { StreamedAnswer } from './streamed-answer.ts';
+import { type EventSink, StreamedAnswer } from './streamed-answer.ts';
 import { renderUsage, usageOf } from './usage.ts';
 
 /** Streams the choices of a request in chunks, as OpenAI does. */
@@ -24,8 +23,8 @@ export class SseAnswer extends StreamedAnswer {
   #opened = new Set<Choice>();
   #closed = new Set<Choice>();
 
-  constructor(plan: AnswerPlan, socket: SseSocket, queue: FlushQueue) {
-    super(socket, queue, ': keep-alive\n\n');
+  constructor(plan: AnswerPlan, sink: EventSink, queue: FlushQueue) {
+    super(sink, queue, ': keep-alive\n\n');
     this.#plan = plan;
     this.#format = new ChunkFormat(plan);
     this.#extended = plan.extraFields.size > 0;
@@ -55,7 +54,7 @@ export class SseAnswer extends StreamedAnswer {
       }
     }
     if (done) this.#end(out);
-    else if (out !== '') this.socket.write(out, ascii);
+    else if (out !== '') this.sink.write(out, ascii);
   }
 
   #render(generation: Generation, choice: Choice): string {

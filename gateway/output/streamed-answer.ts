@@ -1,11 +1,23 @@
 import type { StatorError } from '#lib/errors/errors.ts';
 import type { Generation, GenerationObserver } from '../pipeline/generation.ts';
 import type { Flushable, FlushQueue } from '../sse/flush-queue.ts';
-import type { SseSocket } from '../sse/sse-socket.ts';
 
 /** How a streamed answer ended: `error` only if the client was told of one. */
 export interface AnswerEnd {
   readonly error: StatorError | null;
+}
+
+/** Where an answer goes. */
+export interface EventSink {
+  /** Whether what comes next should wait until the answer is resumed. */
+  readonly blocked: boolean;
+  /** Whether a status can say no longer that the request failed. */
+  readonly started: boolean;
+  /** `ascii`: every character is one byte. */
+  write(text: string, ascii: boolean): void;
+  end(text: string): void;
+  /** Nothing more will be written. */
+  dispose(): void;
 }
 
 /**
@@ -15,7 +27,7 @@ export interface AnswerEnd {
  */
 export abstract class StreamedAnswer implements GenerationObserver, Flushable {
   readonly ended: Promise<AnswerEnd>;
-  protected readonly socket: SseSocket;
+  protected readonly sink: EventSink;
   protected generations: readonly Generation[] = [];
   readonly #queue: FlushQueue;
   readonly #keepAlive: string;
@@ -24,8 +36,8 @@ export abstract class StreamedAnswer implements GenerationObserver, Flushable {
   #resolve: (end: AnswerEnd) => void = () => {};
 
   /** `keepAlive`: what keeps proxies from closing a silent connection. */
-  constructor(socket: SseSocket, queue: FlushQueue, keepAlive: string) {
-    this.socket = socket;
+  constructor(sink: EventSink, queue: FlushQueue, keepAlive: string) {
+    this.sink = sink;
     this.#queue = queue;
     this.#keepAlive = keepAlive;
     this.ended = new Promise((resolve) => {
@@ -49,7 +61,7 @@ export abstract class StreamedAnswer implements GenerationObserver, Flushable {
   }
 
   keepAlive(): void {
-    if (!this.#over && !this.socket.blocked) this.socket.write(this.#keepAlive, true);
+    if (!this.#over && !this.sink.blocked) this.sink.write(this.#keepAlive, true);
   }
 
   /** Ends the answer without a word: the client is gone. */
@@ -59,14 +71,14 @@ export abstract class StreamedAnswer implements GenerationObserver, Flushable {
 
   /** Ends a stream that has begun with an error event; false if the head is not sent, so that a status can say it. */
   failLate(error: StatorError): boolean {
-    if (!this.socket.started || this.#over) return false;
+    if (!this.sink.started || this.#over) return false;
     this.fail(error);
     return true;
   }
 
   flush(): void {
     this.#queued = false;
-    if (!this.#over && !this.socket.blocked) this.writeOutput();
+    if (!this.#over && !this.sink.blocked) this.writeOutput();
   }
 
   /** Writes what the choices have; ends the answer once they are done. */
@@ -79,17 +91,17 @@ export abstract class StreamedAnswer implements GenerationObserver, Flushable {
   protected fail(error: StatorError): void {
     if (this.#over) return;
     for (const generation of this.generations) generation.cancel();
-    if (this.socket.started) this.socket.end(this.renderFailure(error));
+    if (this.sink.started) this.sink.end(this.renderFailure(error));
     this.#end({ error });
   }
 
   /** Writes the last output and what follows it. The head travels with a write of its own. */
   protected finish(output: string, trailer = ''): void {
     if (this.#over) return;
-    if (this.socket.started) this.socket.end(output + trailer);
+    if (this.sink.started) this.sink.end(output + trailer);
     else {
-      if (output !== '') this.socket.write(output, false);
-      this.socket.end(trailer);
+      if (output !== '') this.sink.write(output, false);
+      this.sink.end(trailer);
     }
     this.#end({ error: null });
   }
@@ -97,7 +109,7 @@ export abstract class StreamedAnswer implements GenerationObserver, Flushable {
   #end(end: AnswerEnd): void {
     if (this.#over) return;
     this.#over = true;
-    this.socket.dispose();
+    this.sink.dispose();
     this.#resolve(end);
   }
 

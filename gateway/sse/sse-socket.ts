@@ -10,6 +10,13 @@ export interface SseSocketOptions {
   onCut(): void;
 }
 
+/** Headers of a streamed answer, which nobody on the way may keep or gather. */
+export const eventHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const;
+
 /**
  * The body of a streamed answer. node:http writes the head and the end; chunks in between go straight to the socket in
  * HTTP/1.1's chunked framing, one write each, which costs about half of ServerResponse.write. Where the socket is not ours
@@ -72,11 +79,7 @@ export class SseSocket {
       socket.on('drain', this.#onDrain);
       return socket;
     }
-    response.writeHead(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache, no-transform',
-      'x-accel-buffering': 'no',
-    });
+    response.writeHead(200, eventHeaders);
     return null;
   }
 

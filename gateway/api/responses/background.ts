@@ -1,8 +1,10 @@
 import type { Gauge, Registry } from 'prom-client';
 import { StatorError } from '#lib/errors/errors.ts';
 import { gaugeOf } from '#lib/telemetry/metrics.ts';
+import type { EventLog } from './event-log.ts';
 
 interface Running {
+  readonly events: EventLog | null;
   readonly abort: AbortController;
   readonly ended: Promise<void>;
 }
@@ -27,14 +29,19 @@ export class BackgroundResponses {
     throw new StatorError('overloaded', message, { retryAfterMs: 5000 });
   }
 
-  /** Runs work that must not reject until it ends or is cancelled. */
-  run(id: string, work: (signal: AbortSignal) => Promise<void>): void {
+  /** Resolves when more of the response's events is stored; undefined: it does not run here. */
+  changed(id: string): Promise<void> | undefined {
+    return this.#running.get(id)?.events?.changed;
+  }
+
+  /** Runs work that must not reject until it ends or is cancelled; `events`: where it tells of itself. */
+  run(id: string, events: EventLog | null, work: (signal: AbortSignal) => Promise<void>): void {
     const abort = new AbortController();
     const ended = work(abort.signal).finally(() => {
       this.#running.delete(id);
       this.#gauge.set(this.#running.size);
     });
-    this.#running.set(id, { abort, ended });
+    this.#running.set(id, { abort, ended, events });
     this.#gauge.set(this.#running.size);
   }
 

@@ -32,10 +32,19 @@ export class ResponseRecorder {
     return this.#response;
   }
 
-  begin(): string {
-    this.#response.status = 'in_progress';
+  /** What is told of a response before anybody works on it. */
+  queue(): string {
     return (
       this.#event('response.created', { response: this.#response }) +
+      this.#event('response.queued', { response: this.#response })
+    );
+  }
+
+  begin(): string {
+    this.#response.status = 'in_progress';
+    const isNew = this.#sequence === 0;
+    return (
+      (isNew ? this.#event('response.created', { response: this.#response }) : '') +
       this.#event('response.in_progress', { response: this.#response })
     );
   }

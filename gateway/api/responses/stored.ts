@@ -3,6 +3,7 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { Store } from '#lib/store/store.ts';
 import { tenantCollection } from '../tenant-collection.ts';
 import { responseObject } from './answers.ts';
+import { type EventPlace, eventPrefix } from './event-log.ts';
 import { responseOfItem } from './ids.ts';
 import { type InputItem, inputItem, type RequestItem } from './schema.ts';
 
@@ -13,6 +14,8 @@ const storedResponse = z.object({
   input: z.array(inputItem),
   /** Unix time in milliseconds until which whoever runs it answers for it; 0: nobody runs it. */
   leaseUnixMs: z.number(),
+  /** Whether its events are stored too. */
+  streamed: z.boolean().default(false),
 });
 
 export type StoredResponse = z.infer<typeof storedResponse>;
@@ -26,12 +29,14 @@ export class StoredResponses {
   readonly #store: Store;
   readonly #keepMs: number;
   readonly #collection: string;
+  readonly #events: string;
 
   /** For the caller whose request is being answered. */
   constructor(store: Store, o: { readonly responseDays: number }) {
     this.#store = store;
     this.#keepMs = o.responseDays * dayMs;
     this.#collection = tenantCollection('responses');
+    this.#events = tenantCollection('response-events');
   }
 
   /** Throws `not_found`; one whose gateway died while it ran has failed. */
@@ -48,7 +53,7 @@ export class StoredResponses {
   }
 
   async put(stored: StoredResponse, ifVersion?: number): Promise<number> {
-    const expiresUnixMs = Math.floor(stored.response.created_at * 1000 + this.#keepMs);
+    const expiresUnixMs = this.keptUntil(stored.response);
     const value = Buffer.from(JSON.stringify(stored));
     return this.#store.put(this.#collection, stored.response.id, value, {
       expiresUnixMs,
@@ -73,6 +78,17 @@ export class StoredResponses {
 
   async delete(id: string): Promise<void> {
     if (!(await this.#store.delete(this.#collection, keyOf(id)))) throw notFound(id);
+    await this.#store.deletePrefix(this.#events, eventPrefix(id));
+  }
+
+  /** Where the events of a response are. */
+  eventsOf(responseId: string): EventPlace {
+    return { store: this.#store, collection: this.#events, responseId };
+  }
+
+  /** Unix time in milliseconds until which a response is kept. */
+  keptUntil(response: StoredResponse['response']): number {
+    return Math.floor(response.created_at * 1000 + this.#keepMs);
   }
 
   /** Everything that was said before and in this response, in order. */

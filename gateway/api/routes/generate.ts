@@ -4,6 +4,7 @@ import { type Exchange, sendError, sendEvents, sendJson } from '../../http/excha
 import { renderDryRun, renderDryRunStream } from '../../output/dry-run-answer.ts';
 import { EventAnswer, type EventFormat } from '../../output/event-answer.ts';
 import { SseAnswer } from '../../output/sse-answer.ts';
+import type { StreamedAnswer } from '../../output/streamed-answer.ts';
 import { renderAnswer, UnaryAnswer } from '../../output/unary-answer.ts';
 import type { Choice } from '../../pipeline/choice.ts';
 import { dryRun, type RoutingPhase, routingPhase } from '../../pipeline/dry-run.ts';
@@ -12,8 +13,6 @@ import { runRequests } from '../../pipeline/run.ts';
 import { SseSocket } from '../../sse/sse-socket.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import type { Job } from '../translate/job.ts';
-
-type StreamedAnswer = SseAnswer | EventAnswer;
 
 /** Runs a translated request and answers it, streamed or whole. Never rejects: errors become answers. */
 export async function answerJob(
@@ -102,6 +101,30 @@ export async function runToEnd(
   record.running(run.generations);
   await answer.attach(run.generations);
   return run.generations;
+}
+
+/** Runs a job into an answer that no client's connection carries; throws what ended it early. */
+export async function runInto(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  job: Job,
+  { answer, signal }: { readonly answer: StreamedAnswer; readonly signal: AbortSignal },
+): Promise<void> {
+  const onAbort = (): void => answer.abandon(StatorError.from(signal.reason));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const { receivedMs } = record;
+    const { explain } = job.plan;
+    const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
+    record.running(run.generations);
+    answer.attach(run.generations);
+    const { error } = await answer.ended;
+    if (error === null) return;
+    run.cancel(error);
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 /** Runs a job and streams it as the answer that `create` makes over the client's socket. */

@@ -1,11 +1,15 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../../context.ts';
 import { type Exchange, queryOf, sendJson } from '../../http/exchange.ts';
 import type { RouteParams } from '../../http/route-table.ts';
 import type { EventFormat } from '../../output/event-answer.ts';
 import { countChatTokens } from '../../pipeline/count-tokens.ts';
+import { eventHeaders } from '../../sse/sse-socket.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { pageAsked, pageOf } from '../page.ts';
+import { followEvents } from '../responses/follow-events.ts';
 import { responseHead, storedItems } from '../responses/head.ts';
 import { ResponseRecorder } from '../responses/recorder.ts';
 import { runInBackground } from '../responses/run-background.ts';
@@ -41,12 +45,14 @@ export async function createResponse(
   if (valid.background === true) {
     const begun = JSON.stringify(recorder.response);
     await runInBackground(ctx, { job, recorder, input, responses, requestId: exchange.requestId });
-    sendJson(exchange, 200, begun);
     record.end(null);
+    if (valid.stream === true) await tell(ctx, exchange, recorder.response.id, -1);
+    else sendJson(exchange, 200, begun);
     return;
   }
   const keep = async (): Promise<void> => {
-    if (recorder.response.store) await responses.put({ response: recorder.response, input, leaseUnixMs: 0 });
+    if (recorder.response.store)
+      await responses.put({ response: recorder.response, input, leaseUnixMs: 0, streamed: false });
   };
   try {
     await answerShaped(ctx, exchange, record, job, {
@@ -83,8 +89,6 @@ export async function countInputTokens(
 }
 
 function checkModes({ background, stream, store, stream_options: options }: ResponsesRequestBody): void {
-  if (background && stream)
-    throw StatorError.unsupported('stream', '`stream` is not supported together with `background`');
   if (background && store === false)
     throw StatorError.invalid('store', 'Validation: `store`: a response in the background must be stored');
   if (options && !stream)
@@ -124,10 +128,50 @@ function jobOf(ctx: GatewayContext, exchange: Exchange, { chat, names }: Transla
 
 /** GET /v1/responses/{id} */
 export async function getResponse(ctx: GatewayContext, exchange: Exchange, { id = '' }: RouteParams): Promise<void> {
-  if (queryOf(exchange).get('stream') === 'true')
-    throw StatorError.unsupported('stream', '`stream` is not supported for stored responses');
-  const { response } = await storedOf(ctx, id);
-  sendJson(exchange, 200, JSON.stringify(response));
+  const asked = streamAsked(exchange);
+  const { response, streamed } = await storedOf(ctx, id);
+  if (asked === null) {
+    sendJson(exchange, 200, JSON.stringify(response));
+    return;
+  }
+  if (!streamed) {
+    const message = `\`stream\`: \`${id}\` was not asked for with \`background\` and \`stream\`, so that no events are stored`;
+    throw StatorError.invalid('stream', message);
+  }
+  await tell(ctx, exchange, response.id, asked.startingAfter);
+}
+
+/** Null: the response is asked for whole. */
+function streamAsked(exchange: Exchange): { readonly startingAfter: number } | null {
+  const query = queryOf(exchange);
+  const [stream, after] = [query.get('stream') ?? 'false', query.get('starting_after')];
+  if (stream !== 'true' && stream !== 'false')
+    throw StatorError.invalid('stream', '`stream` must be `true` or `false`');
+  if (after !== null && !/^\d{1,9}$/.test(after))
+    throw StatorError.invalid('starting_after', '`starting_after` must be the number of an event');
+  if (after !== null && stream === 'false')
+    throw StatorError.invalid('starting_after', '`starting_after` is only allowed with `stream` = true');
+  return stream === 'true' ? { startingAfter: after === null ? -1 : Number(after) } : null;
+}
+
+/** Streams the events of a response in the background; the response goes on where the client leaves. */
+async function tell(ctx: GatewayContext, exchange: Exchange, id: string, startingAfter: number): Promise<void> {
+  const { response, signal } = exchange;
+  const responses = new StoredResponses(ctx.store, ctx.config);
+  const events = followEvents({
+    ...{ responses, startingAfter, signal, place: responses.eventsOf(id) },
+    changed: () => ctx.background.changed(id),
+    keepAliveMs: ctx.config.sseKeepaliveSeconds * 1000,
+  });
+  response.writeHead(200, eventHeaders);
+  response.flushHeaders();
+  try {
+    await pipeline(Readable.from(events), response, { signal });
+  } catch (thrown) {
+    // The client left, or the store is gone: who lost the stream asks for the rest.
+    ctx.telemetry.log.debug({ err: thrown, response_id: id }, 'a stream of events ended early');
+    response.destroy();
+  }
 }
 
 /** DELETE /v1/responses/{id} */

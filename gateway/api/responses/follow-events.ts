@@ -1,0 +1,86 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type EventPlace, eventPrefix } from './event-log.ts';
+import type { StoredResponse, StoredResponses } from './stored.ts';
+
+/** Milliseconds between looks at what another gateway stores. */
+const lookMs = 250;
+const partsAtOnce = 16;
+
+export interface Following {
+  readonly place: EventPlace;
+  readonly responses: StoredResponses;
+  /** Number of the last event that the client has; -1: none. */
+  readonly startingAfter: number;
+  /** Resolves when this gateway has stored more; undefined: another gateway runs the response, or none does. */
+  readonly changed: () => Promise<void> | undefined;
+  readonly keepAliveMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The events of a response behind the last one that the client has, as they are stored; ends with the response. */
+export async function* followEvents(o: Following): AsyncGenerator<string> {
+  const { place, responses, signal } = o;
+  const { responseId } = place;
+  let last = o.startingAfter;
+  let after: string | null = null;
+  let saidMs = Date.now();
+  for (;;) {
+    // Asked first: what is stored after a response has ended, was stored before it was read.
+    const changed = o.changed();
+    const { response } = await responses.get(responseId);
+    const hasEnded = response.status !== 'queued' && response.status !== 'in_progress' && changed === undefined;
+    let more = false;
+    for (const part of await place.store.list(place.collection, {
+      prefix: eventPrefix(responseId),
+      after,
+      limit: partsAtOnce,
+    })) {
+      after = part.key;
+      more = true;
+      const { text, sequence, isLast } = eventsAfter(Buffer.from(part.value).toString('utf8'), last);
+      last = Math.max(last, sequence);
+      if (text !== '') {
+        saidMs = Date.now();
+        yield text;
+      }
+      if (isLast) return;
+    }
+    if (more) continue;
+    if (hasEnded) {
+      yield ending(response, last);
+      return;
+    }
+    if (o.keepAliveMs > 0 && Date.now() - saidMs >= o.keepAliveMs) {
+      saidMs = Date.now();
+      yield ': keep-alive\n\n';
+    }
+    await Promise.race([changed, delay(lookMs, undefined, { signal })]);
+  }
+}
+
+const lastTypes: ReadonlySet<string> = new Set(['response.completed', 'response.incomplete', 'response.failed']);
+
+/** What follows an event of that number, the highest number and whether nothing can follow. */
+function eventsAfter(
+  text: string,
+  startingAfter: number,
+): { readonly text: string; readonly sequence: number; readonly isLast: boolean } {
+  const kept: string[] = [];
+  let sequence = -1;
+  let isLast = false;
+  for (const event of text.split('\n\n')) {
+    const [, type = '', number = ''] =
+      /^event: (\S+)\ndata: \{"type":"[^"]*","sequence_number":(\d+)/.exec(event) ?? [];
+    if (type === '') continue;
+    sequence = Number(number);
+    isLast ||= lastTypes.has(type);
+    if (sequence > startingAfter) kept.push(`${event}\n\n`);
+  }
+  return { text: kept.join(''), sequence, isLast };
+}
+
+/** The last event where none was stored: its gateway died, or somebody cancelled the response. */
+function ending(response: StoredResponse['response'], last: number): string {
+  const type = lastTypes.has(`response.${response.status}`) ? `response.${response.status}` : 'response.failed';
+  return `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: last + 1, response })}\n\n`;
+}
