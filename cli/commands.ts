@@ -109,17 +109,22 @@ export const commands: readonly Command[] = [
   },
   {
     name: 'keys create',
-    summary: 'Adds an API key to the file that gateways read.',
+    summary: 'Adds an API key to the file or store that gateways read.',
     run: async (args) => (await import('./keys/command.ts')).createKey(args),
   },
   {
     name: 'keys list',
-    summary: 'Lists the API keys of a file.',
+    summary: 'Lists the API keys of a file or store.',
     run: async (args) => (await import('./keys/command.ts')).listKeys(args),
   },
   {
+    name: 'keys rotate',
+    summary: 'Replaces an API key; the old one is good for a while yet.',
+    run: async (args) => (await import('./keys/command.ts')).rotateKey(args),
+  },
+  {
     name: 'keys revoke',
-    summary: 'Takes an API key out of the file.',
+    summary: 'Takes an API key out of the file or store.',
     run: async (args) => (await import('./keys/command.ts')).revokeKey(args),
   },
   {

@@ -7,7 +7,7 @@ import { llamacppSettings } from '#services/workers/llamacpp/config.ts';
 import { mockerSettings } from '#services/workers/mocker/config.ts';
 import { chatSettings } from './chat/settings.ts';
 import { doctorSettings } from './doctor/settings.ts';
-import { createKeySettings, listKeysSettings, revokeKeySettings } from './keys/settings.ts';
+import { createKeySettings, listKeysSettings, revokeKeySettings, rotateKeySettings } from './keys/settings.ts';
 import {
   kvbmEvictSettings,
   kvbmListSettings,
@@ -45,6 +45,7 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   'replay show': showSettings,
   'keys create': createKeySettings,
   'keys list': listKeysSettings,
+  'keys rotate': rotateKeySettings,
   'keys revoke': revokeKeySettings,
   probe: probeSettings,
   openapi: openapiSettings,

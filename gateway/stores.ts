@@ -2,16 +2,38 @@ import { openStore } from '#lib/store/open.ts';
 import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { GatewayConfig } from './config.ts';
+import { StoredKeys } from './tenants/stored-keys.ts';
 
 /** What gateways share. */
 export interface GatewayStores {
   readonly store: Store;
   /** Of limits and budgets; may be the same. */
   readonly limitsStore: Store;
+  /** Read once; undefined: keys are not kept in a store. */
+  readonly storedKeys: StoredKeys | undefined;
+  close(): Promise<void>;
 }
 
-/** The store of limits as the settings say. Throws like `openStore`. */
-export async function openLimitsStore(config: GatewayConfig, store: Store, telemetry: Telemetry): Promise<Store> {
-  const { limitsStore: url, storeMaxMib } = config;
-  return url === undefined ? store : openStore(url, { telemetry, maxBytes: storeMaxMib * 1024 ** 2 });
+/** Opens the stores that the settings name; those of one URL are one. Throws like `openStore`. */
+export async function openStores(config: GatewayConfig, telemetry: Telemetry): Promise<GatewayStores> {
+  const opened = new Map<string, Store>();
+  const open = async (url: string): Promise<Store> => {
+    const store = opened.get(url) ?? (await openStore(url, { telemetry, maxBytes: config.storeMaxMib * 1024 ** 2 }));
+    opened.set(url, store);
+    return store;
+  };
+  const close = async (): Promise<void> => {
+    for (const store of opened.values()) await store.close();
+  };
+  try {
+    const store = await open(config.store);
+    const limitsStore = await open(config.limitsStore ?? config.store);
+    const { apiKeysStore } = config;
+    const storedKeys = apiKeysStore === undefined ? undefined : new StoredKeys(await open(apiKeysStore));
+    await storedKeys?.refresh(0);
+    return { store, limitsStore, storedKeys, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
 }

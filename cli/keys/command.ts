@@ -1,32 +1,51 @@
-import { isMap, isSeq } from 'yaml';
-import { readKeyDocument } from '#gateway/tenants/key-file.ts';
+import { type KeyEntry, keyEntry, rotated } from '#gateway/tenants/key-entry.ts';
 import type { SettingsOf } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { configure } from '#lib/service/configure.ts';
 import { runInterruptible } from '../run-interruptible.ts';
 import { formatTable } from '../ui/format.ts';
-import { newKey, openKeyDocument, saveKeyDocument } from './key-document.ts';
-import { createKeySettings, listKeysSettings, revokeKeySettings } from './settings.ts';
+import { withKeys } from './key-book.ts';
+import { newKey } from './key-document.ts';
+import { createKeySettings, listKeysSettings, revokeKeySettings, rotateKeySettings } from './settings.ts';
 
 export async function createKey(argv: readonly string[]): Promise<void> {
-  const summary = 'Adds an API key to the file that gateways read and prints it, once: the file holds its hash only.';
+  const summary = 'Adds an API key to the file or store that gateways read and prints it, once: only its hash is kept.';
   const settings = configure({ name: 'keys create', settings: createKeySettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('keys create', async () => {
     const { key, hash } = newKey();
-    const document = openKeyDocument(settings.apiKeysFile);
-    document.addIn(['keys'], document.createNode({ id: required(settings.id), hash, ...entryOf(settings) }));
-    saveKeyDocument(settings.apiKeysFile, document);
+    const entry = checked({ id: required(settings.id), hash, ...fieldsOf(settings) });
+    await withKeys(settings, (book) => book.add(entry)).catch((thrown: unknown) => {
+      if (StatorError.from(thrown).code !== 'conflict') throw thrown;
+      throw StatorError.invalid('id', `the id ${entry.id} is used twice`);
+    });
+    process.stdout.write(`${key}\n`);
+  });
+}
+
+export async function rotateKey(argv: readonly string[]): Promise<void> {
+  const summary = 'Replaces an API key by a new one and prints that, once; the old one is good for a while yet.';
+  const settings = configure({ name: 'keys rotate', settings: rotateKeySettings, argv, summary })?.settings;
+  if (settings === undefined) return;
+  await runInterruptible('keys rotate', async () => {
+    const { key, hash } = newKey();
+    const id = required(settings.id);
+    const keepMs = settings.keepOldSeconds * 1000;
+    await withKeys(settings, (book) => book.change(id, (entry) => rotated(entry, hash, keepMs)));
     process.stdout.write(`${key}\n`);
   });
 }
 
 export async function listKeys(argv: readonly string[]): Promise<void> {
-  const summary = 'Lists the API keys of a file; the keys themselves are not in it.';
+  const summary = 'Lists the API keys of a file or store; the keys themselves are not in it.';
   const settings = configure({ name: 'keys list', settings: listKeysSettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('keys list', async () => {
-    const keys = readKeyDocument(settings.apiKeysFile).keys.map(({ hash, ...rest }) => rest);
+    const entries = await withKeys(settings, (book) => book.list());
+    const keys = entries.map(({ hash: _, previous, ...rest }) => ({
+      ...rest,
+      ...(previous === undefined ? {} : { previous_expires: previous.expires }),
+    }));
     if (settings.json) {
       process.stdout.write(`${JSON.stringify(keys, null, 2)}\n`);
       return;
@@ -41,21 +60,16 @@ export async function listKeys(argv: readonly string[]): Promise<void> {
 }
 
 export async function revokeKey(argv: readonly string[]): Promise<void> {
-  const summary = 'Takes an API key out of the file; gateways refuse it as soon as they have read it again.';
+  const summary = 'Takes an API key out of the file or store; gateways refuse it as soon as they have read that again.';
   const settings = configure({ name: 'keys revoke', settings: revokeKeySettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('keys revoke', async () => {
     const id = required(settings.id);
-    const document = openKeyDocument(settings.apiKeysFile);
-    const keys = document.get('keys');
-    const at = isSeq(keys) ? keys.items.findIndex((item) => isMap(item) && item.get('id') === id) : -1;
-    if (at < 0) throw StatorError.notFound(`${settings.apiKeysFile} has no key ${id}. See: stator keys list`);
-    document.deleteIn(['keys', at]);
-    saveKeyDocument(settings.apiKeysFile, document);
+    await withKeys(settings, (book) => book.remove(id));
   });
 }
 
-function entryOf(settings: SettingsOf<typeof createKeySettings>): object {
+function fieldsOf(settings: SettingsOf<typeof createKeySettings>): object {
   const { tenant, models, expires, sharedCache } = settings;
   const fields = {
     tenant,
@@ -70,6 +84,14 @@ function entryOf(settings: SettingsOf<typeof createKeySettings>): object {
     shared_cache: sharedCache || undefined,
   };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+function checked(fields: object): KeyEntry {
+  const result = keyEntry.safeParse(fields);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const field = issue?.path.join('.') ?? '';
+  throw StatorError.invalid(field, `${field}: ${issue?.message ?? 'it is no key'}`);
 }
 
 function required(id: string | undefined): string {

@@ -1,10 +1,16 @@
 import { defineSettings, setting } from '#lib/config/settings.ts';
 
-const apiKeysFile = setting.string({ default: 'keys.yaml', help: 'File of API keys (docs/tenants.md).' });
+const place = {
+  apiKeysFile: setting.string({ default: 'keys.yaml', help: 'File of API keys (docs/tenants.md).' }),
+  apiKeysStore: setting.optionalString({
+    secret: true,
+    help: 'Store of API keys, instead of the file: sqlite:/FILE, postgres://… or redis://…, as gateways name it.',
+  }),
+};
 const optionalLimit = (help: string) => setting.optionalInteger({ min: 1, help });
 
 export const createKeySettings = defineSettings({
-  apiKeysFile,
+  ...place,
   id: setting.optionalString({ help: 'Name of the key, for logs and for revoking it. Required.' }),
   tenant: setting.optionalString({ help: 'Tenant that it belongs to. Unset: one of its own.' }),
   models: setting.list({ default: [], help: 'Models that it may use, * for any characters. Empty: all.' }),
@@ -19,11 +25,22 @@ export const createKeySettings = defineSettings({
 });
 
 export const listKeysSettings = defineSettings({
-  apiKeysFile,
+  ...place,
   json: setting.boolean({ default: false, help: 'Writes JSON instead of a table.' }),
 });
 
 export const revokeKeySettings = defineSettings({
-  apiKeysFile,
+  ...place,
   id: setting.optionalString({ help: 'Name of the key. Required.' }),
+});
+
+export const rotateKeySettings = defineSettings({
+  ...place,
+  id: setting.optionalString({ help: 'Name of the key. Required.' }),
+  keepOldSeconds: setting.integer({
+    default: 3600,
+    min: 0,
+    max: 365 * 86_400,
+    help: 'Seconds for which the key before this one is good; 0: it is refused at once.',
+  }),
 });

@@ -5,7 +5,7 @@ const words: Readonly<Record<Degradation, string>> = {
   no_tokenizer: 'No tokenizer is known: prompts cannot be prepared.',
   no_router: 'No router is known: workers are chosen in turn.',
   no_workers: 'No worker is known: no model can be served.',
-  stale_keys: 'The file of API keys cannot be used as it is now: the keys read before are in force.',
+  stale_keys: 'The file or store of API keys cannot be used as it is now: the keys read before are in force.',
   no_limits_store: 'The store of limits cannot be reached: limits are not shared with other gateways.',
 };
 

@@ -3,6 +3,7 @@ import type { Store } from '#lib/store/store.ts';
 import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { GatewayConfig } from '../config.ts';
+import type { GatewayStores } from '../stores.ts';
 import { Access } from './access.ts';
 import { AuditLog } from './audit-log.ts';
 import type { Limits } from './limits.ts';
@@ -12,14 +13,15 @@ import { limitMetrics, SharedLimits } from './shared-limits.ts';
 import { Tenants, type TenantsOptions } from './tenants.ts';
 
 /** The way in as the settings say. Throws `invalid_argument` for files that cannot be used. */
-export function openAccess(config: GatewayConfig, telemetry: Telemetry, limitsStore: Store): Access {
+export function openAccess(config: GatewayConfig, telemetry: Telemetry, stores: GatewayStores): Access {
   const { log, metrics } = telemetry;
   const { apiKeysFile, apiKeysReloadSeconds, auditLog } = config;
   const keys = gaugeOf(metrics, 'stator_gateway_api_keys', 'API keys in force.');
   const tenants = new Tenants({
     keysFile: apiKeysFile,
+    storedKeys: stores.storedKeys,
     reloadMs: apiKeysReloadSeconds * 1000,
-    limits: limitsOf(config, telemetry, limitsStore),
+    limits: limitsOf(config, telemetry, stores.limitsStore),
     log,
     onKeys: (count) => keys.set(count),
     verifyToken: verifierOf(config),

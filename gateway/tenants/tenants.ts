@@ -3,13 +3,16 @@ import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
 import { anybody, type Caller, currentCaller } from './caller.ts';
-import { type KeyTable, loadKeys } from './key-file.ts';
+import type { KeyTable } from './key-entry.ts';
+import { loadKeys } from './key-file.ts';
 import type { Limits } from './limits.ts';
+import type { StoredKeys } from './stored-keys.ts';
 
 export interface TenantsOptions {
-  /** Unset: everybody may call. */
   readonly keysFile: string | undefined;
-  /** Milliseconds between looks at the file. */
+  /** Read once already. With neither: everybody may call. */
+  readonly storedKeys: StoredKeys | undefined;
+  /** Milliseconds between looks at both. */
   readonly reloadMs: number;
   readonly limits: Limits;
   readonly log: Logger;
@@ -33,35 +36,45 @@ export interface Credentials {
   readonly apiKey: string;
 }
 
-/** Who may call, and what: keys from a file that is read again when it changes, limits, and what keeps tenants apart. */
+/** Changes of stored keys are told; this long one that was not may go unseen. */
+const storedKeysAgeMs = 60_000;
+
+/** Who may call, and what: keys from a file and a store that are read again when they change, limits, and what keeps tenants apart. */
 export class Tenants {
   readonly limits: Limits;
   readonly #o: TenantsOptions;
-  #table: KeyTable = { keys: new Map(), tenants: new Map() };
+  #file: KeyTable = { keys: new Map(), tenants: new Map() };
   #fingerprint = '';
-  #timer: NodeJS.Timeout | undefined;
-  /** Why the file as it is now is not in force; null: it is. */
-  #problem: string | null = null;
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** Why the file, or the store, as it is now is not in force; null: it is. */
+  #fileProblem: string | null = null;
+  #storeProblem: string | null = null;
+  #refreshing = false;
 
   /** Throws `invalid_argument` for a file that cannot be used. */
   constructor(options: TenantsOptions) {
     this.#o = options;
     this.limits = options.limits;
-    const { keysFile, reloadMs } = options;
-    if (keysFile === undefined) return;
-    this.#fingerprint = fingerprintOf(keysFile);
-    this.#use(loadKeys(keysFile));
-    // Watches miss what Kubernetes does with symbolic links.
-    this.#timer = setInterval(() => this.#reload(keysFile), reloadMs).unref();
+    const { keysFile, storedKeys, reloadMs } = options;
+    if (storedKeys !== undefined)
+      this.#timers.push(setInterval(() => void this.#refresh(storedKeys), reloadMs).unref());
+    if (keysFile !== undefined) {
+      this.#fingerprint = fingerprintOf(keysFile);
+      this.#file = loadKeys(keysFile);
+      // Watches miss what Kubernetes does with symbolic links.
+      this.#timers.push(setInterval(() => this.#reload(keysFile), reloadMs).unref());
+    }
+    this.#count();
   }
 
   /** Whether callers must say who they are. */
   get required(): boolean {
-    return this.#o.keysFile !== undefined || this.#o.verifyToken !== undefined;
+    const { keysFile, storedKeys, verifyToken } = this.#o;
+    return keysFile !== undefined || storedKeys !== undefined || verifyToken !== undefined;
   }
 
   get problem(): string | null {
-    return this.#problem;
+    return this.#fileProblem ?? this.#storeProblem;
   }
 
   /** Who sends these headers; throws `unauthenticated`. */
@@ -71,13 +84,14 @@ export class Tenants {
     if (token === '') {
       throw new StatorError('unauthenticated', 'An API key is required: send it as `authorization: Bearer <key>`.');
     }
-    const known = this.#table.keys.get(createHash('sha256').update(token).digest('hex'));
+    const hash = createHash('sha256').update(token).digest('hex');
+    const known = this.#file.keys.get(hash) ?? this.#o.storedKeys?.keys.get(hash);
     if (known !== undefined) {
       const isExpired = known.expiresUnixMs !== null && known.expiresUnixMs <= Date.now();
       if (!known.disabled && !isExpired) return known.caller;
       throw new StatorError('unauthenticated', `The API key ${isExpired ? 'has expired' : 'is disabled'}.`);
     }
-    const vouched = await this.#o.verifyToken?.(token, this.#table.tenants);
+    const vouched = await this.#o.verifyToken?.(token, this.#file.tenants);
     if (vouched !== undefined && vouched !== null) return vouched;
     throw new StatorError('unauthenticated', 'The API key is not valid.');
   }
@@ -105,12 +119,11 @@ export class Tenants {
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
-  #use(table: KeyTable): void {
-    this.#table = table;
-    this.#o.onKeys?.(table.keys.size);
+  #count(): void {
+    this.#o.onKeys?.(this.#file.keys.size + (this.#o.storedKeys?.keys.size ?? 0));
   }
 
   #reload(keysFile: string): void {
@@ -118,12 +131,28 @@ export class Tenants {
     if (now === this.#fingerprint) return;
     this.#fingerprint = now;
     try {
-      this.#use(loadKeys(keysFile));
-      this.#problem = null;
-      this.#o.log.info({ keys: this.#table.keys.size }, 'API keys were read again');
+      this.#file = loadKeys(keysFile);
+      this.#fileProblem = null;
+      this.#count();
+      this.#o.log.info({ keys: this.#file.keys.size }, 'API keys were read again');
     } catch (thrown) {
-      this.#problem = StatorError.from(thrown).message;
+      this.#fileProblem = StatorError.from(thrown).message;
       this.#o.log.error({ err: thrown }, 'the file of API keys changed but cannot be used; the old keys stay');
+    }
+  }
+
+  async #refresh(stored: StoredKeys): Promise<void> {
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      if (await stored.refresh(storedKeysAgeMs)) this.#count();
+      this.#storeProblem = null;
+    } catch (thrown) {
+      if (this.#storeProblem === null)
+        this.#o.log.error({ err: thrown }, 'the store of API keys cannot be used; the old keys stay');
+      this.#storeProblem = StatorError.from(thrown).message;
+    } finally {
+      this.#refreshing = false;
     }
   }
 }

@@ -17,14 +17,13 @@ import {
 } from '#gen/stator/model/v1/model_pb.ts';
 import { defaultSettings } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { openStore } from '#lib/store/open.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { buildContext } from '../build-context.ts';
 import { type GatewayConfig, gatewaySettings } from '../config.ts';
 import type { GatewayContext } from '../context.ts';
 import { HttpEdge } from '../http/http-server.ts';
 import type { RouterClient } from '../routing/router-client.ts';
-import { openLimitsStore } from '../stores.ts';
+import { openStores } from '../stores.ts';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import type { ScriptedWorker } from './scripted-worker.ts';
 
@@ -108,9 +107,8 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
     },
   };
   const telemetry = quietTelemetry();
-  const store = await openStore(settings.store, { telemetry, maxBytes: 64 * 1024 ** 2 });
-  const limitsStore = await openLimitsStore(settings, store, telemetry);
-  const context = buildContext(settings, telemetry, links, { store, limitsStore }, draining.signal);
+  const stores = await openStores(settings, telemetry);
+  const context = buildContext(settings, telemetry, links, stores, draining.signal);
   context.batches.start(context);
   const edge = new HttpEdge(context);
   const server: Server = createServer(edge.handle);
@@ -146,8 +144,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
       server.close();
       await once(server, 'close');
       await context.access.close();
-      await store.close();
-      if (limitsStore !== store) await limitsStore.close();
+      await stores.close();
     },
   };
 }
