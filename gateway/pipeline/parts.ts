@@ -2,6 +2,7 @@ import type { Client } from '@connectrpc/connect';
 import type { MigrationPolicy } from '#core/migration/migration.ts';
 import type { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import type { StatorError } from '#lib/errors/errors.ts';
+import type { MediaLoader } from '../media/media-loader.ts';
 import type { RouterClient } from '../routing/router-client.ts';
 import type { Tenants } from '../tenants/tenants.ts';
 import type { TokenTables } from '../tokenizer/token-tables.ts';
@@ -37,6 +38,7 @@ export interface SessionLookup {
 export interface PipelineParts {
   readonly tokenizer: Pick<Client<typeof TokenizerService>, 'preprocess'>;
   readonly tables: TokenTables;
+  readonly media: Pick<MediaLoader, 'load'>;
   readonly router: RouterClient;
   readonly sessions: SessionLookup;
   readonly metrics: GenerationMetrics;

@@ -53,11 +53,12 @@ export async function preparePrompt(
   signal: AbortSignal,
 ): Promise<PreparedPrompt> {
   const { card } = request.model.entry;
+  const prompt = await promptWithMedia(parts, request, signal);
   const [prepared, tokens] = await Promise.all([
     parts.tokenizer.preprocess(
       create(PreprocessRequestSchema, {
         model: request.model.entry.name,
-        prompt: request.prompt,
+        prompt,
         cacheSalt: request.cacheSalt,
         adapter: request.model.adapter,
         returnText: request.returnPromptText,
@@ -82,6 +83,16 @@ export async function preparePrompt(
     guided: guidedAfterReasoning(request, start),
     logprobs: null,
   };
+}
+
+/** Media are fetched for models that read them; of others the request was refused already. */
+async function promptWithMedia(
+  parts: PipelineParts,
+  { prompt, model }: GenerationRequest,
+  signal: AbortSignal,
+): Promise<GenerationRequest['prompt']> {
+  if (prompt.case !== 'chat' || (model.entry.card.capabilities?.modalities ?? []).length === 0) return prompt;
+  return { case: 'chat', value: await parts.media.load(prompt.value, signal) };
 }
 
 /** The prompt as text: rendered, as the client wrote it, or decoded from its ids. */

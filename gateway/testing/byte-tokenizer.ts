@@ -1,5 +1,6 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
+import type { MediaSlotSchema } from '#gen/stator/engine/v1/generate_pb.ts';
 import {
   CountTokensResponseSchema,
   DecodeResponseSchema,
@@ -20,6 +21,14 @@ export function encodeBytes(text: string): number[] {
 
 export function decodeBytes(tokenIds: readonly number[]): string {
   return Buffer.from(tokenIds.filter((id) => id >= specials).map((id) => id - specials)).toString('utf8');
+}
+
+/** A padding token in front of the text for each medium. */
+function mediaOf(prompt: PreprocessRequest['prompt']): MessageInitShape<typeof MediaSlotSchema>[] {
+  if (prompt.case !== 'chat') return [];
+  return prompt.value.messages
+    .flatMap(({ content }) => content.flatMap(({ part }) => (part.case === 'media' ? [part.value] : [])))
+    .map((media, offset) => ({ offset, length: 1, media }));
 }
 
 function textOf(prompt: PreprocessRequest['prompt']): string {
@@ -47,8 +56,10 @@ export function byteTokenizer(): Client<typeof TokenizerService> {
     async preprocess(request) {
       const prompt = request.prompt as PreprocessRequest['prompt'];
       const text = textOf(prompt);
-      const tokenIds = prompt.case === 'tokens' ? prompt.value.tokenIds : encodeBytes(text);
-      return create(PreprocessResponseSchema, { tokenIds, kvBlockSize: 16, text });
+      const media = mediaOf(prompt);
+      const textIds = prompt.case === 'tokens' ? prompt.value.tokenIds : encodeBytes(text);
+      const tokenIds = [...media.map(() => 0), ...textIds];
+      return create(PreprocessResponseSchema, { tokenIds, kvBlockSize: 16, text, media });
     },
     async encode(request) {
       return create(EncodeResponseSchema, {
