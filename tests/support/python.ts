@@ -2,17 +2,42 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { toolsDirectory } from './etcd-binary.ts';
 
-/** Where the virtual environment of the tests lies. */
-export function pythonFolder(): string {
-  return path.join(toolsDirectory(), 'py');
+/** A virtual environment in the user's cache. */
+export interface Venv {
+  readonly folder: string;
+  /** What it holds: a file of the repository. */
+  readonly requirements: string;
+  readonly flags: readonly string[];
 }
+
+const clients = 'tests/clients/python';
+export const venvs = {
+  /** Official clients of the APIs. */
+  official: { folder: path.join(toolsDirectory(), 'py'), requirements: `${clients}/requirements.txt`, flags: [] },
+  /** Agent frameworks. */
+  agents: {
+    folder: path.join(toolsDirectory(), 'py-agents'),
+    requirements: `${clients}/agents/requirements.txt`,
+    flags: ['--no-deps'],
+  },
+  aiperf: {
+    folder: path.join(toolsDirectory(), 'py-aiperf'),
+    requirements: `${clients}/aiperf/requirements.txt`,
+    flags: ['--no-deps'],
+  },
+} as const satisfies Readonly<Record<string, Venv>>;
 
 export function pythonOf(folder: string): string {
   return path.join(folder, 'bin', 'python');
 }
 
-/** Python with the client packages, or undefined where they could not be installed. */
+/** There once everything is installed: what was asked for. */
+export function venvStamp(folder: string): string {
+  return path.join(folder, 'requirements.installed');
+}
+
+/** Python with the official client packages, or undefined where they could not be installed. */
 export function findPython(): string | undefined {
-  const ready = existsSync(path.join(pythonFolder(), 'requirements.installed'));
-  return ready ? pythonOf(pythonFolder()) : undefined;
+  const { folder } = venvs.official;
+  return existsSync(venvStamp(folder)) ? pythonOf(folder) : undefined;
 }

@@ -1,25 +1,15 @@
-import { expect } from 'chai';
+import { type AgentsFound, agentsCases } from '../cases/openai-agents.ts';
 import { runNodeClient } from '../support/run-client.ts';
-import { answer, forecast, question, type ScriptedAgent, startScriptedAgent } from '../support/scripted-agent.ts';
+import { question, type ScriptedAgent, startScriptedAgent } from '../support/scripted-agent.ts';
 
-interface Loop {
-  readonly asked: readonly string[];
-  readonly text: string;
-}
-
-interface Found {
-  readonly loop: Loop & { readonly items: readonly string[]; readonly outputTokens: number };
-  readonly streamedLoop: Loop & { readonly kinds: readonly string[] };
-  readonly object: unknown;
-  readonly handoff: { readonly last: string; readonly text: string };
-  readonly second: { readonly byHistory: string; readonly byId: string };
-}
+const items = ['tool_call_item', 'tool_call_output_item', 'message_output_item'];
+const events = ['raw_model_stream_event', 'run_item_stream_event'];
 
 for (const api of ['responses', 'chat']) {
   describe(`OpenAI Agents SDK for Node, ${api}`, function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     let agent: ScriptedAgent;
-    let found: Found;
+    let found: AgentsFound;
 
     before(async () => {
       agent = await startScriptedAgent();
@@ -27,29 +17,6 @@ for (const api of ['responses', 'chat']) {
     });
     after(() => agent?.[Symbol.asyncDispose]());
 
-    it('runs a loop of strict tools', () => {
-      const { asked, text, items, outputTokens } = found.loop;
-      expect({ asked, text }).to.deep.equal({ asked: ['Paris'], text: answer });
-      expect(items).to.include.members(['tool_call_item', 'tool_call_output_item', 'message_output_item']);
-      expect(outputTokens).to.be.greaterThan(answer.length);
-    });
-
-    it('streams a loop of strict tools', () => {
-      const { asked, text, kinds } = found.streamedLoop;
-      expect({ asked, text }).to.deep.equal({ asked: ['Paris'], text: answer });
-      expect(kinds).to.include.members(['raw_model_stream_event', 'run_item_stream_event']);
-    });
-
-    it('keeps its output to a type', () => {
-      expect(found.object).to.deep.equal(forecast);
-    });
-
-    it('hands over to another agent', () => {
-      expect(found.handoff).to.deep.equal({ last: 'meteorologist', text: answer });
-    });
-
-    it('goes on with a conversation', () => {
-      expect(found.second).to.deep.equal({ byHistory: answer, byId: answer });
-    });
+    agentsCases(() => found, items, events);
   });
 }

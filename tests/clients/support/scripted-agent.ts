@@ -28,7 +28,9 @@ export interface ScriptedAgent extends AsyncDisposable {
 export async function startScriptedAgent(): Promise<ScriptedAgent> {
   const gateway = await startHarness();
   const worker = new ScriptedWorker((sequence) => void say(sequence, saidBy(sequence)));
-  gateway.addWorker(1n, worker, toolCard());
+  const card = toolCard();
+  if (card.capabilities !== undefined) card.capabilities.keepsPrompts = true;
+  gateway.addWorker(1n, worker, card);
   return {
     gateway,
     worker,
