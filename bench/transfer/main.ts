@@ -13,19 +13,31 @@ import { RawMover, type RawWay } from './raw.ts';
 const MIB = 1 << 20;
 const BYTES = 256 * MIB;
 /** Sizes of one piece and how many of them a list has. */
-const shapes = [
+const shapes: readonly Shape[] = [
   { name: '1 MiB', pieceBytes: MIB, pieces: 1 },
   { name: '16 MiB', pieceBytes: 16 * MIB, pieces: 1 },
   { name: '256 MiB', pieceBytes: BYTES, pieces: 1 },
-  { name: '128 × 128 KiB', pieceBytes: 128 * 1024, pieces: 128 },
-  { name: '1024 × 16 KiB', pieceBytes: 16 * 1024, pieces: 1024 },
-] as const;
+  { name: '128 × 128 KiB, scattered', pieceBytes: 128 * 1024, pieces: 128 },
+  { name: '1024 × 16 KiB, scattered', pieceBytes: 16 * 1024, pieces: 1024 },
+  { name: '1024 × 16 KiB, adjacent', pieceBytes: 16 * 1024, pieces: 1024, adjacent: true },
+];
+/** Scattered pieces lie here in order and there every so many-th. As in raw.cc. */
+const STRIDE = 383;
 /** Until the code of both sides is compiled. */
 const WARMING_PULLS = 300;
+/** Bytes that one way moves one after another, so that neither side's first, cold one decides. */
+const BURST_BYTES = 64 * MIB;
 /** Least part of the raw way's speed. */
 const TARGET = 0.8;
 /** What each back end is compared with: UCX copies between processes as `shm` does. */
 const rawWays: Readonly<Record<TransferBackend, RawWay>> = { shm: 'readv', nixl: 'readv', tcp: 'socket' };
+
+interface Shape {
+  readonly name: string;
+  readonly pieceBytes: number;
+  readonly pieces: number;
+  readonly adjacent?: boolean;
+}
 
 interface Side {
   readonly backend: TransferBackend;
@@ -73,27 +85,34 @@ async function start(backend: TransferBackend): Promise<Side> {
 }
 
 async function measure(
-  { name, pieceBytes, pieces }: (typeof shapes)[number],
+  { name, pieceBytes, pieces, adjacent = false }: Shape,
   sides: readonly Side[],
   raw: RawMover,
   rounds: number,
 ): Promise<BenchRow[]> {
   const bytes = pieceBytes * pieces;
-  const offsets = Array.from({ length: pieces }, (_, index) => index * pieceBytes);
+  const times = Math.max(1, Math.floor(BURST_BYTES / bytes));
+  const offsets = Array.from({ length: pieces }, (_, index) => ({
+    here: index * pieceBytes,
+    there: (adjacent ? index : (index * STRIDE) % pieces) * pieceBytes,
+  }));
   const anchors: Record<RawWay, number[]> = { memcpy: [], readv: [], socket: [] };
   const speeds = new Map<Side, number[]>(sides.map((side) => [side, []]));
   // One more round than counted: connections and pages are made in the first.
   for (let round = 0; round <= rounds; round += 1) {
     for (const way of ['memcpy', 'readv', 'socket'] as const) {
-      const reached = await raw.move(way, pieceBytes, pieces);
+      const reached = await raw.move(way, { pieceBytes, pieces, times, stride: adjacent ? 1 : STRIDE });
       if (round > 0) anchors[way].push(reached);
     }
     for (const side of sides) {
       const { local, remote } = side;
       const list = offsets.map(
-        (at): Piece => ({ local, localOffset: at, remote, remoteOffset: at, bytes: pieceBytes }),
+        ({ here, there }): Piece => ({ local, localOffset: here, remote, remoteOffset: there, bytes: pieceBytes }),
       );
-      const reached = await gigabytesPerSecond(bytes, () => side.peer.pull(list));
+      await side.peer.pull(list);
+      const reached = await gigabytesPerSecond(bytes * times, async () => {
+        for (let time = 0; time < times; time += 1) await side.peer.pull(list);
+      });
       if (round > 0) speeds.get(side)?.push(reached);
     }
   }

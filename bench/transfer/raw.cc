@@ -1,5 +1,6 @@
-// What the system itself reaches, without Stator: `raw PID ADDRESS BYTES`. For each line `WHAT PIECE_BYTES PIECES` on its input it
-// moves as much once and answers with GB/s. WHAT: memcpy, readv (process_vm_readv from the process PID), socket (loopback, from a child).
+// What the system itself reaches, without Stator: `raw PID ADDRESS BYTES`. For each line `WHAT PIECE_BYTES PIECES TIMES STRIDE` on its
+// input it moves as much once, then so often, and answers with the GB/s of those. WHAT: memcpy, readv (process_vm_readv from
+// the process PID, which takes every STRIDE-th piece there), socket (loopback, from a child).
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/mman.h>
@@ -66,7 +67,7 @@ bool fromSocket(int in, char* to, uint64_t bytes) {
   return true;
 }
 
-bool fromProcess(pid_t pid, uint64_t from, char* to, size_t pieceBytes, size_t pieces) {
+bool fromProcess(pid_t pid, uint64_t from, char* to, size_t pieceBytes, size_t pieces, size_t stride) {
   const size_t bytes = pieceBytes * pieces;
   std::vector<iovec> here, there;
   for (size_t at = 0; at < bytes;) {
@@ -75,7 +76,8 @@ bool fromProcess(pid_t pid, uint64_t from, char* to, size_t pieceBytes, size_t p
     for (size_t taken = 0; at < bytes && taken < kChunk && here.size() < 512;) {
       const size_t length = std::min({pieceBytes, kChunk, bytes - at});
       here.push_back({to + at, length});
-      there.push_back({reinterpret_cast<void*>(from + at), length});
+      const size_t place = at / pieceBytes * stride % pieces * pieceBytes + at % pieceBytes;
+      there.push_back({reinterpret_cast<void*>(from + place), length});
       at += length;
       taken += length;
     }
@@ -97,16 +99,23 @@ int main(int count, char** arguments) {
   char what[16];
   size_t pieceBytes = 0;
   size_t pieces = 0;
-  while (std::scanf("%15s %zu %zu", what, &pieceBytes, &pieces) == 3) {
+  size_t times = 0;
+  size_t stride = 0;
+  while (std::scanf("%15s %zu %zu %zu %zu", what, &pieceBytes, &pieces, &times, &stride) == 5) {
     const size_t bytes = pieceBytes * pieces;
     bool moved = bytes <= total;
+    const auto move = [&] {
+      if (!moved) return;
+      if (std::strcmp(what, "memcpy") == 0)
+        for (size_t at = 0; at < bytes; at += pieceBytes) std::memcpy(to + at, source + at, pieceBytes);
+      else if (std::strcmp(what, "readv") == 0) moved = fromProcess(pid, from, to, pieceBytes, pieces, stride);
+      else moved = fromSocket(in, to, bytes);
+    };
+    move();
     const auto start = std::chrono::steady_clock::now();
-    if (moved && std::strcmp(what, "memcpy") == 0)
-      for (size_t at = 0; at < bytes; at += pieceBytes) std::memcpy(to + at, source + at, pieceBytes);
-    else if (moved && std::strcmp(what, "readv") == 0) moved = fromProcess(pid, from, to, pieceBytes, pieces);
-    else if (moved) moved = fromSocket(in, to, bytes);
+    for (size_t time = 0; time < times; ++time) move();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::printf("%g\n", moved ? static_cast<double>(bytes) / seconds / 1e9 : -1.0);
+    std::printf("%g\n", moved ? static_cast<double>(bytes * times) / seconds / 1e9 : -1.0);
     std::fflush(stdout);
   }
 }

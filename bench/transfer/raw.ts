@@ -8,6 +8,14 @@ import { MissingTool } from '#bench/report.ts';
 
 export type RawWay = 'memcpy' | 'readv' | 'socket';
 
+interface RawMove {
+  readonly pieceBytes: number;
+  readonly pieces: number;
+  readonly times: number;
+  /** `readv` takes every so many-th piece. */
+  readonly stride: number;
+}
+
 /** A process without Stator or Node that moves as many bytes the shortest way that the system has: what we compare with. */
 export class RawMover {
   readonly #child: ChildProcess;
@@ -37,16 +45,16 @@ export class RawMover {
       const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
       const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
       const mover = new RawMover(child, lines);
-      await mover.move('memcpy', 4096, 1);
+      await mover.move('memcpy', { pieceBytes: 4096, pieces: 1, times: 1, stride: 1 });
       return mover;
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 
-  /** GB/s of one go. */
-  async move(way: RawWay, pieceBytes: number, pieces: number): Promise<number> {
-    this.#child.stdin?.write(`${way} ${pieceBytes} ${pieces}\n`);
+  /** GB/s of so many goes, after one that is not counted. */
+  async move(way: RawWay, { pieceBytes, pieces, times, stride }: RawMove): Promise<number> {
+    this.#child.stdin?.write(`${way} ${pieceBytes} ${pieces} ${times} ${stride}\n`);
     const { value, done } = await this.#lines.next();
     const speed = Number(value);
     if (done || !(speed > 0)) throw new Error(`The system does not let ${way} work here.`);

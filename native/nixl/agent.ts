@@ -3,6 +3,7 @@ import type {
   AgentHandle,
   BackendInfo,
   LibraryHandle,
+  NextRead,
   Notification,
   RangeList,
   RunningTransfer,
@@ -145,15 +146,19 @@ export class NixlAgent {
     return binding().agentReleasePrepared(this.#handle, prepared);
   }
 
-  /** Moves bytes between ranges of this agent's memory and as many of the remote's. Null where telemetry is off. */
+  /**
+   * Moves bytes between ranges of this agent's memory and as many of the remote's, and then reads `next`. Null where telemetry
+   * is off.
+   */
   async transfer(
     options: NixlTransferOptions,
     local: RangeList,
     remote: string,
     remoteRanges: RangeList,
+    next: NextRead | null = null,
   ): Promise<Telemetry | null> {
     options.signal?.throwIfAborted();
-    const running = binding().agentTransfer(this.#handle, complete(options), local, remote, remoteRanges);
+    const running = binding().agentTransfer(this.#handle, complete(options), local, remote, remoteRanges, next);
     return this.#finish(running, options.signal);
   }
 

@@ -63,6 +63,12 @@ export interface RunningTransfer {
   readonly done: Promise<Telemetry | null>;
 }
 
+/** What is read of the same agent as soon as a transfer is done. Where that fails, the error's `field` is `next`. */
+export interface NextRead {
+  readonly local: RangeList;
+  readonly remote: RangeList;
+}
+
 export interface Registered {
   readonly id: number;
   readonly failure: Error | null;
@@ -104,6 +110,7 @@ export interface Binding {
     local: RangeList,
     remote: string,
     remoteRanges: RangeList,
+    next: NextRead | null,
   ): RunningTransfer;
   agentTransferPrepared(
     agent: AgentHandle,

@@ -18,9 +18,8 @@ import {
 import type { NixlAgentBinding, NixlBinding } from './binding.ts';
 import { fromNixl } from './errors.ts';
 import { Fence } from './fence.ts';
+import { type Places, segments } from './segments.ts';
 
-/** Posting blocks NIXL's thread while a CPU copies: between two posts a transfer can be cancelled. */
-const SEGMENT_BYTES = 16 << 20;
 const LINGERING_POLL_MS = 20;
 
 /** Transfers through NIXL over UCX: RDMA where there is some, else copies between processes or sockets. */
@@ -141,17 +140,13 @@ class NixlPeer implements Peer {
   }
 
   pull(pieces: readonly Piece[], options: TransferOptions = {}): Promise<void> {
-    return this.#transfer('pull', pieces, options, async (attempt) => {
-      await this.#move('read', pieces, attempt);
-      await this.#check(pieces, attempt);
-    });
+    return this.#transfer('pull', pieces, options, (attempt) => this.#move('read', pieces, attempt));
   }
 
   push(pieces: readonly Piece[], options: TransferOptions = {}): Promise<void> {
     return this.#transfer('push', pieces, options, async (attempt) => {
       await this.#check(pieces, attempt);
       await this.#move('write', pieces, attempt);
-      await this.#check(pieces, attempt);
     });
   }
 
@@ -192,78 +187,49 @@ class NixlPeer implements Peer {
     );
   }
 
+  /** Moves the data and looks after it whether it was lent all the while. */
   async #move(operation: 'read' | 'write', pieces: readonly Piece[], attempt: Attempt): Promise<void> {
-    const bases = new Map<Region, bigint>();
-    const baseOf = (region: Region): bigint => {
-      const base = bases.get(region) ?? this.#link.nixl.addressOf(region.buffer);
-      bases.set(region, base);
-      return base;
-    };
-    for (const segment of segments(pieces)) {
-      attempt.signal.throwIfAborted();
-      const here: Place[] = [];
-      const there: Place[] = [];
-      for (const { piece, done, bytes } of segment) {
-        const { local, localOffset, remote, remoteOffset } = piece;
-        const base = baseOf(local);
-        here.push({ address: base + BigInt(localOffset + done), bytes });
-        there.push({ address: remote.address + BigInt(remoteOffset + done), bytes });
-      }
-      await this.#post(operation, here, there, attempt);
+    let last: Places | undefined;
+    for (const segment of segments(pieces, this.#link.nixl)) {
+      if (last !== undefined) await this.#post(operation, last, attempt);
+      last = segment;
     }
+    await this.#check(pieces, attempt, last && { operation, places: last });
   }
 
-  #check(pieces: readonly Piece[], attempt: Attempt): Promise<void> {
+  /** `data` is moved right before the first words are read. */
+  #check(pieces: readonly Piece[], attempt: Attempt, data?: Data): Promise<void> {
     const ids = [...new Set(pieces.map(({ remote }) => remote.id))];
     const scratch = this.#link.nixl.addressOf(this.#link.fence.scratch);
-    return this.#link.fence.check(ids, (words) => {
+    let waiting = data;
+    return this.#link.fence.check(ids, async (words, unread) => {
       const here = words.map((word) => ({ address: scratch + BigInt(word.here), bytes: 8 }));
       const there = words.map((word) => ({ address: this.#fenceAddress + BigInt(word.there), bytes: 8 }));
-      return this.#post('read', here, there, attempt);
+      if (waiting === undefined) return this.#post('read', { here, there }, attempt);
+      const { operation, places } = waiting;
+      waiting = undefined;
+      try {
+        await this.#post(operation, places, attempt, { here, there });
+      } catch (error) {
+        if (!(error instanceof Error && 'field' in error && error.field === 'next')) unread();
+        throw error;
+      }
     });
   }
 
-  async #post(
-    operation: 'read' | 'write',
-    here: readonly Place[],
-    there: readonly Place[],
-    { signal, deadlineMs }: Attempt,
-  ): Promise<void> {
+  async #post(operation: 'read' | 'write', places: Places, attempt: Attempt, next?: Places): Promise<void> {
     const { agent, nixl } = this.#link;
-    const timeoutMs = Math.max(0, deadlineMs - Date.now());
-    const ranges = [nixl.dramRanges(here), nixl.dramRanges(there)] as const;
-    await agent.transfer({ operation, timeoutMs, signal }, ranges[0], this.remote, ranges[1]);
+    attempt.signal.throwIfAborted();
+    const rangesOf = ({ here, there }: Places) => ({ local: nixl.dramRanges(here), remote: nixl.dramRanges(there) });
+    const { local, remote } = rangesOf(places);
+    const options = { operation, timeoutMs: Math.max(0, attempt.deadlineMs - Date.now()), signal: attempt.signal };
+    await agent.transfer(options, local, this.remote, remote, next === undefined ? null : rangesOf(next));
   }
 }
 
-interface Place {
-  readonly address: bigint;
-  readonly bytes: number;
-}
-
-interface SegmentPart {
-  readonly piece: Piece;
-  readonly done: number;
-  readonly bytes: number;
-}
-
-/** Cuts a list into parts of at most SEGMENT_BYTES. */
-function* segments(pieces: readonly Piece[]): Generator<SegmentPart[]> {
-  let parts: SegmentPart[] = [];
-  let room = SEGMENT_BYTES;
-  for (const piece of pieces) {
-    for (let done = 0; done < piece.bytes; ) {
-      const bytes = Math.min(room, piece.bytes - done);
-      parts.push({ piece, done, bytes });
-      done += bytes;
-      room -= bytes;
-      if (room > 0) continue;
-      yield parts;
-      parts = [];
-      room = SEGMENT_BYTES;
-    }
-  }
-  if (parts.length > 0) yield parts;
+interface Data {
+  readonly operation: 'read' | 'write';
+  readonly places: Places;
 }
 
 function rethrow(error: unknown): never {

@@ -31,6 +31,8 @@ export interface NixlAgentBinding {
     local: NixlRanges,
     remote: string,
     remoteRanges: NixlRanges,
+    /** Read as soon as that is done. Where it fails, the error's `field` is `next`. */
+    next: { readonly local: NixlRanges; readonly remote: NixlRanges } | null,
   ): Promise<unknown>;
   lingering(): Promise<number>;
   close(): Promise<void>;

@@ -24,9 +24,16 @@ struct Vectors {
   uint64_t bytes = 0;
 
   void add(uint64_t here, uint64_t there, uint64_t length) {
+    const bool joins = !local.empty() && reinterpret_cast<uint64_t>(local.back().iov_base) + local.back().iov_len == here &&
+                       reinterpret_cast<uint64_t>(remote.back().iov_base) + remote.back().iov_len == there;
+    bytes += length;
+    if (joins) {
+      local.back().iov_len += length;
+      remote.back().iov_len += length;
+      return;
+    }
     local.push_back({reinterpret_cast<void*>(here), length});
     remote.push_back({reinterpret_cast<void*>(there), length});
-    bytes += length;
   }
 };
 

@@ -6,6 +6,8 @@ namespace {
 using std::chrono::microseconds;
 // How long completions are polled without a pause, and the pauses after that.
 constexpr microseconds kSpin{100};
+// After a transfer: the next one of a row comes sooner than a sleeping thread would be awake.
+constexpr microseconds kLinger{50};
 constexpr microseconds kPause{50};
 constexpr microseconds kLingeringPause{20'000};
 
@@ -90,7 +92,7 @@ bool Agent::runJobs() {
 void Agent::idle(bool active) {
   const auto now = Clock::now();
   if (active) lastActive_ = now;
-  if (!transfers_.empty() && now - lastActive_ < kSpin) return;
+  if (now - lastActive_ < (transfers_.empty() ? kLinger : kSpin)) return;
   auto until = Clock::time_point::max();
   if (!transfers_.empty()) until = now + kPause;
   if (!lingering_.empty()) until = std::min(until, now + kLingeringPause);

@@ -55,6 +55,23 @@ Napi::Value asTelemetry(Napi::Env env, std::optional<TransferTelemetry>& telemet
   return object;
 }
 
+struct Sides {
+  RangeList local;
+  RangeList remote;
+};
+
+Sides sidesOf(const Napi::Value& localValue, const Napi::Value& remoteValue) {
+  Sides sides{rangeList(localValue, "local"), rangeList(remoteValue, "remote")};
+  const auto& [local, remote] = sides;
+  if (local.ranges.size() != remote.ranges.size())
+    throw NixlError("invalid_argument", "NIXL_ERR_MISMATCH", "remote", "local and remote must have as many ranges.");
+  for (size_t i = 0; i < local.ranges.size(); ++i) {
+    if (local.ranges[i].bytes != remote.ranges[i].bytes)
+      throw NixlError("invalid_argument", "NIXL_ERR_MISMATCH", "remote", "The ranges at place " + std::to_string(i) + " differ in length.");
+  }
+  return sides;
+}
+
 // Starts a transfer and returns { id, done }.
 template <typename Start>
 Napi::Value startTransfer(const Napi::CallbackInfo& info, Start start) {
@@ -244,16 +261,27 @@ Napi::Value agentReleasePrepared(const Napi::CallbackInfo& info) {
 
 Napi::Value agentTransfer(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const RangeList local = rangeList(info[2], "local");
-    const RangeList remote = rangeList(info[4], "remote");
-    if (local.ranges.size() != remote.ranges.size())
-      throw NixlError("invalid_argument", "NIXL_ERR_MISMATCH", "remote", "local and remote must have as many ranges.");
-    for (size_t i = 0; i < local.ranges.size(); ++i) {
-      if (local.ranges[i].bytes != remote.ranges[i].bytes)
-        throw NixlError("invalid_argument", "NIXL_ERR_MISMATCH", "remote", "The ranges at place " + std::to_string(i) + " differ in length.");
+    const Sides sides = sidesOf(info[2], info[4]);
+    const std::string owner = text(info[3], "owner");
+    if (!info[5].IsObject()) {
+      return startTransfer(info, [sides, owner](Agent& agent, const TransferOptions& options, const Agent::Done& done) {
+        agent.transfer(options, sides.local, owner, sides.remote, done);
+      });
     }
-    return startTransfer(info, [local, owner = text(info[3], "owner"), remote](Agent& agent, const TransferOptions& options, const Agent::Done& done) {
-      agent.transfer(options, local, owner, remote, done);
+    // What is to be read once the data is there, without asking the event loop in between.
+    const auto given = info[5].As<Napi::Object>();
+    const Sides next = sidesOf(given.Get("local"), given.Get("remote"));
+    return startTransfer(info, [sides, owner, next](Agent& agent, const TransferOptions& options, const Agent::Done& done) {
+      agent.transfer(options, sides.local, owner, sides.remote, [&agent, owner, next, options, done](Outcome&& outcome) {
+        if (outcome.failure) return done(std::move(outcome));
+        TransferOptions reading = options;
+        reading.operation = kRead;
+        reading.notification.reset();
+        agent.transfer(reading, next.local, owner, next.remote, [done](Outcome&& last) {
+          if (last.failure) last.failure->field = "next";
+          done(std::move(last));
+        });
+      });
     });
   });
 }

@@ -128,6 +128,7 @@ void Agent::settle(Transfer& transfer, Outcome outcome) {
     TransferTelemetry telemetry{};
     if (f_.get_xfer_telemetry(handle_, transfer.request, &telemetry) == kSuccess) outcome.telemetry = telemetry;
   }
+  lastActive_ = Clock::now();
   const Done done = std::move(transfer.done);
   if (released(transfer.request)) hold(transfer, -1);
   else lingering_.push_back(std::move(transfer));
