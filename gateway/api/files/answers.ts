@@ -31,10 +31,16 @@ export const deletedFile = z
 
 /** The parts of an upload, for the documentation; they are read as multipart/form-data. */
 export const fileUpload = z
-  .object({
+  .strictObject({
     file: z.string().describe('The content.').meta({ format: 'binary' }),
     purpose: z.enum(['batch', 'user_data']),
     'expires_after[anchor]': z.literal('created_at').optional(),
     'expires_after[seconds]': z.int().min(3600).max(2_592_000).optional(),
   })
-  .meta({ id: 'FileUpload' });
+  .meta({
+    id: 'FileUpload',
+    dependentRequired: {
+      'expires_after[anchor]': ['expires_after[seconds]'],
+      'expires_after[seconds]': ['expires_after[anchor]'],
+    },
+  });

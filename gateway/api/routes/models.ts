@@ -30,12 +30,23 @@ function shownToAnthropic(entry: ModelEntry, id: string): { readonly id: string 
   };
 }
 
+interface ListedModel {
+  readonly id: string;
+  readonly entry: ModelEntry;
+  readonly isAdapter: boolean;
+}
+
 /** A page of models, by `limit`, `after_id` and `before_id`. */
+function pageOfModels(ctx: GatewayContext, exchange: Exchange, limit: number): ReturnType<typeof pageOf<ListedModel>> {
+  const all = ctx.catalog.ready().flatMap((entry): ListedModel[] => {
+    const adapters = entry.card.adapters.map(({ name }) => ({ id: name, entry, isAdapter: true }));
+    return [{ id: entry.name, entry, isAdapter: false }, ...adapters];
+  });
+  return pageOf(all, pageAsked(exchange, { limit, most: 1000, after: 'after_id', before: 'before_id' }));
+}
+
 function listForAnthropic(ctx: GatewayContext, exchange: Exchange): void {
-  const all = ctx.catalog
-    .ready()
-    .flatMap((entry) => [entry.name, ...entry.card.adapters.map(({ name }) => name)].map((id) => ({ id, entry })));
-  const page = pageOf(all, pageAsked(exchange, { limit: 20, most: 1000, after: 'after_id', before: 'before_id' }));
+  const page = pageOfModels(ctx, exchange, 20);
   const data = page.items.map(({ id, entry }) => shownToAnthropic(entry, id));
   const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
   sendJson(exchange, 200, JSON.stringify({ data, has_more: page.hasMore, ...ends }));
@@ -47,12 +58,10 @@ export function listModels(ctx: GatewayContext, exchange: Exchange): void {
     listForAnthropic(ctx, exchange);
     return;
   }
-  const data = ctx.catalog
-    .ready()
-    .flatMap((entry) => [
-      shownModel(entry),
-      ...entry.card.adapters.map((adapter) => ({ ...shownModel(entry, adapter.name), parent: entry.name })),
-    ]);
+  const { items } = pageOfModels(ctx, exchange, Number.POSITIVE_INFINITY);
+  const data = items.map(({ id, entry, isAdapter }) =>
+    isAdapter ? { ...shownModel(entry, id), parent: entry.name } : shownModel(entry),
+  );
   sendJson(exchange, 200, JSON.stringify({ object: 'list', data }));
 }
 
