@@ -78,6 +78,14 @@ export class SessionAccounts {
     return all.filter((account) => tenant === null || account.tenant === tenant).slice(0, limit);
   }
 
+  /** How many a tenant has. */
+  count(tenant: string): number {
+    this.#expire();
+    let count = 0;
+    for (const account of this.#accounts.values()) if (account.tenant === tenant) count++;
+    return count;
+  }
+
   #expire(): void {
     const before = this.#o.nowMs() - this.#o.ttlMs;
     for (const [key, account] of this.#accounts) {

@@ -22,6 +22,7 @@ import {
   listInputItems,
 } from './routes/responses.ts';
 import { rerank, scoreTexts } from './routes/scoring.ts';
+import { getSession, listSessions } from './routes/sessions.ts';
 import { detokenize, tokenize } from './routes/tokenize.ts';
 
 function infer(endpoint: Endpoint, run: InferenceRoute['run']): PathRoutes {
@@ -81,6 +82,8 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/audio/translations': { POST: notOffered('translates speech') },
   '/v1/models': get(listModels),
   '/v1/models/{id...}': get(getModel),
+  '/v1/agents/sessions': get(listSessions),
+  '/v1/agents/sessions/{id...}': get(getSession),
   '/busy_threshold': {
     GET: { kind: 'admin', run: listBusyThresholds },
     POST: { kind: 'admin', run: setBusyThresholds },

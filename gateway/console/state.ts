@@ -1,6 +1,7 @@
 import { roleName } from '#core/models/role-names.ts';
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
+import { type ShownSession, shownSession } from '../agents/shown-session.ts';
 import type { GatewayContext } from '../context.ts';
 import type { RequestLife } from '../telemetry/request-journal.ts';
 import type { ShownService, ShownTier } from './services.ts';
@@ -45,6 +46,8 @@ export interface ConsoleState {
   readonly services: readonly ShownService[];
   readonly tiers: readonly ShownTier[];
   readonly requests: readonly RequestLife[];
+  /** Sessions of agents, the one used last first; no more than the page shows. */
+  readonly sessions: readonly ShownSession[];
   readonly totals: {
     readonly running: number;
     readonly sequences: number;
@@ -55,9 +58,11 @@ export interface ConsoleState {
 
 /** Milliseconds that a worker may take to tell its load. */
 const loadTimeoutMs = 1000;
+/** Sessions that the page shows. */
+const shownSessions = 50;
 
 export async function consoleState(ctx: GatewayContext): Promise<ConsoleState> {
-  const { catalog, degradations, draining, journal, services, workers } = ctx;
+  const { agents, catalog, degradations, draining, journal, services, workers } = ctx;
   const [shownWorkers, tiers] = await Promise.all([
     Promise.all(workers.instances().map((instance) => workerOf(ctx, instance))),
     services.tiers(),
@@ -79,6 +84,7 @@ export async function consoleState(ctx: GatewayContext): Promise<ConsoleState> {
     services: services.shown(),
     tiers,
     requests,
+    sessions: agents.accounts.list(null, shownSessions).map((account) => shownSession(account, agents.naming)),
     totals: { running: journal.running, sequences: workers.inFlight, hit_rate: hitRate(requests) },
   };
 }

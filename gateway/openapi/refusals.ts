@@ -39,6 +39,8 @@ export const refusals = {
   list: [...keyed, 'invalid_argument'],
   /** One thing that is in memory. */
   one: [...keyed, 'model_not_found'],
+  /** One session of agents. */
+  session: [...keyed, 'not_found'],
   inference,
   /** Questions that only the tokenizer answers. */
   counting: [...keyed, ...reading, ...asking],

@@ -24,6 +24,7 @@ import {
   scoreRequest,
 } from '../api/schemas/scoring.ts';
 import { detokenizeAnswer, detokenizeRequest, tokenizeAnswer, tokenizeRequest } from '../api/schemas/tokenize.ts';
+import { agentDocs } from './agent-routes.ts';
 import { anthropicDocs } from './anthropic-routes.ts';
 import { batchDocs } from './batch-routes.ts';
 import { mediaDocs } from './media-routes.ts';
@@ -128,6 +129,7 @@ export const routeDocs: readonly RouteDoc[] = [
     refusals: refusals.counting,
   },
   ...responseDocs,
+  ...agentDocs,
   ...batchDocs,
   ...anthropicDocs,
   ...mediaDocs,

@@ -11,8 +11,8 @@ interface Recorded extends TraceRequest {
 }
 
 /**
- * Records of served requests, as Dynamo's frontend writes them (bare, or wrapped with a timestamp). Where requests name the
- * session of an agent, each is sent after the one before it in its session and the time that the agent then took.
+ * Records of served requests, as our gateway and Dynamo's frontend write them (bare, or wrapped with a timestamp). Those that
+ * name the session of an agent are sent after the one before them in their session and the time that the agent then took.
  */
 export async function* readRequestTrace(file: string): AsyncGenerator<TraceRequest> {
   const ends = new Map<string, number>();
@@ -25,7 +25,6 @@ export async function* readRequestTrace(file: string): AsyncGenerator<TraceReque
 }
 
 async function* recordsOf(file: string): AsyncGenerator<Recorded> {
-  let sessions: boolean | undefined;
   let blockTokens: number | undefined;
   for await (const line of linesOf(file)) {
     const outer = Row.parse(file, line, true);
@@ -41,9 +40,6 @@ async function* recordsOf(file: string): AsyncGenerator<Recorded> {
     if (size !== blockTokens)
       throw replay.wrong('trace_block_size', `expected ${blockTokens} as in the rows before, got ${size}`);
     const sessionId = record.object('agent_context')?.string('session_id') ?? '';
-    sessions ??= sessionId !== '';
-    if (sessions !== (sessionId !== ''))
-      throw record.wrong('agent_context.session_id', 'either every request has a session or none');
     yield recorded(record, request, { sessionId, blockTokens });
   }
 }

@@ -88,7 +88,7 @@ export class SpeculativePrefills {
     const running: Running = { scope, model: request.model.entry.name, ending };
     this.#running.add(running);
     const timer = setTimeout(() => ending.abort(new GivenUp('cancelled_late')), timeoutMs).unref();
-    this.#run(generation, ending.signal, onTokens)
+    void this.#run(generation, ending.signal, onTokens)
       .catch(
         (): SpeculationOutcome => (ending.signal.reason instanceof GivenUp ? ending.signal.reason.outcome : 'failed'),
       )

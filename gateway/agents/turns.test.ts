@@ -1,0 +1,270 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import { pino } from 'pino';
+import { StatorError } from '#lib/errors/errors.ts';
+import type { GatewayConfig } from '../config.ts';
+import { type Harness, startHarness } from '../testing/harness.ts';
+import { answering, ScriptedWorker } from '../testing/scripted-worker.ts';
+import { hermesCall, toolCard, weatherTool } from '../testing/tool-chats.ts';
+import { until } from '../testing/until.ts';
+import { digestOfSession } from './redact.ts';
+import { RotatingLines } from './request-trace/rotating-lines.ts';
+
+interface Recorded {
+  readonly schema: string;
+  readonly event_type: string;
+  readonly agent_context?: Record<string, unknown>;
+  readonly request?: Record<string, unknown> & {
+    readonly finish_reason_metadata: {
+      finish_reason: string;
+      error?: string;
+      tool_calls?: { id: string; name: string }[];
+    };
+    readonly replay: { trace_block_size: number; input_length: number; input_sequence_hashes: number[] };
+  };
+  readonly tool?: Record<string, unknown>;
+}
+
+const user = { role: 'user', content: 'The secret weather of Ghent?' };
+
+describe('turns of agents', () => {
+  let folder: string;
+  let gateway: Harness;
+  let worker: ScriptedWorker;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(os.tmpdir(), 'stator-agents-'));
+  });
+
+  afterEach(async () => {
+    await gateway[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function start(config: Partial<GatewayConfig> = {}): Promise<void> {
+    worker = new ScriptedWorker(answering('ok'));
+    gateway = await startHarness({ requestTrace: path.join(folder, 'trace.jsonl'), ...config });
+    gateway.addWorker(1n, worker, toolCard());
+  }
+
+  async function chat(change: object, headers: Record<string, string> = {}): Promise<Response> {
+    const body = { model: 'test-model', messages: [user], max_tokens: 400, ...change };
+    return gateway.post('/v1/chat/completions', body, { headers: { 'content-type': 'application/json', ...headers } });
+  }
+
+  async function recorded(count: number): Promise<Recorded[]> {
+    const file = path.join(folder, 'trace.jsonl');
+    await until(async () => (await readFile(file, 'utf8')).split('\n').length > count);
+    const text = await readFile(file, 'utf8');
+    expect(text, 'nothing that was said').not.to.match(/secret|Ghent|get_weather/);
+    return text
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { event: Recorded }).event);
+  }
+
+  it('are recorded with lengths, times and sessions, and without what was said', async () => {
+    await start();
+    const agent = { 'x-claude-code-session-id': 'private-session', 'x-claude-code-agent-id': 'child' };
+    expect((await chat({}, agent)).status).to.equal(200);
+    const [one] = await recorded(1);
+    expect(one).to.include({ schema: 'dynamo.request.trace.v1', event_type: 'request_end' });
+    expect(one?.agent_context).to.deep.equal({
+      session_id: digestOfSession('child'),
+      parent_session_id: digestOfSession('private-session'),
+      input_trigger: 'user_message',
+    });
+    expect(one?.request).to.include({ model: 'test-model', output_tokens: 2, cached_tokens: 0 });
+    expect(one?.request?.finish_reason_metadata).to.deep.equal({ finish_reason: 'stop' });
+    expect(one?.request?.replay).to.include({ trace_block_size: 16, input_length: one?.request?.['input_tokens'] });
+  });
+
+  it('tell when tools start and end, whoever the agent is', async () => {
+    await start();
+    worker.script = answering(hermesCall('get_weather', { city: 'Ghent' }));
+    const session = { 'thread-id': 'thread' };
+    const first = (await (await chat({ tools: [weatherTool] }, session)).json()) as {
+      choices: [{ message: { tool_calls: [{ id: string }] } }];
+    };
+    const { message } = first.choices[0];
+    const [{ id }] = message.tool_calls;
+    worker.script = answering('It rains.');
+    const result = { role: 'tool', tool_call_id: id, content: 'secret' };
+    expect((await chat({ messages: [user, message, result] }, session)).status).to.equal(200);
+    const records = await recorded(4);
+    expect(records.map((one) => one.event_type)).to.deep.equal([
+      'request_end',
+      'tool_start',
+      'tool_end',
+      'request_end',
+    ]);
+    const [asked, started, ended, answered] = records;
+    const name = digestOfSession('get_weather');
+    expect(asked?.request?.finish_reason_metadata).to.deep.equal({
+      finish_reason: 'tool_calls',
+      tool_calls: [{ choice_index: 0, tool_call_index: 0, id, name }],
+    });
+    expect(started?.tool).to.include({ tool_call_id: id, status: 'running', tool_name_hash: name });
+    expect(ended?.tool).to.include({ tool_call_id: id, status: 'succeeded' });
+    expect(ended?.tool?.['duration_ms']).to.be.a('number').that.is.at.least(0);
+    expect(answered?.agent_context).to.deep.equal({
+      session_id: digestOfSession('thread'),
+      input_trigger: 'tool_result',
+    });
+    const account = gateway.context.agents.accounts.get('', 'thread');
+    expect(account).to.include({ requests: 2, toolCalls: 1, toolResults: 1, running: 0, failed: 0 });
+  });
+
+  it('have accounts of what they used', async () => {
+    await start();
+    worker.script = (sequence) => {
+      sequence.prefilled(16);
+      sequence.tokens('It rains.');
+      sequence.finish();
+    };
+    for (const id of ['a', 'a', 'b']) await chat({}, { 'x-session-id': id, 'x-parent-session-id': 'p' });
+    worker.script = (sequence) => sequence.fail('engine_failed', 'broken', false);
+    await chat({}, { 'x-session-id': 'a' });
+    const account = gateway.context.agents.accounts.get('', 'a');
+    const prompt = worker.sequences[0]?.request.tokenIds.length ?? 0;
+    expect(account).to.include({ source: 'opencode', parentSessionId: 'p', requests: 3, failed: 1, running: 0 });
+    expect(account).to.include({ promptTokens: 3 * prompt, cachedTokens: 32, outputTokens: 2 * 9 });
+    expect(gateway.context.agents.accounts.size).to.equal(2);
+  });
+
+  it('are shown to whom they belong, under names that tell nobody anything', async () => {
+    await start();
+    for (const id of ['a/1', 'b']) await chat({}, { 'x-stator-session-id': id });
+    const get = async (of: string) => {
+      const response = await fetch(`${gateway.url}/v1/agents/sessions${of}`);
+      return [response.status, await response.json()] as const;
+    };
+    const [, list] = await get('?limit=1');
+    expect(list).to.deep.include({ object: 'list', sessions: 2 });
+    const { data } = list as { data: { id: string }[] };
+    expect(data.map(({ id }) => id)).to.deep.equal([digestOfSession('b')]);
+    const [status, one] = await get('/a%2F1');
+    expect(status).to.equal(200);
+    expect(one).to.include({ object: 'agent.session', requests: 1, source: 'stator', parent_id: null, running: 0 });
+    expect((await get('/c'))[0]).to.equal(404);
+    expect((await get('?limit=0'))[0]).to.equal(400);
+    const state = (await (await fetch(`${gateway.url}/console/state`)).json()) as { sessions: { id: string }[] };
+    expect(state.sessions.map(({ id }) => id)).to.deep.equal([digestOfSession('b'), digestOfSession('a/1')]);
+  });
+
+  it('are named as clients name them where that is wanted', async () => {
+    await start({ sessionIds: 'plain' });
+    await chat({}, { 'x-stator-session-id': 's', 'x-stator-session-final': 'true' });
+    expect((await recorded(1))[0]?.agent_context).to.deep.equal({
+      session_id: 's',
+      session_final: true,
+      input_trigger: 'user_message',
+    });
+  });
+
+  it('are no requests to replay where they have no output, or several', async () => {
+    await start();
+    worker.script = (sequence) => sequence.fail('engine_failed', 'broken', false);
+    expect((await chat({})).status).to.equal(500);
+    worker.script = answering('ok');
+    await chat({ n: 2 });
+    await chat({});
+    const records = await recorded(2);
+    expect(records.map((one) => one.event_type)).to.deep.equal(['request_failed', 'request_end']);
+    expect(records[0]?.request?.finish_reason_metadata).to.deep.equal({
+      finish_reason: 'error',
+      error: 'engine_failed',
+    });
+    const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
+    expect(metrics).to.include('stator_gateway_request_trace_lost_total{why="not_replayable"} 1');
+  });
+
+  it('count the latencies that clients aim at', async () => {
+    await start();
+    await chat({ nvext: { router: { ttft_target: 60_000, itl_target: 0.000001 } } });
+    await chat({ nvext: { router: { ttft_target: 0.000001 } } });
+    const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
+    for (const line of [
+      'stator_gateway_latency_targets_total{target="ttft",outcome="kept"} 1',
+      'stator_gateway_latency_targets_total{target="ttft",outcome="missed"} 1',
+    ])
+      expect(metrics).to.include(line);
+  });
+});
+
+describe('lines that rotate', () => {
+  let folder: string;
+  let lost: string[];
+
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(os.tmpdir(), 'stator-lines-'));
+    lost = [];
+  });
+
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  const open = (o: { maxBytes?: number; maxFiles?: number; maxWaiting?: number; file?: string } = {}): RotatingLines =>
+    new RotatingLines({
+      ...{ file: path.join(folder, 'lines'), maxBytes: 1000, maxFiles: 3, maxWaiting: 100 },
+      ...o,
+      onLost: (why, count) => lost.push(`${why} ${count}`),
+      log: pino({ level: 'silent' }),
+    });
+  const read = (name: string): Promise<string> => readFile(path.join(folder, name), 'utf8').catch(() => 'none');
+
+  it('put files aside and keep so many', async () => {
+    const lines = open({ maxBytes: 10 });
+    for (const text of ['one......', 'two......', 'three....', 'four.....']) {
+      lines.push(text);
+      await until(async () => (await read('lines')).includes(text));
+    }
+    await lines.close();
+    expect(await Promise.all(['lines', 'lines.1', 'lines.2', 'lines.3'].map(read))).to.deep.equal([
+      'four.....\n',
+      'three....\n',
+      'two......\n',
+      'none',
+    ]);
+  });
+
+  it('begin anew where one file is kept, and go on where there is one already', async () => {
+    await writeFile(path.join(folder, 'lines'), 'old\n');
+    const lines = open({ maxBytes: 10, maxFiles: 1 });
+    lines.push('new');
+    await until(async () => (await read('lines')) === 'old\nnew\n');
+    lines.push('newer');
+    await lines.close();
+    expect(await read('lines')).to.equal('newer\n');
+  });
+
+  it('are lost, and counted, where too many wait or nothing can be written', async () => {
+    const lines = open({ maxWaiting: 2 });
+    for (let line = 0; line < 5; line++) lines.push(`${line}`);
+    await lines.close();
+    expect(await read('lines')).to.equal('0\n1\n');
+    expect(lost).to.deep.equal(['queue_full 1', 'queue_full 1', 'queue_full 1']);
+    lines.push('late');
+    expect(lost).to.have.length(4);
+  });
+
+  it('are refused where there is no such place', () => {
+    expect(() => open({ file: path.join(folder, 'none', 'lines') })).to.throw(StatorError, 'cannot be written');
+  });
+
+  it('go on once the disk takes them again', async () => {
+    const lines = open({ maxBytes: 4 });
+    lines.push('one');
+    await until(async () => (await read('lines')) === 'one\n');
+    await rm(folder, { recursive: true });
+    lines.push('two');
+    await until(() => lost.length > 0);
+    const { mkdir } = await import('node:fs/promises');
+    await mkdir(folder);
+    lines.push('three');
+    await lines.close();
+    expect(await read('lines')).to.equal('three\n');
+    expect(lost).to.deep.equal(['write_failed 1']);
+  });
+});
