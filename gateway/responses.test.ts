@@ -109,6 +109,45 @@ describe('responses API', () => {
     expect(streamed.output[0]).to.include({ encrypted_content: Buffer.from('Hm.').toString('base64') });
   });
 
+  it('calls tools that take text', async () => {
+    const patch = '*** Begin "Patch"\n+é\n';
+    const called = `<tool_call>${JSON.stringify({ name: 'apply_patch', arguments: { input: patch } })}</tool_call>`;
+    const worker = new ScriptedWorker(answering(called));
+    await using gateway = await withWorker(worker);
+    const client = clientOf(gateway);
+    const format = { type: 'grammar', syntax: 'lark', definition: 'start: "x"' } as const;
+    const tools: OpenAI.Responses.Tool[] = [
+      { type: 'web_search' },
+      { type: 'custom', name: 'apply_patch', description: 'Edits.', format },
+    ];
+    const stream = client.responses.stream({ model, input: 'Hi', tools });
+    const told: unknown[] = [];
+    for await (const event of stream) {
+      if (event.type === 'response.custom_tool_call_input.delta') told.push(event.delta);
+      if (event.type === 'response.custom_tool_call_input.done') told.push(event.input);
+    }
+    expect(told).to.deep.equal([patch, patch]);
+    const response = await stream.finalResponse();
+    responseObject.parse(JSON.parse(JSON.stringify(response)));
+    expect(response.tools).to.have.length(1);
+    const [item] = response.output;
+    if (item?.type !== 'custom_tool_call') return expect.fail('no call');
+    expect(item).to.include({ name: 'apply_patch', input: patch, status: 'completed' });
+
+    const output = { type: 'custom_tool_call_output' as const, call_id: item.call_id, output: 'Done.' };
+    await client.responses.create({ model, input: [{ role: 'user', content: 'Hi' }, item, output], tools });
+    expect(decodeBytes(worker.sequences[1]?.request.tokenIds ?? [])).to.equal('<user>Hi<assistant><tool>Done.');
+    await client.responses.create({ model, input: [output], previous_response_id: response.id });
+    expect(decodeBytes(worker.sequences[2]?.request.tokenIds ?? [])).to.equal('<user>Hi<assistant><tool>Done.');
+    const cut = await client.responses.create({
+      model,
+      input: 'Hi',
+      tools,
+      max_output_tokens: called.indexOf('Patch'),
+    });
+    expect(cut.output[0]).to.include({ type: 'custom_tool_call', input: '*** Begin "', status: 'incomplete' });
+  });
+
   it('does not keep what must not be stored', async () => {
     await using gateway = await withWorker(new ScriptedWorker(answering('Hello')));
     const client = clientOf(gateway);
@@ -303,8 +342,10 @@ describe('responses API', () => {
       [{ input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'http://x' }] }] }, 'input[0]'],
       [{ previous_response_id: 'resp_none' }, 'previous_response_id'],
       [{ background: true, store: false }, 'store'],
-      [{ tools: [{ type: 'web_search' }] }, 'tools[0].type'],
+      [{ tools: [{ type: 'file_search', vector_store_ids: [] }] }, 'tools[0].type'],
       [{ tools: [weather, weather] }, 'tools[1].name'],
+      [{ tools: [{ type: 'web_search' }, weather, weather] }, 'tools[2].name'],
+      [{ tools: [{ type: 'web_search' }], tool_choice: 'required' }, 'tool_choice'],
       [{ text: { format: { type: 'json_object' } } }, 'text.format'],
       [{ max_output_tokens: 0 }, 'max_output_tokens'],
       [{ truncation: 'auto' }, 'truncation'],

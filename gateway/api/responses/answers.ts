@@ -26,6 +26,14 @@ export const outputItem = z.discriminatedUnion('type', [
     status,
   }),
   z.object({
+    type: z.literal('custom_tool_call'),
+    id: z.string(),
+    call_id: z.string(),
+    name: z.string(),
+    input: z.string(),
+    status,
+  }),
+  z.object({
     type: z.literal('reasoning'),
     id: z.string(),
     summary: z.array(z.object({ type: z.literal('summary_text'), text: z.string() })),

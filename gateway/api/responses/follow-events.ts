@@ -54,7 +54,8 @@ export async function* followEvents(o: Following): AsyncGenerator<string> {
       saidMs = Date.now();
       yield ': keep-alive\n\n';
     }
-    await Promise.race([changed, delay(lookMs, undefined, { signal })]);
+    const look = delay(lookMs, undefined, { signal });
+    await (changed === undefined ? look : Promise.race([changed, look]));
   }
 }
 

@@ -2,6 +2,7 @@ import type { ResponseObject } from './answers.ts';
 import { newId } from './ids.ts';
 import type { InputItem, ResolvedBody, ResponsesRequestBody } from './schema.ts';
 import { itemsOf } from './to-chat.ts';
+import { offeredTools } from './tools.ts';
 
 /** A response before it has any output. */
 export function responseHead(body: ResolvedBody<ResponsesRequestBody>, model: string): ResponseObject {
@@ -29,7 +30,11 @@ export function responseHead(body: ResolvedBody<ResponsesRequestBody>, model: st
     temperature: body.temperature ?? 1,
     text: { format: body.text?.format ?? { type: 'text' } },
     tool_choice: body.tool_choice ?? 'auto',
-    tools: (body.tools ?? []).map((tool) => ({ ...tool, strict: tool.strict ?? null })),
+    tools: offeredTools(body.tools ?? []).map((tool) =>
+      tool.type === 'custom'
+        ? { ...tool, format: tool.format ?? { type: 'text' } }
+        : { ...tool, strict: tool.strict ?? null },
+    ),
     top_logprobs: 0,
     top_p: body.top_p ?? 1,
     truncation: 'disabled',
@@ -39,7 +44,14 @@ export function responseHead(body: ResolvedBody<ResponsesRequestBody>, model: st
   };
 }
 
-const prefixes = { function_call: 'fc', function_call_output: 'fco', reasoning: 'rs', message: 'msg' } as const;
+const prefixes = {
+  function_call: 'fc',
+  function_call_output: 'fco',
+  custom_tool_call: 'ctc',
+  custom_tool_call_output: 'ctco',
+  reasoning: 'rs',
+  message: 'msg',
+} as const;
 
 /** The items of a request in their full form, each with an id. */
 export function storedItems(input: string | readonly InputItem[]): InputItem[] {

@@ -7,9 +7,11 @@ import type { Choice } from '../../pipeline/choice.ts';
 import type { Generation } from '../../pipeline/generation.ts';
 import type { OutputItem, ResponseObject } from './answers.ts';
 import { outputItemId } from './ids.ts';
+import { customInput } from './tools.ts';
 
 type EventFields = Readonly<Record<string, unknown>>;
 type Reasoning = OutputItem & { type: 'reasoning' };
+type CustomCall = OutputItem & { type: 'custom_tool_call' };
 type MessageOutput = OutputItem & { type: 'message' };
 
 /** Builds a response from an answer's parts, and the events that tell of it. */
@@ -18,7 +20,11 @@ export class ResponseRecorder {
   readonly #encrypted: boolean;
   /** Whether reasoning is told as its summary: clients that ask for one look nowhere else. */
   readonly #summarised: boolean;
+  /** Tools that take text. */
+  readonly #custom: ReadonlySet<unknown>;
   #item: OutputItem | null = null;
+  /** Arguments of the call of such a tool so far: its text is a member of theirs. */
+  #wrapped = '';
   #sequence = 0;
 
   /** `encrypted`: whether reasoning also comes in the form that clients keep for stateless use. */
@@ -26,6 +32,7 @@ export class ResponseRecorder {
     this.#response = { ...response, output: [...response.output] };
     this.#encrypted = encrypted;
     this.#summarised = response.reasoning.summary !== null;
+    this.#custom = new Set(response.tools.filter(({ type }) => type === 'custom').map(({ name }) => name));
   }
 
   get response(): ResponseObject {
@@ -55,18 +62,8 @@ export class ResponseRecorder {
         return this.#content(part.text);
       case 'reasoning':
         return this.#thought(part.text);
-      case 'call': {
-        const item = {
-          type: 'function_call',
-          id: this.#newId('fc'),
-          call_id: part.id,
-          name: part.name,
-          arguments: '',
-        } as const;
-        return (
-          this.#endItem('completed') + this.#open({ ...item, status: 'in_progress' }) + this.#arguments(part.arguments)
-        );
-      }
+      case 'call':
+        return this.#endItem('completed') + this.#open(this.#newCall(part)) + this.#arguments(part.arguments);
       case 'arguments':
         return this.#arguments(part.arguments);
       case 'callEnd':
@@ -172,8 +169,26 @@ export class ResponseRecorder {
     );
   }
 
+  #newCall({ id, name }: AnswerPart & { kind: 'call' }): OutputItem {
+    const common = { call_id: id, name, status: 'in_progress' } as const;
+    this.#wrapped = '';
+    return this.#custom.has(name)
+      ? { type: 'custom_tool_call', id: this.#newId('ctc'), input: '', ...common }
+      : { type: 'function_call', id: this.#newId('fc'), arguments: '', ...common };
+  }
+
+  #closeCustom(item: CustomCall): string {
+    const place = this.#place(item);
+    item.input = customInput(this.#wrapped);
+    return (
+      this.#event('response.custom_tool_call_input.delta', { ...place, delta: item.input }) +
+      this.#event('response.custom_tool_call_input.done', { ...place, input: item.input })
+    );
+  }
+
   #arguments(json: string): string {
     const item = this.#item;
+    if (item?.type === 'custom_tool_call') this.#wrapped += json;
     if (item?.type !== 'function_call' || json === '') return '';
     item.arguments += json;
     return this.#event('response.function_call_arguments.delta', { ...this.#place(item), delta: json });
@@ -214,6 +229,8 @@ export class ResponseRecorder {
       }
       case 'reasoning':
         return this.#closeThought(item);
+      case 'custom_tool_call':
+        return this.#closeCustom(item);
       case 'function_call':
         return this.#event('response.function_call_arguments.done', {
           ...place,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { modelField } from '../schemas/common.ts';
 import { nvext } from '../schemas/nvext.ts';
+import { responseTool, responseToolChoice } from './tools.ts';
 
 const status = z.enum(['in_progress', 'completed', 'incomplete']).nullish();
 const itemId = z.string().max(128).nullish();
@@ -44,6 +45,15 @@ const functionOutput = z.strictObject({
   id: itemId,
   status,
 });
+const customCall = z.strictObject({
+  type: z.literal('custom_tool_call'),
+  call_id: z.string().min(1),
+  name: z.string().min(1).max(128),
+  input: z.string(),
+  id: itemId,
+  status,
+});
+const customOutput = functionOutput.extend({ type: z.literal('custom_tool_call_output') });
 const reasoning = z.strictObject({
   type: z.literal('reasoning'),
   id: itemId,
@@ -58,22 +68,9 @@ const reference = z.strictObject({
   id: z.string().min(1).max(128),
 });
 
-const items = [message, functionCall, functionOutput, reasoning] as const;
+const items = [message, functionCall, functionOutput, customCall, customOutput, reasoning] as const;
 export const inputItem = z.discriminatedUnion('type', [...items]);
 const requestItem = z.discriminatedUnion('type', [...items, reference]);
-
-const tool = z.strictObject({
-  type: z.literal('function'),
-  name: z.string().min(1).max(128),
-  description: z.string().nullish(),
-  parameters: z.record(z.string(), z.unknown()).nullish(),
-  strict: z.boolean().nullish(),
-});
-
-const toolChoice = z.union([
-  z.enum(['none', 'auto', 'required']),
-  z.strictObject({ type: z.literal('function'), name: z.string().min(1) }),
-]);
 
 const textFormat = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('text') }),
@@ -105,8 +102,8 @@ export const responsesRequest = z
     max_output_tokens: z.int().min(1).max(1_048_576).nullish(),
     temperature: unit.max(2).nullish(),
     top_p: unit.max(1).nullish(),
-    tools: z.array(tool).max(1536).nullish().describe('Functions only.'),
-    tool_choice: toolChoice.nullish(),
+    tools: z.array(responseTool).max(1536).nullish().describe('Functions, and tools that take text.'),
+    tool_choice: responseToolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
     text: z
       .strictObject({ format: textFormat.nullish(), verbosity: z.literal('medium').nullish() })

@@ -3,6 +3,7 @@ import { FieldNames, type Renaming } from '../field-names.ts';
 import type { ChatRequestBody } from '../schemas/chat.ts';
 import type { Message } from '../schemas/message.ts';
 import type { InputItem, MessageItem, ResolvedBody, ResponsesRequestBody } from './schema.ts';
+import { chatTool, customArguments, offeredTools } from './tools.ts';
 
 /** A response as a chat. */
 export interface TranslatedResponse {
@@ -32,7 +33,7 @@ export function responseToChat(
   body: ResolvedBody<ResponsesRequestBody>,
   earlier: readonly InputItem[],
 ): TranslatedResponse {
-  const names = new FieldNames(renaming, 'previous_response_id');
+  const names = new FieldNames([...toolNames(body.tools), ...renaming], 'previous_response_id');
   const messages = new Conversation();
   if (body.instructions) messages.add({ role: 'system', content: body.instructions });
   names.message(0, 'instructions');
@@ -49,15 +50,21 @@ export function responseToChat(
     max_completion_tokens: body.max_output_tokens,
     ...{ temperature, top_p, nvext, stream, prompt_cache_key, parallel_tool_calls, metadata },
     user: user ?? body.safety_identifier,
-    tools: body.tools?.map(({ name, description, parameters, strict }) => ({
-      type: 'function',
-      function: { name, description, parameters, strict },
-    })),
+    tools: body.tools && offeredTools(body.tools).map(chatTool),
     tool_choice: choiceOf(body.tool_choice),
     reasoning_effort: body.reasoning?.effort,
     response_format: formatOf(body.text),
   };
   return { chat, names };
+}
+
+/** What the client calls tools that stand behind some that are not offered. */
+function toolNames(tools: ResponsesRequestBody['tools']): Renaming {
+  const places = (tools ?? []).flatMap((tool, index) =>
+    tool.type === 'function' || tool.type === 'custom' ? [index] : [],
+  );
+  if (places.length === tools?.length) return [];
+  return places.map((place, index) => [new RegExp(`^tools\\[${index}\\]\\.function\\.`), `tools[${place}].`]);
 }
 
 function choiceOf(choice: ResponsesRequestBody['tool_choice']): ChatRequestBody['tool_choice'] {
@@ -86,11 +93,10 @@ class Conversation {
   item(item: InputItem, field: string): number {
     switch (item.type) {
       case 'function_call':
-        return this.#join((turn) => {
-          const called = { name: item.name, arguments: item.arguments };
-          const call = { id: item.call_id, type: 'function' as const, function: called };
-          turn.tool_calls = [...(turn.tool_calls ?? []), call];
-        });
+        return this.#call(item.call_id, item.name, item.arguments);
+      case 'custom_tool_call':
+        return this.#call(item.call_id, item.name, customArguments(item.input));
+      case 'custom_tool_call_output':
       case 'function_call_output': {
         const { output } = item;
         const content = typeof output === 'string' ? output : output.map(({ text }) => text).join('\n');
@@ -104,6 +110,13 @@ class Conversation {
       case 'message':
         return this.#message(item, field);
     }
+  }
+
+  #call(id: string, name: string, json: string): number {
+    return this.#join((turn) => {
+      const call = { id, type: 'function' as const, function: { name, arguments: json } };
+      turn.tool_calls = [...(turn.tool_calls ?? []), call];
+    });
   }
 
   #message(item: MessageItem, field: string): number {
