@@ -96,6 +96,32 @@ function describeGateways(name: string, openPlace: (context: Mocha.Context) => P
       expect((await clientOf(first).responses.retrieve(begun.id)).status).to.equal('cancelled');
     });
 
+    it('tell what runs in the background on the other one, as it comes', async () => {
+      const worker = new ScriptedWorker();
+      await using first = await gatewayWith(worker);
+      await using second = await gatewayWith(new ScriptedWorker());
+      const asked = await clientOf(first).responses.create({ model, input: 'Hi', background: true, stream: true });
+      const sequence = await worker.sequence(0);
+      let id = '';
+      for await (const event of asked) {
+        if (event.type === 'response.created') id = event.response.id;
+        if (event.type === 'response.in_progress') break;
+      }
+      const numbers: number[] = [];
+      let text = '';
+      for await (const event of await clientOf(second).responses.retrieve(id, { stream: true })) {
+        numbers.push(event.sequence_number);
+        if (event.type === 'response.in_progress') sequence.tokens('Yes');
+        if (event.type === 'response.output_text.delta') {
+          text += event.delta;
+          if (text === 'Yes') sequence.finish();
+        }
+      }
+      expect(text).to.equal('Yes');
+      expect(numbers).to.deep.equal([...numbers.keys()]);
+      expect((await clientOf(second).responses.retrieve(id)).status).to.equal('completed');
+    });
+
     it('go on with a batch where the one that died stopped, without asking again', async () => {
       let id = '';
       let asked = 0;
