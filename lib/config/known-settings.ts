@@ -396,6 +396,7 @@ export const knownSettings: readonly string[] = [
   'toolEventsEndpoint',
   'toolEventsTopic',
   'topology',
+  'tlsReloadSeconds',
   'topologyDir',
   'traceBlockSize',
   'traceFormat',

@@ -39,6 +39,11 @@ export class Connections {
     this.#http1.set(socket, { active: 0 });
   }
 
+  /** The connection speaks another protocol now: whoever speaks it ends it. */
+  upgraded(socket: Socket): void {
+    this.#http1.delete(socket);
+  }
+
   /** Counts a request of an HTTP/1.1 connection. */
   track(socket: Socket, res: HttpResponse): void {
     const connection = this.#http1.get(socket);

@@ -1,4 +1,4 @@
-import { createServer as createHttp1Server } from 'node:http';
+import { createServer as createHttp1Server, type IncomingMessage } from 'node:http';
 import { createServer as createHttp2Server, createSecureServer, type ServerHttp2Session } from 'node:http2';
 import net, { type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -8,8 +8,18 @@ import type { NodeHandler } from './rpc-handler.ts';
 import type { SlowReaders } from './slow-readers.ts';
 import type { TlsFiles, TlsMaterial } from './tls.ts';
 
+/** Takes connections that ask to change to another protocol, such as WebSocket. */
+export interface UpgradeHandler {
+  /** Whether a request is for this handler; every other is served as if it asked for no change. */
+  accepts(request: IncomingMessage): boolean;
+  /** Owns the connection from here on, its end included. `head`: bytes that came behind the request. */
+  handle(request: IncomingMessage, socket: Socket, head: Buffer): void;
+}
+
 export interface ListenerOptions {
   readonly handler: NodeHandler;
+  /** Null: nothing is changed to. */
+  readonly upgrades: UpgradeHandler | null;
   readonly connections: Connections;
   readonly limits: ConnectionLimits;
   /** Null: clients may take their time. */
@@ -28,6 +38,7 @@ const SETTINGS = { initialWindowSize: 1024 * 1024, maxConcurrentStreams: 4096 };
 export function cleartextListener(options: ListenerOptions): Server {
   const { headersTimeoutMs } = options;
   const http1 = createHttp1Server(http1Options(headersTimeoutMs), tracked(options));
+  takeUpgrades(http1, options);
   const http2 = createHttp2Server({ settings: SETTINGS }, tracked(options));
   http2.on('session', (session) => addSession(options, session));
   // A client that breaks off is no fault of the server.
@@ -71,6 +82,7 @@ export function tlsListener(
     },
     tracked(options),
   );
+  takeUpgrades(server, options);
   server.on('connection', (socket: Socket) => void limits.admit(socket));
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.setNoDelay(true);
@@ -95,6 +107,16 @@ function tracked({ handler, connections, slowReaders }: ListenerOptions): NodeHa
     if (req.httpVersionMajor === 1) connections.track(req.socket, res);
     handler(req, res);
   };
+}
+
+/** Without the callback Node would hand over every request that asks, and some clients always ask for HTTP/2. */
+function takeUpgrades(server: Server, { upgrades, connections }: ListenerOptions): void {
+  if (upgrades === null) return;
+  Object.assign(server, { shouldUpgradeCallback: (request: IncomingMessage) => upgrades.accepts(request) });
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    connections.upgraded(socket);
+    upgrades.handle(request, socket, head);
+  });
 }
 
 function addSession({ connections, onSession }: ListenerOptions, session: ServerHttp2Session): void {

@@ -4,7 +4,7 @@ import type { ConnectRouter } from '@connectrpc/connect';
 import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health } from '#gen/health/v1/health_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
-import { counterOf } from '#lib/telemetry/metrics.ts';
+import { counterOf, gaugeOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { formatAddress, type HostPort, isLoopback, parseAddress } from './address.ts';
 import { ConnectionLimits } from './connection-limits.ts';
@@ -17,7 +17,7 @@ import { rpcCounter, serverMetrics } from './interceptors/metrics.ts';
 import { checkMaxRequestBytes, DEFAULT_MAX_REQUEST_BYTES } from './interceptors/request-size.ts';
 import { serverTracing } from './interceptors/tracing.ts';
 import { keepAlive } from './keepalive.ts';
-import { cleartextListener, type ListenerOptions, tlsListener } from './listener.ts';
+import { cleartextListener, type ListenerOptions, tlsListener, type UpgradeHandler } from './listener.ts';
 import { reflection } from './reflection.ts';
 import { type NodeHandler, rpcHandler } from './rpc-handler.ts';
 import { SlowReaders } from './slow-readers.ts';
@@ -37,6 +37,8 @@ export interface RpcServerOptions {
   readonly telemetry: Telemetry;
   /** Everything that is not an RPC, over HTTP/1.1 and HTTP/2; false leaves a request to /metrics, /health and /live. Unset: only those. */
   readonly http?: HttpHandler | undefined;
+  /** Takes HTTP/1.1 connections that change to another protocol. `stop` waits for them too. Unset: none. */
+  readonly upgrades?: UpgradeHandler | undefined;
   /** Set: TLS only; with `ca`, mutual. */
   readonly tls?: TlsFiles | undefined;
   /** Set: RPCs but health, and GET /metrics, must send it as `authorization: Bearer`. */
@@ -85,6 +87,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const slowReaders = slowReadersOf(options);
   const listener: ListenerOptions = {
     handler: nodeHandler(options, health, shutdown.signal),
+    upgrades: options.upgrades ?? null,
     connections,
     limits: new ConnectionLimits({
       maxConnections: options.maxConnections ?? 0,
@@ -176,9 +179,13 @@ function createListener(options: RpcServerOptions, listener: ListenerOptions): {
   if (tls.cert === undefined || tls.key === undefined)
     throw StatorError.invalid('tlsCert', 'a TLS server needs tlsCert and tlsKey');
   const server = tlsListener(listener, tls, readTlsMaterial(tls));
-  const close = watchTlsFiles(tls, options.tlsReloadMs ?? 5000, telemetry.log, (material) =>
-    server.setSecureContext(material),
-  );
+  const stale = gaugeOf(telemetry.metrics, 'stator_rpc_tls_stale', 'Whether TLS files changed and cannot be used.');
+  stale.set(0);
+  const close = watchTlsFiles(tls, options.tlsReloadMs ?? 5000, {
+    log: telemetry.log,
+    onChange: (material) => server.setSecureContext(material),
+    onStale: (isStale) => stale.set(isStale ? 1 : 0),
+  });
   return { server, close };
 }
 

@@ -7,18 +7,25 @@ export interface SecurityConfig {
   readonly tlsCert: string | undefined;
   readonly tlsKey: string | undefined;
   readonly tlsCa: string | undefined;
+  readonly tlsReloadSeconds?: number;
   readonly internalToken: string | undefined;
 }
 
+interface ServerTls {
+  tls?: TlsFiles;
+  tlsReloadMs?: number;
+}
+
 /** What an internal port asks of its callers. */
-export function serverSecurity(config: SecurityConfig): { tls?: TlsFiles; internalToken?: string } {
+export function serverSecurity(config: SecurityConfig): ServerTls & { internalToken?: string } {
   return { ...serverTls(config), ...token(config) };
 }
 
 /** TLS of a port, internal or public; nothing without a certificate. */
-export function serverTls(config: SecurityConfig): { tls?: TlsFiles } {
-  const { tlsCert, tlsKey } = config;
-  return tlsCert === undefined && tlsKey === undefined ? {} : { tls: tlsFiles(config) };
+export function serverTls(config: SecurityConfig): ServerTls {
+  const { tlsCert, tlsKey, tlsReloadSeconds } = config;
+  if (tlsCert === undefined && tlsKey === undefined) return {};
+  return { tls: tlsFiles(config), ...(tlsReloadSeconds !== undefined && { tlsReloadMs: tlsReloadSeconds * 1000 }) };
 }
 
 /** How another service is reached: with TLS where it speaks TLS, by the system's authorities unless one is set. */

@@ -65,6 +65,13 @@ export const serviceSettings = defineSettings({
     group: 'Network',
     help: 'PEM file of the authority that callers must be signed by: mutual TLS.',
   }),
+  tlsReloadSeconds: setting.number({
+    default: 5,
+    min: 0.01,
+    max: 86_400,
+    group: 'Network',
+    help: 'Seconds between looks at those files; renewed ones are used for new connections without a restart.',
+  }),
   internalToken: setting.optionalString({
     group: 'Network',
     secret: true,

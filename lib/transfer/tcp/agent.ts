@@ -3,6 +3,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { StatorError } from '#lib/errors/errors.ts';
 import { readTlsMaterial, type TlsFiles } from '#lib/rpc/tls.ts';
+import { watchTlsFiles } from '#lib/rpc/tls-watch.ts';
 import { Ledger, orAborted } from '../ledger.ts';
 import { endpointField, openMetadata, sealMetadata } from '../metadata.ts';
 import { type OwnRegion, RegionTable, SLOTS } from '../regions.ts';
@@ -33,8 +34,10 @@ export interface TcpAgentOptions extends AgentOptions {
   readonly path?: string;
   /** What peers connect to, where that differs from `host`. */
   readonly advertise?: string;
-  /** Certificates; where there are some, nothing travels in the clear. */
+  /** Certificates; where there are some, nothing travels in the clear. Renewed ones are used without a restart. */
   readonly tls?: { readonly server: TlsFiles; readonly client: TlsFiles };
+  /** Milliseconds between looks at them; default 5000. */
+  readonly tlsReloadMs?: number;
   readonly maxConnections?: number;
 }
 
@@ -55,11 +58,10 @@ export class TcpAgent implements TransferAgent {
     this.#table = new RegionTable(options.maxRegions ?? SLOTS - 1, (region) => this.#takeBack(region));
     this.#ledger = new Ledger(this.#table, options, 'tcp');
     const accept = (socket: net.Socket): void => this.#accept(socket);
-    const server = options.tls?.server;
     this.#server =
-      server === undefined
+      options.tls === undefined
         ? net.createServer({ noDelay: true }, accept)
-        : tls.createServer({ ...readTlsMaterial(server), requestCert: server.ca !== undefined }, accept);
+        : tlsServer(options.tls.server, options.tlsReloadMs ?? 5000, accept);
     this.#server.maxConnections = options.maxConnections ?? 256;
     this.#server.on('tlsClientError', () => {});
   }
@@ -175,6 +177,14 @@ export class TcpAgent implements TransferAgent {
     const name = files.serverName;
     return tls.connect({ ...target, ...readTlsMaterial(files), ...(name !== undefined && { servername: name }) });
   }
+}
+
+/** Files that cannot be used are reported by the port of the service, which watches the same ones. */
+function tlsServer(files: TlsFiles, reloadMs: number, accept: (socket: net.Socket) => void): net.Server {
+  const server = tls.createServer({ ...readTlsMaterial(files), requestCert: files.ca !== undefined }, accept);
+  const close = watchTlsFiles(files, reloadMs, { onChange: (material) => server.setSecureContext(material) });
+  server.on('close', close);
+  return server;
 }
 
 export function startTcpAgent(options: TcpAgentOptions): Promise<TcpAgent> {
