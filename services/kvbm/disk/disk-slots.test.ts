@@ -108,6 +108,52 @@ describe('slots on disk', () => {
     expect(again.pending).to.equal(0);
   });
 
+  it('are written together where neighbours wait, within a file and up to a gap', async () => {
+    const writes: { file: string; position: number; bytes: number }[] = [];
+    const plain = nodeFiles();
+    let refused = false;
+    const open = async (file: string) => {
+      const opened = await plain.open(file);
+      const write: typeof opened.write = async (buffers, position) => {
+        const bytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+        writes.push({ file: path.basename(file), position: position / slotBytes, bytes: bytes / slotBytes });
+        if (refused) throw Object.assign(new Error('the disk fails'), { code: 'EIO' });
+        await opened.write(buffers, position);
+      };
+      return {
+        isDirect: opened.isDirect,
+        read: opened.read.bind(opened),
+        write,
+        size: opened.size.bind(opened),
+        close: opened.close.bind(opened),
+      };
+    };
+    const disk = await slots({ files: { ...plain, open } });
+    await Promise.all([0, 4, 8].map((slot) => disk.readPage(slot)));
+    writes.length = 0;
+    // Block 6 is short, so that block 7 does not follow it.
+    const blocks = Array.from({ length: 10 }, (_, slot) => room(slot === 6 ? 100 : blockBytes));
+    const write = async (slot: number): Promise<boolean> => {
+      const block = blocks[slot] ?? room();
+      return disk.write(slot, headerOf(block.plain), block.all);
+    };
+    expect(await Promise.all([0, 8, 3, 2, 1, 4, 5, 6, 7, 9].map(write))).to.not.include(false);
+    expect(writes).to.deep.include.members([{ file: 'slots-00001.kv', position: 3, bytes: 1 }]);
+    expect(writes.map(({ position, bytes }) => position + bytes).every((end) => end <= 4)).to.equal(true);
+    expect(writes.length).to.be.lessThan(10);
+    for (const [slot, { plain: bytes }] of blocks.entries()) {
+      const target = room();
+      expect((await disk.read(slot, { payloadBytes: bytes.length }, target.all)).rejection).to.equal(undefined);
+      expect(Buffer.compare(target.all.subarray(0, bytes.length), bytes)).to.equal(0);
+    }
+    refused = true;
+    const failures = await Promise.allSettled([0, 1, 2, 3].map(write));
+    expect(failures.map(({ status }) => status)).to.deep.equal(new Array(4).fill('rejected'));
+    refused = false;
+    expect(await write(2)).to.equal(true);
+    expect(disk.pending).to.equal(0);
+  });
+
   it('leave what follows a block in memory alone', async () => {
     const disk = await slots();
     const { all, plain } = room();

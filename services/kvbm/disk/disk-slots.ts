@@ -5,6 +5,7 @@ import { tagBytes } from '../stored/cipher.ts';
 import { type DecodedPage, decodePage, encodePage, pageBytes } from '../stored/page.ts';
 import type { Sealing } from '../stored/sealing.ts';
 import type { Segments } from './segments.ts';
+import { WriteRuns } from './write-runs.ts';
 
 export interface DiskSlotsParts {
   readonly segments: Segments;
@@ -34,11 +35,17 @@ export class DiskSlots {
   readonly #running = new Set<Promise<unknown>>();
   /** The last of those that write into a slot, or wait to. */
   readonly #writers = new Map<number, Promise<unknown>>();
+  readonly #runs: WriteRuns;
 
   constructor(parts: DiskSlotsParts) {
     this.#parts = parts;
     this.#reads = new Limiter(parts.concurrency, Number.POSITIVE_INFINITY);
     this.#writes = new Limiter(Math.ceil(parts.concurrency / 2), Number.POSITIVE_INFINITY);
+    this.#runs = new WriteRuns({
+      ...parts,
+      afterOthers: (slot, work) => this.#afterOthers(slot, work),
+      inTurn: (work) => this.#inTurn(this.#writes, work),
+    });
   }
 
   /** Reads and writes under way or waiting. */
@@ -59,14 +66,14 @@ export class DiskSlots {
     const sealed = await this.#parts.sealing.seal(header, room.subarray(0, header.payloadBytes));
     if (sealed === undefined) return false;
     const padded = roundUp(header.payloadBytes);
-    const isInPlace = sealed.bytes.buffer === room.buffer && this.#isDirect(room, padded);
+    if (sealed.bytes.buffer === room.buffer && this.#isDirect(room, padded)) {
+      await this.#runs.write(slot, { page: sealed.page, bytes: room.subarray(0, padded) });
+      return true;
+    }
     await this.#alone(slot, async (staging) => {
       encodePage(sealed.page, staging, this.#parts.hash);
-      if (!isInPlace) staging.set(sealed.bytes, pageBytes);
-      const buffers = isInPlace
-        ? [staging.subarray(0, pageBytes), room.subarray(0, padded)]
-        : [staging.subarray(0, pageBytes + padded)];
-      await this.#parts.segments.write(slot, buffers);
+      staging.set(sealed.bytes, pageBytes);
+      await this.#parts.segments.write(slot, [staging.subarray(0, pageBytes + padded)]);
     });
     return true;
   }
@@ -130,10 +137,14 @@ export class DiskSlots {
     return room.length >= padded && this.#parts.isAligned(room);
   }
 
+  #alone<T>(slot: number, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+    return this.#afterOthers(slot, () => this.#inTurn(this.#writes, work));
+  }
+
   /** One writer of a slot after the other. */
-  async #alone<T>(slot: number, work: (staging: Uint8Array) => Promise<T>): Promise<T> {
+  #afterOthers<T>(slot: number, work: () => Promise<T>): Promise<T> {
     const before = this.#writers.get(slot);
-    const own = (before ?? Promise.resolve()).then(() => this.#inTurn(this.#writes, work));
+    const own = (before ?? Promise.resolve()).then(work);
     const done = own.catch(() => undefined);
     this.#writers.set(slot, done);
     void done.then(() => {

@@ -87,9 +87,15 @@ export class Segments {
     await file.read(buffers, this.#position(slot) + within);
   }
 
+  /** From a slot's start on; beyond its end the next slots of the same file follow. */
   async write(slot: number, buffers: readonly Uint8Array[]): Promise<void> {
     const file = await this.#file(slot);
     await file.write(buffers, this.#position(slot));
+  }
+
+  /** Whether two slots are in one file. */
+  areTogether(one: number, other: number): boolean {
+    return Math.floor(one / this.#slotsEach) === Math.floor(other / this.#slotsEach);
   }
 
   async close(): Promise<void> {
