@@ -58,6 +58,14 @@ export const gatewaySettings = defineSettings({
     min: 0,
     help: 'Seconds between comments on a silent stream; 0: none.',
   }),
+  dispatchToolCalls: setting.boolean({
+    default: false,
+    help: 'Whether streamed chats tell each call once more as a whole, in an event `tool_call_dispatch`.',
+  }),
+  dispatchReasoning: setting.boolean({
+    default: false,
+    help: 'Whether streamed chats tell reasoning once more as a whole when it has ended, in an event `reasoning_dispatch`.',
+  }),
   reasoningField: setting.choice(['both', 'reasoning_content', 'reasoning'], {
     default: 'both',
     help: 'Name under which chat answers show reasoning: reasoning_content (DeepSeek, Dynamo), reasoning (vLLM), or both.',

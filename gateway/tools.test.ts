@@ -81,6 +81,31 @@ describe('tool calls and reasoning of chats', () => {
     expect(call).to.deep.include({ name: 'get_weather', arguments: parisArguments, pieces: parisArguments.length });
   });
 
+  it('tells whole calls and whole reasoning once more where that is set', async () => {
+    await using gateway = await startHarness({ dispatchToolCalls: true, dispatchReasoning: true });
+    const worker = new ScriptedWorker(
+      answering(`<think>Hm, Paris.</think>${paris}${hermesCall('get_time', {})}<tool_`),
+    );
+    gateway.addWorker(1n, worker, toolCard());
+    const stream = async (body: object) => {
+      const response = await gateway.post('/v1/chat/completions', { ...body, stream: true });
+      const events = (await response.text()).split('\n\n').map((event) => /^event: (.*)\ndata: (.*)$/.exec(event));
+      return events.flatMap((event) => (event === null ? [] : [[event[1], JSON.parse(event[2] ?? '')]]));
+    };
+    const [reasoning, first, second, ...more] = await stream({ ...withTools, nvext: { extra_fields: ['timing'] } });
+    expect(reasoning).to.deep.equal(['reasoning_dispatch', { index: 0, reasoning_content: 'Hm, Paris.' }]);
+    expect(first?.[0]).to.equal('tool_call_dispatch');
+    expect(first?.[1]).to.deep.include({ choice_index: 0 });
+    expect(first?.[1].tool_call).to.deep.include({
+      ...{ index: 0, type: 'function' },
+      function: { name: 'get_weather', arguments: parisArguments },
+    });
+    expect(second?.[1].tool_call).to.deep.include({ index: 1, function: { name: 'get_time', arguments: '{}' } });
+    expect(more).to.deep.equal([]);
+    worker.script = answering('<think>Nothing else');
+    expect(await stream(chat)).to.deep.equal([['reasoning_dispatch', { index: 0, reasoning_content: 'Nothing else' }]]);
+  });
+
   it('counts reasoning tokens and keeps them apart from the content', async () => {
     const { answer, message } = await both('<think>abc</think>Hi', chat);
     expect(message).to.deep.include({ content: 'Hi', reasoning_content: 'abc' });

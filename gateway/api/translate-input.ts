@@ -10,6 +10,7 @@ export function translateInput({ config }: GatewayContext): TranslateInput {
     nowMs: Date.now(),
     timeoutMs: config.requestTimeoutSeconds * 1000,
     reasoningField: config.reasoningField,
+    dispatches: { calls: config.dispatchToolCalls, reasoning: config.dispatchReasoning },
     enforceStrict: config.strictTools === 'enforce',
     speculates: config.speculativePrefills > 0,
     sessionNaming: sessionNaming(config.sessionIds),

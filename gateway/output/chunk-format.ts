@@ -2,6 +2,7 @@ import type { AnswerPlan } from '../api/translate/job.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import { escapeJson } from '../sse/json-escape.ts';
 import { renderDelta } from './chat-parts.ts';
+import { DispatchEvents } from './dispatch-events.ts';
 import { renderChatLogprobs, renderCompletionLogprobs, type TokenStyle } from './logprobs.ts';
 
 export const doneEvent = 'data: [DONE]\n\n';
@@ -22,9 +23,12 @@ export class ChunkFormat {
   readonly #close: string;
   readonly #tail: string;
   readonly #frames: ChoiceFrame[] = [];
+  readonly #dispatches: DispatchEvents | null;
 
   constructor(plan: AnswerPlan) {
     this.#plan = plan;
+    const { calls, reasoning } = plan.dispatches;
+    this.#dispatches = calls || reasoning ? new DispatchEvents(plan.dispatches) : null;
     const object = plan.kind === 'chat' ? 'chat.completion.chunk' : 'text_completion';
     this.#open =
       `data: {"id":"${plan.id}","object":"${object}","created":${plan.createdUnix},` +
@@ -82,7 +86,7 @@ export class ChunkFormat {
     const close = usage === null ? this.#close : `],"usage":${usage}}\n\n`;
     const positions = style === null ? [] : choice.takeLogprobs();
     let logprobs = style === null || positions.length === 0 ? 'null' : renderChatLogprobs(positions, style);
-    let out = '';
+    let [out, dispatched] = ['', ''];
     const chunk = (delta: string): void => {
       out += `${start}"delta":${delta},"logprobs":${logprobs},"finish_reason":null}${close}`;
       logprobs = 'null';
@@ -90,16 +94,19 @@ export class ChunkFormat {
     for (const part of choice.takeParts()) {
       const delta = renderDelta(part, this.#plan.reasoningField);
       if (delta !== '') chunk(delta);
+      if (this.#dispatches !== null) dispatched += this.#dispatches.part(choice.index, part);
     }
     if (logprobs !== 'null' || (o.always && out === '')) chunk('{}');
-    return out;
+    // In front, because fields are added to what comes last.
+    return dispatched + out;
   }
 
   /** The last chunk of a choice. */
   finish({ index, finishReason }: Choice, usage: string | null): string {
     const content = this.#plan.kind === 'chat' ? '"delta":{}' : '"text":""';
     const close = usage === null ? this.#close : `],"usage":${usage}}\n\n`;
-    return `${this.#open}{"index":${index},${content},"logprobs":null,"finish_reason":"${finishReason}"}${close}`;
+    const ended = this.#dispatches?.end(index) ?? '';
+    return `${ended}${this.#open}{"index":${index},${content},"logprobs":null,"finish_reason":"${finishReason}"}${close}`;
   }
 
   /** The chunk after all choices that `include_usage` asks for. */

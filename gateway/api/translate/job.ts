@@ -1,5 +1,6 @@
 import type { SessionNaming } from '../../agents/redact.ts';
 import type { ReasoningField } from '../../output/chat-parts.ts';
+import type { Dispatches } from '../../output/dispatch-events.ts';
 import type { NamedConstraint } from '../../parsing/constraint.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
 import type { dryRunPrefix, Nvext } from '../schemas/nvext.ts';
@@ -22,6 +23,7 @@ export interface AnswerPlan {
   readonly logprobs: boolean;
   readonly tokensAsIds: boolean;
   readonly reasoningField: ReasoningField;
+  readonly dispatches: Dispatches;
   readonly promptLogprobs: boolean;
   readonly echo: boolean;
   /** Events in front of a stream; empty for a whole answer. */
@@ -50,6 +52,8 @@ export interface TranslateInput {
   readonly timeoutMs: number;
   /** Default: both. */
   readonly reasoningField?: ReasoningField;
+  /** What streams of chats tell as a whole too; default nothing. */
+  readonly dispatches?: Dispatches;
   /** Whether strict tools are refused where calls cannot be kept to their schemas. Default: true. */
   readonly enforceStrict?: boolean;
   /** Seconds that the API asks to keep the prompt cached, where nobody says otherwise. Default: nothing is asked. */

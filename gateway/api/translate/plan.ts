@@ -32,6 +32,7 @@ export function answerPlan(
     logprobs,
     tokensAsIds: body.return_tokens_as_token_ids ?? false,
     reasoningField: input.reasoningField ?? 'both',
+    dispatches: input.dispatches ?? { calls: false, reasoning: false },
     promptLogprobs: typeof body.prompt_logprobs === 'number',
     echo: 'echo' in body && body.echo === true,
     ...annotationsOf(body.nvext, stream),
