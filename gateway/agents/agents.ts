@@ -111,9 +111,12 @@ export class Agents implements TurnObserver {
     this.#metrics.turn(agent.identity?.source ?? 'none', generation);
     this.#countTargets(generation);
     if (turn.account !== null) addTurn(turn.account, generation);
-    this.#trace.request(generation);
-    for (const { id, name } of callsOf(generation)) this.#callEnded(id, name, agent, turn);
-    if (this.#goesOn(generation, turn)) this.#foresee(generation, turn);
+    // The end of the answer goes first.
+    setImmediate(() => {
+      this.#trace.request(generation);
+      for (const { id, name } of callsOf(generation)) this.#callEnded(id, name, agent, turn);
+      if (this.#goesOn(generation, turn)) this.#foresee(generation, turn);
+    });
   }
 
   async close(): Promise<void> {

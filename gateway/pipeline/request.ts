@@ -10,6 +10,8 @@ import type { ParsingWishes } from '../parsing/wishes.ts';
 export interface StopOptions {
   /** Most output tokens; null: what the context leaves. */
   readonly maxTokens: number | null;
+  /** Whether `maxTokens` may be more than the context leaves: agents name the same number whatever the prompt. Default: no. */
+  readonly fitsContext?: boolean;
   readonly minTokens: number;
   readonly stopTokenIds: readonly number[];
   readonly ignoreEos: boolean;
@@ -42,6 +44,10 @@ export interface RoutingWishes {
   readonly expectedOutputTokens: number | null;
   /** Requests of one session prefer one worker; empty: none. */
   readonly sessionId: string;
+  /** Session of the agent that began this one; empty: none. */
+  readonly parentSessionId: string;
+  /** Whether no request of the session follows. */
+  readonly sessionFinal: boolean;
   /** Class of the router's queue; empty: by its rules. */
   readonly policyClass: string;
   /** Unix time in milliseconds at which it arrived. */

@@ -79,6 +79,8 @@ export function wishesOf(routing: RoutingWishes, excluded: Iterable<bigint>): Ro
     strictPriority: routing.strictPriority,
     ...(routing.expectedOutputTokens === null ? {} : { expectedOutputTokens: routing.expectedOutputTokens }),
     sessionId: routing.sessionId,
+    parentSessionId: routing.parentSessionId,
+    sessionFinal: routing.sessionFinal,
     policyClass: routing.policyClass,
     arrivalUnixMs: BigInt(Math.trunc(routing.arrivalUnixMs)),
     deadlineUnixMs: BigInt(Math.trunc(routing.deadlineUnixMs)),

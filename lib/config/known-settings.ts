@@ -340,6 +340,7 @@ export const knownSettings: readonly string[] = [
   'sessionAccounts',
   'sessionAffinity',
   'sessionBufferKib',
+  'sessionChildren',
   'sessionIds',
   'sessionResumeGraceMs',
   'sessionSlots',

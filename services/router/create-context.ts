@@ -89,7 +89,12 @@ export function createContext(
     thresholds: (model) => thresholds.get(model) ?? defaults,
   });
   const admission = createAdmission(config, placer, workers, metrics, clock);
-  const sessions = new Sessions(affinityOptions(config, instanceId), workers, nowMs);
+  const sessions = new Sessions(
+    affinityOptions(config, instanceId),
+    workers,
+    nowMs,
+    config.sessionChildren === 'parent',
+  );
   const { maxReservations, reservationTtlSeconds } = config;
   const { tracer } = telemetry;
   const settingsOfStages = parseDisaggregation(config);

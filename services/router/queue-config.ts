@@ -48,6 +48,11 @@ export const sessionSettings = {
     group: 'Sessions',
     help: 'Whether requests of one session go to one worker: hard, to no other; soft, to another if that one cannot serve or is busy.',
   }),
+  sessionChildren: setting.choice(['apart', 'parent'], {
+    default: 'apart',
+    group,
+    help: "Where the session of a subagent begins: anywhere, or on the worker of its parent's session if that can serve it and is not busy.",
+  }),
   sessionTtlSeconds: setting.integer({
     default: 600,
     min: 1,

@@ -151,10 +151,8 @@ export class Reservations {
     if (held !== undefined) {
       held.use?.end(nowMs());
       this.#observed.ended(held, ended.outputTokens);
-      if (workerFailed) {
-        workers.inhibit(held.instanceId);
-        sessions.drop(held.request, held);
-      }
+      if (workerFailed) workers.inhibit(held.instanceId);
+      if (workerFailed || held.request.sessionFinal) sessions.drop(held.request, held);
     }
     admission.wake(held?.instanceId);
   }

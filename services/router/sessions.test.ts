@@ -32,6 +32,35 @@ describe('sessions of the router', () => {
     expect(elsewhere.decision?.instanceId).not.to.equal(first.instanceId);
   });
 
+  it('are forgotten with the request that says it is their last', async () => {
+    const { router } = await routers.start(workers);
+    const last = routeRequest({ sessionId: 's', sessionFinal: true });
+    await router.client.route(routeRequest({ sessionId: 's' }), signal);
+    expect(await router.client.route(last, signal)).to.include({ bySession: true });
+    router.client.finish(last.requestId, { workerFailed: false });
+    expect(await router.client.route(routeRequest({ sessionId: 's' }), signal)).to.include({ bySession: false });
+  });
+
+  it("begin on their parents' workers where that is wanted, and are then their own", async () => {
+    const { router } = await routers.start(workers, { sessionChildren: 'parent' });
+    const parent = await router.client.route(routeRequest({ sessionId: 'p' }), signal);
+    const child = { sessionId: 'c', parentSessionId: 'p' };
+    const first = await router.client.route(routeRequest(child), signal);
+    expect(first).to.include({ instanceId: parent.instanceId, bySession: true });
+    expect(await router.client.route(routeRequest({ sessionId: 'c' }), signal)).to.include({ bySession: true });
+    const orphan = await router.client.route(routeRequest({ sessionId: 'd', parentSessionId: 'none' }), signal);
+    expect(orphan).to.include({ bySession: false });
+    const long = routeRequest({ sessionId: 'e', parentSessionId: 'x'.repeat(257) });
+    expect(await codeOf(router.client.route(long, signal))).to.equal('invalid_argument');
+  });
+
+  it('begin anywhere where their parents are not asked for', async () => {
+    const { router } = await routers.start(workers);
+    await router.client.route(routeRequest({ sessionId: 'p' }), signal);
+    const child = await router.client.route(routeRequest({ sessionId: 'c', parentSessionId: 'p' }), signal);
+    expect(child).to.include({ bySession: false });
+  });
+
   it('move at once where soft and their worker has requests waiting, and stay where they moved', async () => {
     const { router } = await routers.start(workers, { queueThreshold: 1 });
     const first = routeRequest({ sessionId: 's' });

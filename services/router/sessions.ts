@@ -14,12 +14,15 @@ import type { Workers } from './workers.ts';
 
 /** Which worker each session is bound to; null options: sessions bind nothing. */
 export class Sessions {
+  readonly #followsParent: boolean;
   readonly #affinity: SessionAffinity | null;
   readonly #mode: AffinityMode | null;
   readonly #workers: Workers;
   readonly #nowMs: () => number;
 
-  constructor(options: AffinityOptions | null, workers: Workers, nowMs: () => number) {
+  /** `followsParent`: sessions of subagents begin where their parents' are. */
+  constructor(options: AffinityOptions | null, workers: Workers, nowMs: () => number, followsParent = false) {
+    this.#followsParent = followsParent;
     this.#affinity = options === null ? null : new SessionAffinity(options);
     this.#mode = options?.mode ?? null;
     this.#workers = workers;
@@ -37,10 +40,12 @@ export class Sessions {
   }
 
   /** Throws `invalid_argument` for a request whose session can have no binding. */
-  check({ sessionId }: RouteRequest): void {
+  check({ sessionId, parentSessionId }: RouteRequest): void {
     if (this.#affinity === null || sessionId === '') return;
     const problem = sessionIdProblem(sessionId);
     if (problem !== null) throw StatorError.invalid('session_id', `${problem}.`);
+    const ofParent = parentSessionId === '' ? null : sessionIdProblem(parentSessionId);
+    if (ofParent !== null) throw StatorError.invalid('parent_session_id', `${ofParent}.`);
   }
 
   /** Where the request's session must go; null: anywhere. Throws when a hard binding cannot be kept. */
@@ -56,7 +61,20 @@ export class Sessions {
         `The session is bound to the worker ${answer.target.instanceId}, which cannot serve it: ${answer.reason}.`,
         { retryAfterMs: 1000 },
       );
-    return answer.kind === 'bound' ? answer.target : null;
+    return answer.kind === 'bound' ? answer.target : this.#parentTarget(request, cannotServe);
+  }
+
+  /** Where a session that is bound to nothing begins, if anywhere; never a reason to wait or to refuse. */
+  #parentTarget(request: RouteRequest, cannotServe: (target: AffinityTarget) => string | null): AffinityTarget | null {
+    const { sessionId, parentSessionId } = request;
+    if (!this.#followsParent || parentSessionId === '') return null;
+    const scope = scopeOf(request);
+    if (this.#affinity?.get(scope, sessionId, this.#nowMs()) !== undefined) return null;
+    const parent = this.#affinity?.get(scope, parentSessionId, this.#nowMs());
+    if (parent === undefined) return null;
+    const { instanceId, dataParallelRank } = parent;
+    const target = { instanceId, dataParallelRank };
+    return cannotServe(target) === null ? target : null;
   }
 
   /** The request runs there. */
@@ -65,7 +83,7 @@ export class Sessions {
     return this.#affinity.use(scopeOf(request), request.sessionId, target, this.#nowMs());
   }
 
-  /** The worker failed the request. */
+  /** The worker failed the request, or no other of its session follows. */
   drop(request: RouteRequest, target: AffinityTarget): void {
     if (request.sessionId !== '') this.#affinity?.drop(scopeOf(request), request.sessionId, target);
   }

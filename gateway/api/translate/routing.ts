@@ -77,13 +77,21 @@ export function routingOf(
     queuePriority: headers.priority ?? hints?.priority ?? hints?.latency_sensitivity ?? 0,
     strictPriority: headers.strictPriority ?? hints?.strict_priority ?? 0,
     expectedOutputTokens: expectedOutputOf(nvext, ends),
-    sessionId: statedIdentity(body, headers)?.sessionId ?? '',
+    ...sessionOf(statedIdentity(body, headers)),
     policyClass: headers.policyClass,
     arrivalUnixMs: nvext?.request_timestamp_ms ?? nowMs,
     deadlineUnixMs: headers.timeoutMs === null ? 0 : nowMs + headers.timeoutMs,
     mode: mode ? modes[mode] : RouterMode.UNSPECIFIED,
     overrides: overridesOf(nvext),
   };
+}
+
+function sessionOf(
+  identity: AgentIdentity | null,
+): Pick<RoutingWishes, 'sessionId' | 'parentSessionId' | 'sessionFinal'> {
+  if (identity === null) return { sessionId: '', parentSessionId: '', sessionFinal: false };
+  const { sessionId, parentSessionId, isFinal } = identity;
+  return { sessionId, parentSessionId, sessionFinal: isFinal };
 }
 
 /** A worker or rank that is asked for, and where. */
