@@ -1,11 +1,14 @@
 import { StatorError } from '#lib/errors/errors.ts';
-import type { AgentOptions, Peer, TransferAgent, TransferBackend } from './transfer.ts';
+import {
+  type AgentOptions,
+  type Peer,
+  type TransferAgent,
+  type TransferBackend,
+  transferBackends,
+} from './transfer.ts';
 
 /** What one side offers a peer: the metadata of each of its agents, in any order. */
 export type Offers = Partial<Record<TransferBackend, Uint8Array>>;
-
-/** Copies on the same host are the shortest way; NIXL goes over RDMA or sockets; sockets alone go everywhere. */
-const preference: readonly TransferBackend[] = ['shm', 'nixl', 'tcp'];
 
 /**
  * Connects over the best back end that both sides have and that works between them: another host, a namespace or a missing
@@ -18,7 +21,7 @@ export async function connectBest(
   options: Pick<AgentOptions, 'timeoutMs'> & { readonly only?: TransferBackend } = {},
 ): Promise<Peer> {
   const reasons: string[] = [];
-  for (const backend of preference) {
+  for (const backend of transferBackends) {
     const agent = agents.find((each) => each.backend === backend);
     const offer = offers[backend];
     if (agent === undefined || offer === undefined || (options.only ?? backend) !== backend) continue;

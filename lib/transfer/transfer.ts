@@ -3,6 +3,9 @@ import type { TransferMetrics } from './metrics.ts';
 /** How bytes travel: NVIDIA's NIXL, copies between processes of one host, or sockets. */
 export type TransferBackend = 'nixl' | 'shm' | 'tcp';
 
+/** Copies on the same host are the shortest way; NIXL goes over RDMA or sockets; sockets alone go everywhere. */
+export const transferBackends: readonly TransferBackend[] = ['shm', 'nixl', 'tcp'];
+
 /** Memory of this process that peers may read and write until it is revoked. */
 export interface Region {
   /** What peers name it by. */

@@ -2,9 +2,12 @@
 import { binding } from './addon.ts';
 import { NixlAgent, type NixlAgentOptions } from './agent.ts';
 import type { LibraryHandle } from './binding.d.ts';
+import { addressOf, dramRanges } from './ranges.ts';
 
 /** The loaded library. Loading takes 30 to 100 ms; it is never unloaded. */
 export class Nixl {
+  readonly addressOf = addressOf;
+  readonly dramRanges = dramRanges;
   readonly #library: LibraryHandle;
 
   /**

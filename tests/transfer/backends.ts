@@ -4,13 +4,11 @@ import { startTcpAgent } from '#lib/transfer/tcp/agent.ts';
 import type { AgentOptions, TransferAgent, TransferBackend } from '#lib/transfer/transfer.ts';
 import { hostMemory } from '#native/hostmem/index.ts';
 import { Nixl } from '#native/nixl/index.ts';
-import { addressOf, dramRanges } from '#native/nixl/ranges.ts';
 import { findNixl } from '#tests/support/nixl.ts';
 
 /** An agent of one back end, wired with its addon as services do it. */
 export function startAgent(backend: TransferBackend, options: AgentOptions): Promise<TransferAgent> {
   if (backend === 'tcp') return startTcpAgent(options);
   if (backend === 'shm') return startShmAgent(options, hostMemory());
-  const nixl = new Nixl(findNixl() ?? 'libnixl_capi.so');
-  return startNixlAgent(options, { openAgent: (each) => nixl.openAgent(each), addressOf, dramRanges });
+  return startNixlAgent(options, new Nixl(findNixl() ?? 'libnixl_capi.so'));
 }

@@ -3,8 +3,8 @@ import { StatorError } from '#lib/errors/errors.ts';
 import { parseAddress } from '#lib/rpc/address.ts';
 import type { TlsFiles } from '#lib/rpc/tls.ts';
 import type { TransferMetrics } from '#lib/transfer/metrics.ts';
-import { startTcpAgent } from '#lib/transfer/tcp/agent.ts';
-import type { AgentOptions, TransferAgent, TransferBackend } from '#lib/transfer/transfer.ts';
+import { startTransferAgents, type TransferAddons } from '#lib/transfer/start-agents.ts';
+import { type TransferAgent, type TransferBackend, transferBackends } from '#lib/transfer/transfer.ts';
 
 export interface HandoffAgentOptions {
   /** Comma-separated. */
@@ -22,14 +22,19 @@ export interface HandoffAgentOptions {
   readonly metrics: TransferMetrics;
 }
 
-const backends: readonly TransferBackend[] = ['shm', 'nixl', 'tcp'];
+/** Addons are loaded only where they are used. */
+const addons: TransferAddons = {
+  hostMemory: async () => (await import('#native/hostmem/index.ts')).hostMemory(),
+  nixl: async (library) => new (await import('#native/nixl/index.ts')).Nixl(library),
+};
 
 /** The back ends named in a setting; throws `invalid_argument` for an unknown one, and for none. */
 export function parseBackends(text: string): TransferBackend[] {
   const names = text.split(',').map((name) => name.trim());
-  const unknown = names.find((name) => !backends.includes(name as TransferBackend));
-  if (unknown === undefined) return backends.filter((backend) => names.includes(backend));
-  throw StatorError.invalid('handoff_backends', `There is no transfer back end "${unknown}": ${backends.join(', ')}.`);
+  const unknown = names.find((name) => !transferBackends.includes(name as TransferBackend));
+  if (unknown === undefined) return transferBackends.filter((backend) => names.includes(backend));
+  const known = transferBackends.join(', ');
+  throw StatorError.invalid('handoff_backends', `There is no transfer back end "${unknown}": ${known}.`);
 }
 
 /** Opened with the first handoff: most workers never have one. */
@@ -59,45 +64,18 @@ export class HandoffAgents {
     for (const agent of (await this.#opening) ?? []) await agent.close();
   }
 
-  async #open(): Promise<readonly TransferAgent[]> {
-    const agents: TransferAgent[] = [];
-    for (const backend of parseBackends(this.#o.backends)) {
-      try {
-        agents.push(await this.#start(backend));
-      } catch (thrown) {
-        this.#o.log.warn({ err: StatorError.from(thrown), backend }, 'KV is not handed over this way');
-      }
-    }
-    return agents;
-  }
-
-  /** Addons are loaded only where they are used. */
-  async #start(backend: TransferBackend): Promise<TransferAgent> {
-    const { name, secret, nixlLibrary: configured, listen, advertise, tls, metrics } = this.#o;
-    const common: AgentOptions = { name: `${name}-${backend}`, metrics, ...(secret === undefined ? {} : { secret }) };
-    if (backend === 'shm') {
-      const [{ startShmAgent }, { hostMemory }] = await Promise.all([
-        import('#lib/transfer/shm/agent.ts'),
-        import('#native/hostmem/index.ts'),
-      ]);
-      return startShmAgent(common, hostMemory());
-    }
-    if (backend === 'nixl') {
-      const [{ startNixlAgent }, { nixlLibrary }, { Nixl }, { addressOf, dramRanges }] = await Promise.all([
-        import('#lib/transfer/nixl/agent.ts'),
-        import('#lib/transfer/nixl/library.ts'),
-        import('#native/nixl/index.ts'),
-        import('#native/nixl/ranges.ts'),
-      ]);
-      const nixl = new Nixl(nixlLibrary(configured));
-      return startNixlAgent(common, { openAgent: (each) => nixl.openAgent(each), addressOf, dramRanges });
-    }
+  #open(): Promise<readonly TransferAgent[]> {
+    const { backends, listen, advertise, tls, secret, log, ...options } = this.#o;
     const { host } = parseAddress(listen, 'listen');
-    const shown = advertise === undefined ? host : parseAddress(advertise, 'advertise').host;
-    return startTcpAgent({
-      ...common,
+    return startTransferAgents({
+      ...options,
+      backends: parseBackends(backends),
+      addons,
+      failed: (backend, thrown) =>
+        log.warn({ err: StatorError.from(thrown), backend }, 'KV is not handed over this way'),
       host,
-      advertise: shown,
+      advertise: advertise === undefined ? host : parseAddress(advertise, 'advertise').host,
+      ...(secret === undefined ? {} : { secret }),
       ...(tls === undefined ? {} : { tls: { server: tls, client: tls } }),
     });
   }
