@@ -220,3 +220,44 @@ describe('agents', function () {
     return Number(line.exec(await (await fetch(`${cluster.url}/metrics`)).text())?.[1] ?? 0);
   }
 });
+
+describe('agents whose prompts and answers come from workers apart', function () {
+  this.timeout(60_000);
+  let cluster: Cluster;
+
+  before(async () => {
+    const engine = { model: 'm', blockSize, stepMs: 1, kvBlockBytes: 1024, contextLength: 8192 };
+    const workers = (['prefill', 'decode'] as const).map((role) => ({
+      engine: 'mocker' as const,
+      settings: { ...engine, role },
+    }));
+    cluster = await startCluster({ workers });
+  });
+
+  after(() => cluster?.stop());
+
+  it('have their answers computed where the next prompt is', async () => {
+    const question = { role: 'user', content: 'What is the harbour like? '.repeat(8) };
+    const next = async (nvext: object): Promise<number> => {
+      const cache_salt = `${JSON.stringify(nvext)}`;
+      const ask = async (messages: readonly unknown[], hints: object): Promise<Answer> => {
+        const body = { model: 'm', messages, max_tokens: 120, ignore_eos: true, cache_salt, nvext: hints };
+        const answer = await post(`${cluster.url}/v1/chat/completions`, JSON.stringify(body));
+        expect(answer.status, answer.text).to.equal(200);
+        return JSON.parse(answer.text) as Answer;
+      };
+      const { choices } = await ask([question], nvext);
+      if (cache_salt !== '{}')
+        await until('it is computed', async () =>
+          (await (await fetch(`${cluster.url}/metrics`)).text()).includes('prefills_total{outcome="done"} 1'),
+        );
+      const { usage } = await ask([question, choices[0]?.message, { role: 'user', content: 'And now?' }], {});
+      return usage.prompt_tokens - (usage.prompt_tokens_details?.cached_tokens ?? 0);
+    };
+    const plain = await next({});
+    const foreseen = await next({ agent_hints: { speculative_prefill: true } });
+    // The worker of prompts has not seen the answer of 120 tokens.
+    expect(plain).to.be.greaterThan(120);
+    expect(foreseen).to.be.at.most('And now?'.length + 2 * blockSize);
+  });
+});
