@@ -20,6 +20,13 @@ export const upSettings = defineSettings({
     help: 'llamacpp computes; mocker answers synthetic text, without a model.',
   }),
   replicas: setting.integer({ default: 1, min: 1, max: 64, group: model, help: 'Worker processes.' }),
+  prefillReplicas: setting.integer({
+    default: 0,
+    min: 0,
+    max: 64,
+    group: model,
+    help: 'Worker processes that only compute prompts and hand their KV over to the others, which then only decode. 0: every worker does both.',
+  }),
   kvbmHostMib: setting.integer({
     default: 512,
     min: 0,

@@ -10,7 +10,7 @@ import { startKvbmProcess } from './kvbm-process.ts';
 import { requireFreePort } from './port.ts';
 import { modelsListed } from './ready.ts';
 import { runDirectory } from './run-directory.ts';
-import { type UpConfig, workerCommand, workerEnvironment } from './worker-command.ts';
+import { type UpConfig, workerCommand, workerEnvironment, workerRoles } from './worker-command.ts';
 import { WorkerProcess } from './worker-process.ts';
 
 /** Beyond the grace that running requests get, before a worker that does not end is killed. */
@@ -87,11 +87,11 @@ function startWorkers(options: StackOptions, models: readonly ResolvedModel[]): 
     help: 'Workers that crashed and were started again.',
     registers: [parts.telemetry.metrics],
   });
-  return Array.from({ length: config.replicas }, (_, index) => {
-    const name = `worker-${index}`;
+  return workerRoles(config).map((role, index) => {
+    const name = role === 'prefill' ? `prefill-${index - config.replicas}` : `worker-${index}`;
     return new WorkerProcess({
       name,
-      command: workerCommand({ config, models, file, extra }),
+      command: workerCommand({ config, role, models, file, extra }),
       env: workerEnvironment(config),
       logFile: join(runDirectory(), `${name}.log`),
       log: parts.telemetry.log.child({ worker: name }),

@@ -73,6 +73,21 @@ describe('stator up', function () {
     expect(await up.exit).to.equal(0);
   });
 
+  it('serves with workers that compute prompts for those that decode', async () => {
+    up = new Up(['--prefill-replicas', '1', '--model-name', 'demo', '--', '--kv-block-bytes', '4096'], cache);
+    const url = await up.url();
+    const content = 'A prompt of some blocks, which one worker computes and another one answers. '.repeat(8);
+    const nvext = { extra_fields: ['worker_id'] };
+    const body = JSON.stringify({ model: 'demo', messages: [{ role: 'user', content }], max_tokens: 4, nvext });
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body });
+    const answer = (await response.json()) as { nvext: { worker_id: Record<string, unknown> } };
+    expect(response.status, JSON.stringify(answer)).to.equal(200);
+    const { prefill_worker_id: prefill, decode_worker_id: decode } = answer.nvext.worker_id;
+    expect(prefill).to.be.a('string');
+    expect(decode).to.be.a('string').and.not.equal(prefill);
+  });
+
   it('serves again after its worker was killed', async () => {
     up = new Up([], cache);
     const url = await up.url();

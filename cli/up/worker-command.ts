@@ -7,8 +7,12 @@ import type { upSettings } from './settings.ts';
 
 export type UpConfig = SettingsOf<typeof upSettings>;
 
+/** What a worker does of a request. */
+type WorkerRole = 'aggregated' | 'prefill' | 'decode';
+
 export interface WorkerPlan {
   readonly config: UpConfig;
+  readonly role: WorkerRole;
   readonly models: readonly ResolvedModel[];
   /** YAML file of this run, which the workers read too. */
   readonly file: string | undefined;
@@ -18,7 +22,7 @@ export interface WorkerPlan {
 
 /** Program and arguments of a worker: this Node, this command, `worker ENGINE`. */
 export function workerCommand(plan: WorkerPlan): [string, ...string[]] {
-  const { config, file, extra } = plan;
+  const { config, role, file, extra } = plan;
   const main = join(import.meta.dirname, '..', `main${extname(import.meta.filename)}`);
   const settings = {
     listen: '127.0.0.1:0',
@@ -30,11 +34,18 @@ export function workerCommand(plan: WorkerPlan): [string, ...string[]] {
     'log-format': 'json',
     ...(config.otlpEndpoint === undefined ? {} : { 'otlp-endpoint': config.otlpEndpoint }),
     ...(file === undefined ? {} : { config: file }),
+    ...(role === 'aggregated' ? {} : { role }),
     ...modelFlags(plan),
     ...threadFlags(config),
   };
   const flags = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
   return [process.execPath, ...process.execArgv, main, 'worker', config.engine, ...flags, ...extra];
+}
+
+/** The roles of a run's workers, in their order. */
+export function workerRoles({ replicas, prefillReplicas }: UpConfig): WorkerRole[] {
+  const serving = Array.from({ length: replicas }, (): WorkerRole => (prefillReplicas === 0 ? 'aggregated' : 'decode'));
+  return [...serving, ...Array.from({ length: prefillReplicas }, (): WorkerRole => 'prefill')];
 }
 
 /** Secrets travel by variables: arguments can be read by every user of the machine. */
@@ -56,7 +67,8 @@ function modelFlags({ config, models }: WorkerPlan): Record<string, string> {
 }
 
 /** Compute threads spin while they wait, so replicas on one machine share its cores out. */
-function threadFlags({ engine, replicas }: UpConfig): Record<string, number> {
-  if (engine !== 'llamacpp' || replicas === 1) return {};
-  return { threads: Math.max(1, Math.floor(availableParallelism() / 2 / replicas)) };
+function threadFlags({ engine, replicas, prefillReplicas }: UpConfig): Record<string, number> {
+  const workers = replicas + prefillReplicas;
+  if (engine !== 'llamacpp' || workers === 1) return {};
+  return { threads: Math.max(1, Math.floor(availableParallelism() / 2 / workers)) };
 }
