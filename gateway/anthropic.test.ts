@@ -44,6 +44,19 @@ describe('messages API', () => {
     expect(message._request_id).to.match(/^[\da-f-]{36}$/);
   });
 
+  it('takes more output tokens than the context leaves, which then bounds them', async () => {
+    const worker = new ScriptedWorker(answering('ok'));
+    await using gateway = await startHarness();
+    gateway.addWorker(1n, worker);
+    const client = clientOf(gateway);
+    // The answer is streamed because the client would otherwise refuse to wait for so much.
+    await client.messages.stream({ model, max_tokens: 32_000, messages: hello }).finalMessage();
+    expect((await worker.sequence(0)).request.stop?.maxTokens).to.equal(4096 - '<user>Hi'.length);
+    const long = [{ role: 'user' as const, content: 'x'.repeat(4096) }];
+    const refused = await client.messages.create({ model, max_tokens: 5, messages: long }).catch((error) => error);
+    expect(refused).to.include({ status: 400 });
+  });
+
   it('counts cached tokens apart', async () => {
     await using gateway = await startHarness();
     const worker = new ScriptedWorker((sequence) => {
@@ -178,7 +191,7 @@ describe('messages API', () => {
     const image = { type: 'image', source: { type: 'url', url: 'http://x/y.png' } } as const;
     const cases: readonly (readonly [object, string])[] = [
       [{ ...asked, max_tokens: undefined }, 'max_tokens'],
-      [{ ...asked, max_tokens: 5000 }, 'messages'],
+      [{ ...asked, messages: [{ role: 'user', content: 'x'.repeat(4096) }] }, 'messages'],
       [{ ...asked, messages: [] }, 'messages'],
       [{ ...asked, top_kk: 1 }, 'top_kk'],
       [{ ...asked, tools: [weather, weather] }, 'tools[1].name'],

@@ -112,9 +112,11 @@ function promptText(
 
 /** Most output tokens: what was asked for, or what the context leaves. */
 function outputBudget(card: ModelCard, request: GenerationRequest, promptTokens: number): number {
-  const asked = request.stop.maxTokens;
   const field = request.prompt.case === 'chat' ? 'messages' : 'prompt';
   const context = card.limits?.contextLength ?? 0;
+  const { maxTokens, fitsContext } = request.stop;
+  const fits = fitsContext === true && context > promptTokens && maxTokens !== null;
+  const asked = fits ? Math.min(maxTokens, context - promptTokens) : maxTokens;
   const mostOutput = card.limits?.maxOutputTokens ?? 0;
   const wanted = asked ?? 0;
   if (context > 0 && (promptTokens >= context || promptTokens + wanted > context)) {

@@ -123,6 +123,10 @@ export const responsesRequest = z
       .max(8)
       .nullish(),
     metadata: z.record(z.string().max(64), z.string().max(512)).nullish().describe('Kept with the response.'),
+    client_metadata: z
+      .record(z.string().max(64), z.string().max(4096))
+      .nullish()
+      .describe('What clients tell of themselves; without effect.'),
     truncation: z.literal('disabled').nullish().describe('Nothing is cut off.'),
     service_tier: z.enum(['auto', 'default']).nullish(),
     user: z.string().max(512).nullish(),

@@ -69,10 +69,15 @@ function jobOf(
 ): Job {
   const model = ctx.catalog.resolve(chat.model);
   try {
-    return translateChat(chat, model, headers, { ...translateInput(ctx), keepSeconds });
+    return fitting(translateChat(chat, model, headers, { ...translateInput(ctx), keepSeconds }));
   } catch (thrown) {
     throw names.inClientTerms(StatorError.from(thrown));
   }
+}
+
+/** `max_tokens` is required here, so it is a bound beside that of the context, not what is reserved. */
+function fitting(job: Job): Job {
+  return { ...job, requests: job.requests.map((one) => ({ ...one, stop: { ...one.stop, fitsContext: true } })) };
 }
 
 /** There is one version of the API; absent: the same. Its clients look for the request's id under a name of their own. */
