@@ -10,7 +10,7 @@ import type { Depot, RestingPlace, StoredRead, WriteOutcome } from '../movers/de
 import { hexOf } from '../records.ts';
 import type { BreakerSettings } from '../stored/breaker.ts';
 import { identityOf } from '../stored/expected.ts';
-import { TierHealth } from '../stored/health.ts';
+import { type Direction, TierHealth, type Verdict } from '../stored/health.ts';
 import { type StoredMetrics, storedMetrics } from '../stored/metrics.ts';
 import type { DecodedPage } from '../stored/page.ts';
 import type { LowerTier, TierParts } from '../tiers.ts';
@@ -44,12 +44,8 @@ export class DiskTier implements LowerTier, Depot {
     this.#parts = parts;
     this.#options = options;
     this.#metrics = storedMetrics(parts.metrics);
-    const changed = (reason: string | null): void => {
-      if (reason === null) parts.log.info('the disk tier works again');
-      else parts.log.warn({ reason }, 'the disk tier is degraded');
-    };
-    const { breaker } = options;
-    this.#health = new TierHealth({ tier: 'disk', metrics: this.#metrics, nowMs: parts.nowMs, changed, breaker });
+    const { nowMs, log } = parts;
+    this.#health = new TierHealth({ tier: 'disk', metrics: this.#metrics, nowMs, log, breaker: options.breaker });
   }
 
   /** Takes the directory. Throws `conflict` while another block manager has it. */
@@ -192,23 +188,11 @@ export class DiskTier implements LowerTier, Depot {
     return disk;
   }
 
-  /** Runs a read or write and learns from it whether the disk works. Throws `storage_unavailable`, or NoSegment for a full disk. */
-  async #measured<T>(direction: 'in' | 'out', work: () => Promise<T>): Promise<T> {
-    const refused = this.#health.refuse(direction);
-    if (refused !== undefined) throw new StatorError('storage_unavailable', `the disk tier is degraded: ${refused}`);
-    const fromMs = this.#parts.nowMs();
-    try {
-      const result = await work();
-      this.#health.succeeded(direction);
-      return result;
-    } catch (thrown) {
-      if (isFull(thrown)) this.#health.unknown(direction);
-      else this.#health.failed(direction, codeOf(thrown), certain.has(codeOf(thrown)));
-      throw isFull(thrown) ? thrown : unavailable(thrown);
-    } finally {
-      const labels = { tier: 'disk', direction } as const;
-      this.#metrics.seconds.observe(labels, (this.#parts.nowMs() - fromMs) / 1000);
-    }
+  /** Throws `storage_unavailable`, or NoSegment for a full disk. */
+  async #measured<T>(direction: Direction, work: () => Promise<T>): Promise<T> {
+    return this.#health.run(direction, work, verdictOf).catch((thrown: unknown) => {
+      throw isFull(thrown) || thrown instanceof StatorError ? thrown : unavailable(thrown);
+    });
   }
 
   #cannotOpen(thrown: unknown): void {
@@ -219,6 +203,10 @@ export class DiskTier implements LowerTier, Depot {
 
 function codeOf(thrown: unknown): string {
   return (thrown as NodeJS.ErrnoException).code ?? 'unknown';
+}
+
+function verdictOf(thrown: unknown): Verdict {
+  return isFull(thrown) ? null : { reason: codeOf(thrown), certain: certain.has(codeOf(thrown)) };
 }
 
 /** Slots whose files cannot be made find no room; others still do. */

@@ -11,7 +11,7 @@ import type { Depot, RestingPlace, StoredRead, WriteOutcome } from '../movers/de
 import type { KnownNamespace } from '../namespace-book.ts';
 import type { BreakerSettings } from '../stored/breaker.ts';
 import { identityOf } from '../stored/expected.ts';
-import { type Direction, TierHealth } from '../stored/health.ts';
+import { type Direction, TierHealth, type Verdict } from '../stored/health.ts';
 import { type StoredMetrics, storedMetrics } from '../stored/metrics.ts';
 import type { LowerTier, TierParts } from '../tiers.ts';
 import { KnownObjects } from './known-objects.ts';
@@ -55,12 +55,8 @@ export class ObjectTier implements LowerTier, Depot {
     this.#options = options;
     this.#metrics = storedMetrics(parts.metrics);
     this.#known = new KnownObjects(options.listBlocks, options.absentMs);
-    const changed = (reason: string | null): void => {
-      if (reason === null) parts.log.info('the object tier works again');
-      else parts.log.warn({ reason }, 'the object tier is degraded');
-    };
-    const { breaker } = options;
-    this.#health = new TierHealth({ tier: 'object', metrics: this.#metrics, nowMs: parts.nowMs, changed, breaker });
+    const { nowMs, log } = parts;
+    this.#health = new TierHealth({ tier: 'object', metrics: this.#metrics, nowMs, log, breaker: options.breaker });
     parts.stopping.addEventListener('abort', () => this.#stopping.abort(), { once: true });
   }
 
@@ -217,24 +213,14 @@ export class ObjectTier implements LowerTier, Depot {
     });
   }
 
-  /** Runs a request and learns from it whether the store works. Throws `storage_unavailable` at once while it does not. */
-  async #measured<T>(direction: Direction, work: () => Promise<T>): Promise<T> {
-    const refused = this.#health.refuse(direction);
-    if (refused !== undefined) throw new StatorError('storage_unavailable', `the object tier is degraded: ${refused}`);
-    const fromMs = this.#parts.nowMs();
-    try {
-      const result = await work();
-      this.#health.succeeded(direction);
-      return result;
-    } catch (thrown) {
-      const { code } = StatorError.from(thrown);
-      // Who gave up says nothing of the store, nor do too many of our own requests.
-      if (code === 'cancelled' || code === 'overloaded') this.#health.unknown(direction);
-      else this.#health.failed(direction, code, code === 'unauthenticated' || code === 'permission_denied');
-      throw thrown;
-    } finally {
-      const labels = { tier: 'object', direction } as const;
-      this.#metrics.seconds.observe(labels, (this.#parts.nowMs() - fromMs) / 1000);
-    }
+  #measured<T>(direction: Direction, work: () => Promise<T>): Promise<T> {
+    return this.#health.run(direction, work, verdictOf);
   }
+}
+
+/** Who gave up says nothing of the store, nor do too many of our own requests. */
+function verdictOf(thrown: unknown): Verdict {
+  const { code: reason } = StatorError.from(thrown);
+  if (reason === 'cancelled' || reason === 'overloaded') return null;
+  return { reason, certain: reason === 'unauthenticated' || reason === 'permission_denied' };
 }

@@ -1,3 +1,5 @@
+import type { Logger } from 'pino';
+import { StatorError } from '#lib/errors/errors.ts';
 import { Breaker, type BreakerSettings } from './breaker.ts';
 import type { StoredMetrics } from './metrics.ts';
 
@@ -5,12 +7,14 @@ export interface HealthParts {
   readonly tier: 'disk' | 'object';
   readonly metrics: StoredMetrics;
   readonly nowMs: () => number;
-  /** Told when the tier stops working, and when it works again (null). */
-  readonly changed: (reason: string | null) => void;
+  readonly log: Logger;
   readonly breaker?: Partial<BreakerSettings> | undefined;
 }
 
 export type Direction = 'in' | 'out';
+
+/** What a failure says of the tier; `certain`: one is enough. Null: nothing. */
+export type Verdict = { readonly reason: string; readonly certain: boolean } | null;
 
 /** Whether reads and writes of a tier work, each with a breaker of its own: a full or read-only disk still reads. */
 export class TierHealth {
@@ -34,28 +38,38 @@ export class TierHealth {
     return this.#breakers[direction].mayEnter(this.#parts.nowMs());
   }
 
-  /** Why it does not work in a direction, unless the caller may try. Who gets undefined must tell how it went. */
-  refuse(direction: Direction): string | undefined {
+  /**
+   * Runs a read or write, measures it and learns from it whether the tier works. Throws `storage_unavailable` at once while
+   * it does not, else what the work threw.
+   */
+  async run<T>(direction: Direction, work: () => Promise<T>, verdictOf: (thrown: unknown) => Verdict): Promise<T> {
+    const { tier, metrics, nowMs } = this.#parts;
     const breaker = this.#breakers[direction];
-    return breaker.enter(this.#parts.nowMs()) ? undefined : breaker.reason;
+    if (!breaker.enter(nowMs()))
+      throw new StatorError('storage_unavailable', `the ${tier} tier is degraded: ${breaker.reason}`);
+    const fromMs = nowMs();
+    try {
+      const result = await work();
+      breaker.succeeded();
+      this.#tell();
+      return result;
+    } catch (thrown) {
+      this.#failed(direction, verdictOf(thrown));
+      throw thrown;
+    } finally {
+      metrics.seconds.observe({ tier, direction }, (nowMs() - fromMs) / 1000);
+    }
   }
 
-  succeeded(direction: Direction): void {
-    this.#breakers[direction].succeeded();
-    this.#tell();
-  }
-
-  /** `certain`: one failure is enough. */
-  failed(direction: Direction, reason: string, certain = false): void {
+  #failed(direction: Direction, verdict: Verdict): void {
     const { metrics, tier, nowMs } = this.#parts;
-    metrics.failures.inc({ tier, direction, reason });
-    this.#breakers[direction].failed(reason, nowMs(), certain);
+    if (verdict === null) {
+      this.#breakers[direction].unknown();
+      return;
+    }
+    metrics.failures.inc({ tier, direction, reason: verdict.reason });
+    this.#breakers[direction].failed(verdict.reason, nowMs(), verdict.certain);
     this.#tell();
-  }
-
-  /** The try was ended by the caller. */
-  unknown(direction: Direction): void {
-    this.#breakers[direction].unknown();
   }
 
   #tell(): void {
@@ -66,6 +80,8 @@ export class TierHealth {
     if (reason === this.#reason) return;
     this.#reason = reason;
     this.#parts.metrics.degraded.set({ tier: this.#parts.tier }, reason === null ? 0 : 1);
-    this.#parts.changed(reason);
+    const { log, tier } = this.#parts;
+    if (reason === null) log.info(`the ${tier} tier works again`);
+    else log.warn({ reason }, `the ${tier} tier is degraded`);
   }
 }
