@@ -53,6 +53,47 @@ export const gatewaySettings = defineSettings({
     max: 1024,
     help: 'Requests with ids that one stream of that protocol has answered at once; more wait.',
   }),
+  realtime: setting.boolean({
+    default: true,
+    help: 'Whether /v1/realtime is served: conversations in text over WebSocket.',
+  }),
+  realtimeConnections: setting.integer({
+    default: 1024,
+    min: 1,
+    help: 'Connections of /v1/realtime at once; more are refused with --overload-status.',
+  }),
+  realtimeResponses: setting.integer({
+    default: 4,
+    min: 1,
+    max: 64,
+    help: 'Responses that one connection of /v1/realtime has made at once; more are refused.',
+  }),
+  realtimeMaxMessageKib: setting.integer({
+    default: 1024,
+    min: 1,
+    max: 65_536,
+    help: 'Largest message of a client of /v1/realtime, in KiB; a larger one ends the connection.',
+  }),
+  realtimeMaxItems: setting.integer({
+    default: 1000,
+    min: 1,
+    help: 'Items that a conversation of /v1/realtime holds.',
+  }),
+  realtimeMaxConversationKib: setting.integer({
+    default: 8192,
+    min: 1,
+    help: 'What the items of a conversation of /v1/realtime take together, in KiB.',
+  }),
+  realtimeIdleSeconds: setting.number({
+    default: 900,
+    min: 0.05,
+    help: 'Seconds without a message and without a response after which a connection of /v1/realtime ends.',
+  }),
+  realtimeMaxSeconds: setting.number({
+    default: 3600,
+    min: 0.05,
+    help: 'Seconds after which a connection of /v1/realtime ends; a response that is being made ends first.',
+  }),
   sseKeepaliveSeconds: setting.integer({
     default: 0,
     min: 0,

@@ -16,6 +16,7 @@ import type { GatewayContext } from './context.ts';
 import { inferenceHandlers } from './handlers/inference.ts';
 import { HttpEdge } from './http/http-server.ts';
 import { kserveHandlers } from './kserve/handlers.ts';
+import { RealtimeEdge } from './realtime/edge.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { ServiceLinks } from './service-links.ts';
 import { openStores } from './stores.ts';
@@ -59,6 +60,7 @@ export async function startGateway(
     telemetry: parts.telemetry,
     // HTTP/2's compatibility API is the same for everything that the edge uses.
     http: (request, response) => edge.handle(request as IncomingMessage, response as ServerResponse),
+    upgrades: new RealtimeEdge(context),
     requireAuth: false,
     maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
     slowReaderMs: config.slowReaderTimeoutSeconds * 1000,

@@ -13,6 +13,7 @@ import { health, live, metrics } from './routes/health.ts';
 import { notOffered } from './routes/media.ts';
 import { countMessageTokens, messages } from './routes/messages.ts';
 import { getModel, listModels } from './routes/models.ts';
+import { realtime } from './routes/realtime.ts';
 import {
   cancelResponse,
   countInputTokens,
@@ -80,6 +81,7 @@ export const routes: Readonly<Record<string, PathRoutes>> = {
   '/v1/audio/speech': { POST: notOffered('speaks') },
   '/v1/audio/transcriptions': { POST: notOffered('transcribes speech') },
   '/v1/audio/translations': { POST: notOffered('translates speech') },
+  '/v1/realtime': open(realtime),
   '/v1/models': get(listModels),
   '/v1/models/{id...}': get(getModel),
   '/v1/agents/sessions': get(listSessions),

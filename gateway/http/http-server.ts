@@ -108,12 +108,12 @@ function routeOf({ method, path, response }: Exchange, { routes: offered }: Rout
   throw new StatorError('method_not_allowed', `${path} takes ${allowed.join(' or ')}, not ${method}`);
 }
 
-function credentialsOf({ request }: Exchange): Credentials {
+export function credentialsOf({ request }: Exchange): Credentials {
   const apiKey = request.headers['x-api-key'];
   return { authorization: request.headers.authorization ?? '', apiKey: typeof apiKey === 'string' ? apiKey : '' };
 }
 
-function factsOf({ request, requestId, method, path }: Exchange): RequestFacts {
+export function factsOf({ request, requestId, method, path }: Exchange): RequestFacts {
   return { requestId, method, path, remoteAddress: request.socket.remoteAddress ?? '' };
 }
 
@@ -128,7 +128,7 @@ function tellRates({ response }: Exchange, rates: RateState): void {
   }
 }
 
-function openExchange(
+export function openExchange(
   request: IncomingMessage,
   response: ServerResponse,
   overloadStatus: number,

@@ -29,6 +29,7 @@ import { anthropicDocs } from './anthropic-routes.ts';
 import { batchDocs } from './batch-routes.ts';
 import { mediaDocs } from './media-routes.ts';
 import { anthropicShape, modelPageParameters } from './parameters.ts';
+import { realtimeDocs } from './realtime-routes.ts';
 import { refusals } from './refusals.ts';
 import { responseDocs } from './response-routes.ts';
 import { answered, type RouteDoc } from './route-doc.ts';
@@ -128,6 +129,7 @@ export const routeDocs: readonly RouteDoc[] = [
     limited: true,
     refusals: refusals.counting,
   },
+  ...realtimeDocs,
   ...responseDocs,
   ...agentDocs,
   ...batchDocs,
