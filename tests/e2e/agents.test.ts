@@ -261,3 +261,55 @@ describe('agents whose prompts and answers come from workers apart', function ()
     expect(foreseen).to.be.at.most('And now?'.length + 2 * blockSize);
   });
 });
+
+describe('agents that wait for one worker', function () {
+  this.timeout(60_000);
+  let cluster: Cluster;
+
+  before(async () => {
+    const settings = { model: 'm', maxSequences: 1, stepMs: 20 };
+    cluster = await startCluster({ workers: [{ engine: 'mocker', settings }] });
+  });
+
+  after(() => cluster?.stop());
+
+  it('are served by priority, whichever way they say it', async () => {
+    const running = new AbortController();
+    const long = { model: 'm', prompt: 'first', max_tokens: 4000, ignore_eos: true, stream: true };
+    const first = await fetch(`${cluster.url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(long),
+      signal: running.signal,
+    });
+    expect(first.status).to.equal(200);
+    const order: string[] = [];
+    const ask = async (name: string, nvext: object, headers: Headers = {}): Promise<void> => {
+      const body = JSON.stringify({ model: 'm', prompt: name, max_tokens: 2, nvext });
+      const { status, text } = await post(`${cluster.url}/v1/completions`, body, headers);
+      expect(status, text).to.equal(200);
+      order.push(name);
+    };
+    const waiting = [ask('low', { agent_hints: { priority: -5 } })];
+    await queued(1);
+    waiting.push(ask('usual', {}));
+    await queued(2);
+    waiting.push(ask('high', { agent_hints: { priority: 5 } }));
+    await queued(3);
+    waiting.push(ask('highest', {}, { 'x-dynamo-request-priority': '9' }));
+    await queued(4);
+    running.abort();
+    await Promise.all(waiting);
+    expect(order).to.deep.equal(['highest', 'high', 'usual', 'low']);
+  });
+
+  /** Waits until so many sequences wait in the worker. */
+  function queued(count: number): Promise<unknown> {
+    return until(`${count} wait`, async () => {
+      const state = (await (await fetch(`${cluster.url}/console/state`)).json()) as {
+        workers: { load: { queued: number } | null }[];
+      };
+      return state.workers[0]?.load?.queued === count;
+    });
+  }
+});
