@@ -15,6 +15,7 @@ import { GatewayMetrics } from './metrics/metrics.ts';
 import { exposeModels } from './metrics/model-gauges.ts';
 import { ModelCatalog } from './models/catalog.ts';
 import type { PipelineParts } from './pipeline/parts.ts';
+import { realtimeMetrics } from './realtime/metrics.ts';
 import { RoundRobinRouter } from './routing/round-robin-router.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { FlushQueue } from './sse/flush-queue.ts';
@@ -100,6 +101,7 @@ export function buildContext(
     running: new RunningRequests(config.maxRequests, draining),
     store: stores.store,
     background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
+    realtime: realtimeMetrics(telemetry.metrics),
     batches: new BatchRunner(telemetry.metrics),
     draining,
   };

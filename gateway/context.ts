@@ -12,6 +12,7 @@ import type { RunningRequests } from './http/running-requests.ts';
 import type { GatewayMetrics } from './metrics/metrics.ts';
 import type { ModelCatalog } from './models/catalog.ts';
 import type { PipelineParts } from './pipeline/parts.ts';
+import type { RealtimeMetrics } from './realtime/metrics.ts';
 import type { FlushQueue } from './sse/flush-queue.ts';
 import type { RequestJournal } from './telemetry/request-journal.ts';
 import type { Access } from './tenants/access.ts';
@@ -36,6 +37,7 @@ export interface GatewayContext {
   readonly journal: RequestJournal;
   readonly services: KnownServices;
   readonly running: RunningRequests;
+  readonly realtime: RealtimeMetrics;
   /** Aborted when the gateway stops taking new requests. */
   readonly draining: AbortSignal;
 }

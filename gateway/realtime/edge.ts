@@ -9,7 +9,6 @@ import { credentialsOf, factsOf, openExchange } from '../http/http-server.ts';
 import type { Credentials } from '../tenants/tenants.ts';
 import { RealtimeConnection } from './connection.ts';
 import { dialectOf } from './dialect.ts';
-import { type RealtimeMetrics, realtimeMetrics } from './metrics.ts';
 import type { SessionOptions } from './session.ts';
 
 const path = '/v1/realtime';
@@ -21,12 +20,10 @@ const protocol = 'realtime';
 export class RealtimeEdge {
   readonly #ctx: GatewayContext;
   readonly #server: WebSocketServer;
-  readonly #metrics: RealtimeMetrics;
   #connections = 0;
 
   constructor(ctx: GatewayContext) {
     this.#ctx = ctx;
-    this.#metrics = realtimeMetrics(ctx.telemetry.metrics);
     this.#server = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -73,7 +70,7 @@ export class RealtimeEdge {
       const headers = headerWishes(request.rawHeaders);
       const dialect = dialectOf(request);
       this.#ctx.telemetry.log.debug({ request_id: requestId, model }, 'realtime connection');
-      return { model, dialect, credentials, facts, headers, metrics: this.#metrics, checkModel };
+      return { model, dialect, credentials, facts, headers, checkModel };
     } catch (thrown) {
       this.#count(-1);
       throw thrown;
@@ -100,14 +97,14 @@ export class RealtimeEdge {
       const connection = new RealtimeConnection(this.#ctx, client, socket, options);
       connection.start((reason) => {
         this.#count(-1);
-        this.#metrics.closed.inc({ reason });
+        this.#ctx.realtime.closed.inc({ reason });
       });
     });
   }
 
   #refuse(exchange: Exchange, socket: Socket, thrown: unknown): void {
     const error = StatorError.from(thrown);
-    this.#metrics.refused.inc({ code: error.code });
+    this.#ctx.realtime.refused.inc({ code: error.code });
     if (error.code === 'internal') this.#ctx.telemetry.log.error({ err: error }, 'realtime connection failed');
     const { response } = exchange;
     response.shouldKeepAlive = false;
@@ -118,7 +115,7 @@ export class RealtimeEdge {
 
   #count(change: 1 | -1): void {
     this.#connections += change;
-    this.#metrics.connections.set(this.#connections);
+    this.#ctx.realtime.connections.set(this.#connections);
   }
 }
 

@@ -8,7 +8,6 @@ import type { RequestFacts } from '../tenants/access.ts';
 import type { Credentials } from '../tenants/tenants.ts';
 import { Conversation, fullItem, type Item } from './conversation.ts';
 import { type Dialect, shownItem } from './dialect.ts';
-import type { RealtimeMetrics } from './metrics.ts';
 import type { Outgoing } from './outgoing.ts';
 import { parseMessage, readEvent } from './read-event.ts';
 import { makeResponse } from './response.ts';
@@ -24,7 +23,6 @@ export interface SessionOptions {
   readonly facts: RequestFacts;
   readonly headers: HeaderWishes;
   readonly outgoing: Outgoing;
-  readonly metrics: RealtimeMetrics;
   /** Whether a model is there and may be used; throws StatorError. */
   readonly checkModel: (model: string) => Promise<void>;
   /** The number of running responses changed. */
@@ -70,7 +68,7 @@ export class RealtimeSession {
       const fields = parseMessage(message);
       if (typeof fields['event_id'] === 'string') eventId = fields['event_id'].slice(0, 512);
       const event = readEvent(fields);
-      this.#o.metrics.events.inc({ type: event.type });
+      this.#ctx.realtime.events.inc({ type: event.type });
       await this.#handle(event, eventId);
     } catch (thrown) {
       this.#fail(thrown, eventId);
@@ -196,7 +194,7 @@ export class RealtimeSession {
     const error = StatorError.from(thrown);
     const { log } = this.#ctx.telemetry;
     if (error.code === 'internal') log.error({ err: error, session: this.#id }, 'realtime event failed');
-    this.#o.metrics.errors.inc({ code: error.code });
+    this.#ctx.realtime.errors.inc({ code: error.code });
     const { reason } = error.facts ?? {};
     this.#o.outgoing.send('error', {
       error: {
