@@ -35,7 +35,7 @@ export const pagePolicy =
   "style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Modules of the page: nothing else below its folder is told to anybody. */
-const modules = ['main', 'api', 'overview', 'request-view', 'playground', 'sse', 'topology', 'format'];
+const modules = ['main', 'api', 'overview', 'request-view', 'sessions', 'playground', 'sse', 'topology', 'format'];
 
 const known = new Map<string, Promise<Asset>>();
 

@@ -60,6 +60,18 @@ describe('the console in a browser', function () {
     await screenshot(page, 'console-request');
   });
 
+  it('shows the sessions of agents and what they used', async () => {
+    const body = JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'Go on.' }], max_tokens: 2 });
+    const agent = { 'x-claude-code-session-id': 'secret', 'x-claude-code-agent-id': 'child' };
+    for (let turn = 0; turn < 2; turn++) await post(`${cluster.url}/v1/chat/completions`, body, agent);
+    await page.goto(`${cluster.url}/console`);
+    const row = page.locator('table.sessions tr').nth(1);
+    await row.waitFor();
+    const text = await row.textContent();
+    expect(text).to.contain('claude-code').and.contain('↳ sha256:').and.not.contain('child');
+    await screenshot(page, 'console-sessions');
+  });
+
   it('chats, and leads to how the answer came to be', async () => {
     await page.goto(`${cluster.url}/console#/chat`);
     await page.locator('select[name=model] option').first().waitFor({ state: 'attached' });

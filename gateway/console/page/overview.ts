@@ -3,9 +3,10 @@ import type { RequestLife } from '../../telemetry/request-journal.ts';
 import type { ShownTier } from '../services.ts';
 import type { ConsoleState, ShownLoad, ShownModel, ShownWorker } from '../state.ts';
 import { bytes, clock, milliseconds, percent } from './format.ts';
+import { sessions } from './sessions.ts';
 import { topology } from './topology.ts';
 
-/** Topology, models, workers, KV tiers and requests. */
+/** Topology, models, workers, KV tiers, sessions and requests. */
 export function overview(state: ConsoleState): TemplateResult {
   const { totals } = state;
   return html`
@@ -22,6 +23,8 @@ export function overview(state: ConsoleState): TemplateResult {
     ${workers(state.workers)}
     <h2>KV tiers</h2>
     ${tiers(state.tiers)}
+    <h2>Sessions</h2>
+    ${sessions(state.sessions)}
     <h2>Requests</h2>
     ${requests(state.requests)}
   `;
