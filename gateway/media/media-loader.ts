@@ -5,7 +5,7 @@ import { packageVersion } from '#lib/config/package.ts';
 import type { SettingsOf } from '#lib/config/settings.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { Fetcher } from '#lib/fetch/fetcher.ts';
-import type { NameResolver } from '#lib/fetch/resolve.ts';
+import { openResolver } from '#lib/fetch/resolve.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { decodeDataUrl, tooLarge } from './data-url.ts';
 import { isOfModality, sniff } from './kinds.ts';
@@ -37,7 +37,7 @@ export class MediaLoader {
   readonly #fetcher: Fetcher;
 
   /** Throws `invalid_argument` for hosts and networks that are none. */
-  constructor(config: MediaConfig, telemetry: Telemetry, resolver?: NameResolver) {
+  constructor(config: MediaConfig, telemetry: Telemetry) {
     this.#config = config;
     this.#fetcher = new Fetcher({
       policy: {
@@ -56,7 +56,7 @@ export class MediaLoader {
       },
       telemetry,
       userAgent: `stator/${packageVersion()}`,
-      ...(resolver !== undefined && { resolver }),
+      resolver: openResolver(config.mediaNameServers),
     });
   }
 

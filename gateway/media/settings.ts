@@ -20,6 +20,11 @@ export const mediaSettings = {
     group,
     help: 'Networks, for example 10.1.0.0/16, that may be fetched from although they are not public.',
   }),
+  mediaNameServers: setting.list({
+    default: [],
+    group,
+    help: 'Name servers, as ADDRESS or ADDRESS:PORT, that are asked for those hosts. Empty: those of the system.',
+  }),
   mediaPorts: setting.list({ default: ['80', '443'], group, help: 'Ports that may be fetched from.' }),
   mediaMaxMib: setting.number({ default: 16, min: 0.001, max: 1024, group, help: 'Largest medium, in MiB.' }),
   mediaRequestMib: setting.number({

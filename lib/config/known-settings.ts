@@ -214,6 +214,7 @@ export const knownSettings: readonly string[] = [
   'mediaFetchQueue',
   'mediaFetches',
   'mediaMaxMib',
+  'mediaNameServers',
   'mediaPerRequest',
   'mediaPorts',
   'mediaRedirects',

@@ -1,5 +1,6 @@
 import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { AddressRules } from './addresses.ts';
 import { fetchFailure } from './failure.ts';
 
@@ -14,8 +15,16 @@ export interface ResolvedAddress {
   readonly family: 4 | 6;
 }
 
-export function openResolver(): NameResolver {
-  return new Resolver({ timeout: 2000, tries: 2 });
+/** `servers`: ADDRESS or ADDRESS:PORT; none: the system's. Throws `invalid_argument` for what is none. */
+export function openResolver(servers: readonly string[] = []): NameResolver {
+  const resolver = new Resolver({ timeout: 2000, tries: 2 });
+  if (servers.length === 0) return resolver;
+  try {
+    resolver.setServers(servers);
+  } catch (cause) {
+    throw StatorError.invalid('nameServers', `${servers.join(', ')}: not all of these are addresses`, { cause });
+  }
+  return resolver;
 }
 
 /**
