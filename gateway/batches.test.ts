@@ -174,6 +174,38 @@ describe('batches API', () => {
     expect(most).to.equal(3);
   });
 
+  it('ends as expired what its 24 hours do not suffice for, with what was answered', async () => {
+    let laterMs = 0;
+    const now = (): number => Date.now() + laterMs;
+    await using gateway = await startHarness({ batchConcurrency: 2 }, undefined, now);
+    const worker = new ScriptedWorker((sequence) => {
+      if (worker.sequences.indexOf(sequence) < 2) answering('in time')(sequence);
+    });
+    gateway.addWorker(1n, worker);
+    const client = clientOf(gateway);
+    const { id } = await begin(
+      client,
+      ['a', 'b', 'c', 'd', 'e'].map((name) => lineOf(name)),
+    );
+    await until(() => worker.sequences.length === 4);
+    const begun = await client.batches.retrieve(id);
+    expect(begun.expires_at).to.equal(begun.created_at + 86_400);
+    laterMs = 86_400_000;
+    const done = await ended(client, id);
+    expect(done.status).to.equal('expired');
+    expect(done.expired_at).to.be.at.least(begun.expires_at ?? Number.POSITIVE_INFINITY);
+    expect(done.completed_at ?? null).to.equal(null);
+    expect(done.request_counts).to.deep.equal({ total: 5, completed: 2, failed: 3 });
+    const output = await results(client, done.output_file_id);
+    expect(output.map(({ custom_id: name }) => name)).to.deep.equal(['a', 'b']);
+    const errors = await results(client, done.error_file_id);
+    expect(errors.map(({ custom_id: name, error }) => [name, error?.code])).to.deep.equal(
+      ['c', 'd', 'e'].map((name) => [name, 'batch_expired']),
+    );
+    await until(() => worker.sequences.slice(2).every(({ cancelled }) => cancelled));
+    expect(worker.sequences, 'nothing is asked after its time').to.have.length(4);
+  });
+
   it('waits for workers that are busy or not there yet', async () => {
     await using gateway = await startHarness();
     const client = clientOf(gateway);

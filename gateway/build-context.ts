@@ -35,6 +35,8 @@ export interface GatewayLinks {
   readonly router: (fallback: RouterClient, onFallback: () => void) => RouterClient;
   readonly hasRouter: () => boolean;
   readonly openBlockManager: OpenBlockManager;
+  /** Unix time in milliseconds by which batches expire. Default: the system's clock. */
+  readonly nowUnixMs?: () => number;
 }
 
 /** Wires the parts of a gateway; opens no connection. Throws `invalid_argument` for a file of keys that cannot be used. */
@@ -99,10 +101,10 @@ export function buildContext(
     journal: new RequestJournal(config.console ? config.consoleRequests : 0),
     services: new KnownServices(links.openBlockManager),
     running: new RunningRequests(config.maxRequests, draining),
+    realtime: realtimeMetrics(telemetry.metrics),
     store: stores.store,
     background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
-    realtime: realtimeMetrics(telemetry.metrics),
-    batches: new BatchRunner(telemetry.metrics),
+    batches: new BatchRunner(telemetry.metrics, links.nowUnixMs),
     draining,
   };
 }

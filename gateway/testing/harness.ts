@@ -80,7 +80,11 @@ export interface Harness {
 }
 
 /** The real edge and pipeline on a free port, with scripted workers and a tokenizer of bytes behind them. Default router: in turn. */
-export async function startHarness(config: Partial<GatewayConfig> = {}, router?: RouterClient): Promise<Harness> {
+export async function startHarness(
+  config: Partial<GatewayConfig> = {},
+  router?: RouterClient,
+  nowUnixMs: () => number = Date.now,
+): Promise<Harness> {
   const settings = { ...defaultSettings(gatewaySettings), ...config };
   const workers = new Map<bigint, ScriptedWorker>();
   const draining = new AbortController();
@@ -102,6 +106,7 @@ export async function startHarness(config: Partial<GatewayConfig> = {}, router?:
     hasTokenizer: () => true,
     router: (fallback: RouterClient): RouterClient => router ?? fallback,
     hasRouter: () => true,
+    nowUnixMs,
     openBlockManager: () => {
       throw new Error('there are no block managers');
     },

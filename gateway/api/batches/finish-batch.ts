@@ -33,7 +33,7 @@ function keptUnixMs({ expires_at: expires }: BatchObject): number {
 /** Makes the files of a batch whose requests have been answered, or that was cancelled or expired. May be done again. */
 export async function finishBatch(ctx: GatewayContext, batches: BatchStore, batch: BatchObject): Promise<void> {
   const results = new BatchResults(ctx.store, batch.id);
-  const nowUnix = Math.floor(Date.now() / 1000);
+  const nowUnix = Math.floor(ctx.batches.nowUnixMs() / 1000);
   const isWhole = (await results.known()).size >= batch.request_counts.total;
   const status = batch.status === 'cancelling' ? 'cancelled' : isWhole ? 'completed' : 'expired';
   if (batch.status === 'in_progress') {

@@ -26,8 +26,8 @@ const passing: ReadonlySet<string> = new Set([
   'stream_incomplete',
 ]);
 
-export function nowUnix(): number {
-  return Math.floor(Date.now() / 1000);
+export function nowUnix(ctx: GatewayContext): number {
+  return Math.floor(ctx.batches.nowUnixMs() / 1000);
 }
 
 /**
@@ -50,10 +50,10 @@ async function validate(ctx: GatewayContext, batches: BatchStore, batch: BatchOb
     if (errors.length > 0) {
       one.errors = { object: 'list', data: errors };
       one.status = 'failed';
-      one.failed_at = nowUnix();
+      one.failed_at = nowUnix(ctx);
     } else {
       one.status = 'in_progress';
-      one.in_progress_at = nowUnix();
+      one.in_progress_at = nowUnix(ctx);
       one.request_counts.total = total;
     }
     return true;
@@ -83,7 +83,7 @@ async function answerAll(
       return changed;
     }));
     if (latest.status === 'cancelling') end.abort(new StatorError('cancelled', 'The batch was cancelled.'));
-    if (Date.now() >= latest.expires_at * 1000) end.abort(new StatorError('deadline_exceeded', 'The batch expired.'));
+    if (nowUnix(ctx) >= latest.expires_at) end.abort(new StatorError('deadline_exceeded', 'The batch expired.'));
   };
   await watch();
   const timer = setInterval(() => void watch().catch(() => {}), watchMs);

@@ -24,6 +24,7 @@ interface Running {
 
 /** Runs the batches of the store, each on one gateway at a time. */
 export class BatchRunner {
+  readonly nowUnixMs: () => number;
   readonly #owner = randomUUID();
   readonly #running = new Map<string, Running>();
   readonly #gauge: Gauge;
@@ -33,7 +34,9 @@ export class BatchRunner {
   #looking = false;
   #stopped = false;
 
-  constructor(registry: Registry) {
+  /** `nowUnixMs`: by which batches expire and are held; default: the system's clock. */
+  constructor(registry: Registry, nowUnixMs: () => number = Date.now) {
+    this.nowUnixMs = nowUnixMs;
     this.#gauge = gaugeOf(registry, 'stator_gateway_batches_running', 'Batches that run here.');
     const help = 'Requests of batches that have a result, by outcome: output or error.';
     this.#requests = counterOf(registry, 'stator_gateway_batch_requests_total', help, ['outcome']);
@@ -72,7 +75,7 @@ export class BatchRunner {
 
   async #look(ctx: GatewayContext): Promise<void> {
     const queue = new BatchQueue(ctx.store);
-    for (const entry of await queue.waiting(Date.now(), (id) => this.#running.has(id))) {
+    for (const entry of await queue.waiting(this.nowUnixMs(), (id) => this.#running.has(id))) {
       if (this.#running.size >= mostBatches || this.#stopped) return;
       const held = this.#lease(entry, leaseMs);
       const version = await queue.hold(held, entry.version);
@@ -81,7 +84,7 @@ export class BatchRunner {
   }
 
   #lease({ id, caller }: QueuedBatch, forMs: number): QueuedBatch {
-    return { id, caller, owner: this.#owner, leaseUnixMs: Date.now() + forMs };
+    return { id, caller, owner: this.#owner, leaseUnixMs: this.nowUnixMs() + forMs };
   }
 
   #run(ctx: GatewayContext, queue: BatchQueue, entry: QueuedBatch, held: number): void {
