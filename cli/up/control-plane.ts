@@ -10,6 +10,7 @@ import { routerSettings } from '#services/router/config.ts';
 import { startRouter } from '#services/router/service.ts';
 import { tokenizerSettings } from '#services/tokenizer/config.ts';
 import { startTokenizer } from '#services/tokenizer/service.ts';
+import { storeOf } from './store.ts';
 import type { UpConfig } from './worker-command.ts';
 
 /** Gateway, tokenizer and router in this process; each also listens on an address of its own. */
@@ -53,7 +54,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ]);
     const overrides = { tokenizer: tokenizer.client, router: router.client };
     const gateway = await run('gateway', gatewaySettings, listenAddress(host, port), (config, parts) =>
-      startGateway(config, parts, overrides),
+      startGateway({ ...config, store: storeOf(options.config) }, parts, overrides),
     );
     return { address: gateway.address, stop };
   } catch (error) {

@@ -46,6 +46,12 @@ export const upSettings = defineSettings({
     group: 'Network',
     help: 'Address that the gateway listens on; everything else stays on loopback.',
   }),
+  store: setting.string({
+    default: '',
+    secret: true,
+    group: 'Network',
+    help: 'Where responses, files, batches and budgets are kept, as the gateway’s. Default: a file of this user for each port; with port 0 memory:.',
+  }),
   port: setting.integer({ default: 8000, min: 0, max: 65_535, group: 'Network', help: 'Port of the gateway; 0: any.' }),
   ...processSettings,
   discovery: setting.string({

@@ -13,16 +13,16 @@ class Up {
   readonly exit: Promise<number | null>;
   output = '';
 
-  constructor(flags: readonly string[], cache: string) {
+  constructor(flags: readonly string[], cache: string, port = 0) {
     // biome-ignore lint/style/noProcessEnv: a child process needs the machine's environment.
-    const env = { ...process.env, XDG_CACHE_HOME: cache };
+    const env = { ...process.env, XDG_CACHE_HOME: cache, XDG_DATA_HOME: join(cache, 'data') };
     const args = [
       ...statorCommand(),
       'up',
       '--engine',
       'mocker',
       '--port',
-      '0',
+      String(port),
       '--shutdown-grace-seconds',
       '5',
       ...flags,
@@ -44,6 +44,14 @@ class Up {
       await delay(20);
     }
   }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 describe('stator up', function () {
@@ -71,6 +79,21 @@ describe('stator up', function () {
     expect(await response.text()).to.include('data: [DONE]');
     up.child.kill('SIGINT');
     expect(await up.exit).to.equal(0);
+  });
+
+  it('still has responses when it was ended at once and started again', async () => {
+    const port = await freePort();
+    up = new Up(['--model-name', 'demo'], cache, port);
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ model: 'demo', input: 'Hi', max_output_tokens: 16 });
+    const response = await fetch(`${await up.url()}/v1/responses`, { method: 'POST', headers, body });
+    const { id } = (await response.json()) as { id: string };
+    up.child.kill('SIGKILL');
+    await up.exit;
+    up = new Up(['--model-name', 'demo'], cache, port);
+    const again = await fetch(`${await up.url()}/v1/responses/${id}`);
+    expect(again.status).to.equal(200);
+    expect(((await again.json()) as { id: string }).id).to.equal(id);
   });
 
   it('serves with workers that compute prompts for those that decode', async () => {
