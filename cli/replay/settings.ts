@@ -30,6 +30,11 @@ const traceSettings = {
     group: trace,
     help: 'Tokens that one hash id of the trace stands for.',
   }),
+  traceModel: setting.string({
+    default: '',
+    group: trace,
+    help: 'Model whose requests are replayed, where a trace of the form dynamo has several; empty: all.',
+  }),
   requestCount: setting.optionalInteger({
     min: 1,
     group: trace,

@@ -49,13 +49,14 @@ function recorded(file: string, settings: ReplaySettings): Workload {
   const {
     traceFormat: format,
     traceBlockSize: blockTokens,
+    traceModel: model,
     sharedPrefixRatio,
     numPrefixGroups,
     requestCount,
   } = settings;
   return {
     name: basename(file),
-    open: () => openTrace(file, { format, blockTokens, sharedPrefixRatio, prefixGroups: numPrefixGroups }),
+    open: () => openTrace(file, { format, model, blockTokens, sharedPrefixRatio, prefixGroups: numPrefixGroups }),
     expectedRequests: Number.NaN,
     load: loadOf(settings, { maxRequests: requestCount ?? Infinity, intervalMs: settings.arrivalIntervalMs }),
   };

@@ -44,13 +44,13 @@ export const agentSettings = {
   }),
   requestTrace: setting.optionalString({
     group,
-    help: 'File that gets a JSON line for each prompt and tool, for stator replay: lengths, times and hashes, no content.',
+    help: 'File that gets a JSON line for each prompt and tool, for stator replay: lengths, times and hashes, no content. Packed if it ends in .gz.',
   }),
   requestTraceMaxMib: setting.number({
     default: 256,
     min: 0.001,
     group,
-    help: 'Size after which that file is put aside as FILE.1, in MiB.',
+    help: 'Size after which that file is put aside (trace.jsonl as trace.1.jsonl), in MiB.',
   }),
   requestTraceFiles: setting.integer({
     default: 4,

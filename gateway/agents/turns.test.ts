@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -134,6 +136,65 @@ describe('turns of agents', () => {
     expect(gateway.context.agents.accounts.size).to.equal(2);
   });
 
+  it('tell of tools in whatever API the agent speaks', async () => {
+    await start();
+    const call = answering(hermesCall('get_weather', { city: 'Ghent' }));
+    const headers = (id: string) => ({ 'content-type': 'application/json', 'x-stator-session-id': id });
+    const post = async (where: string, id: string, body: object): Promise<unknown> => {
+      const response = await gateway.post(where, { model: 'test-model', ...body }, { headers: headers(id) });
+      expect(response.status, await response.clone().text()).to.equal(200);
+      return response.json();
+    };
+    worker.script = call;
+    const { function: tool } = weatherTool;
+    const messages = { max_tokens: 400, tools: [{ name: tool.name, input_schema: tool.parameters }] };
+    const asked = (await post('/v1/messages', 'anthropic', { ...messages, messages: [user] })) as {
+      content: { type: string; id: string }[];
+    };
+    const use = asked.content.find(({ type }) => type === 'tool_use');
+    const response = { tools: [{ type: 'function', name: tool.name, parameters: tool.parameters }], store: false };
+    const first = (await post('/v1/responses', 'responses', { ...response, input: 'Weather?' })) as {
+      output: { type: string; call_id: string; name: string; arguments: string }[];
+    };
+    const called = first.output.find(({ type }) => type === 'function_call');
+    worker.script = answering('It rains.');
+    const result = { role: 'user', content: [{ type: 'tool_result', tool_use_id: use?.id, content: 'secret' }] };
+    const turns = [user, { role: 'assistant', content: asked.content }, result];
+    await post('/v1/messages', 'anthropic', { ...messages, messages: turns });
+    const output = { type: 'function_call_output', call_id: called?.call_id, output: 'secret' };
+    const input = [{ role: 'user', content: 'Weather?' }, ...first.output, output];
+    await post('/v1/responses', 'responses', { ...response, input });
+    const ended = (await recorded(8)).filter((one) => one.event_type === 'tool_end');
+    expect(ended.map((one) => one.tool?.['tool_call_id'])).to.deep.equal([use?.id, called?.call_id]);
+    for (const id of ['anthropic', 'responses'])
+      expect(gateway.context.agents.accounts.get('', id), id).to.include({ toolCalls: 1, toolResults: 1 });
+  });
+
+  it('are each tenant’s own, as is what is computed for them in advance', async () => {
+    const hashOf = (name: string) => `sha256:${createHash('sha256').update(`key-${name}`).digest('hex')}`;
+    const keys = ['one', 'two'].map((name) => ({ id: name, hash: hashOf(name) }));
+    const file = path.join(folder, 'keys.json');
+    await writeFile(file, JSON.stringify({ keys }));
+    await start({ apiKeysFile: file });
+    const as = (name: string) => ({ authorization: `Bearer key-${name}` });
+    const nvext = { agent_hints: { speculative_prefill: true } };
+    const answer = await chat({ nvext }, { ...as('one'), 'x-stator-session-id': 'same' });
+    expect(answer.status, await answer.text()).to.equal(200);
+    expect((await chat({}, { ...as('two'), 'x-stator-session-id': 'same' })).status).to.equal(200);
+    await until(() => worker.sequences.length === 3);
+    const saltOf = (isOwn: (id: string) => boolean) =>
+      worker.sequences.find(({ request }) => isOwn(request.requestId))?.request.cache?.cacheSalt;
+    const salt = worker.sequences[0]?.request.cache?.cacheSalt;
+    expect(salt).to.be.a('string').with.length.greaterThan(10);
+    expect(saltOf((id) => id.endsWith('/next'))).to.equal(salt);
+    for (const name of ['one', 'two']) {
+      const list = await fetch(`${gateway.url}/v1/agents/sessions`, { headers: as(name) });
+      const { data, sessions } = (await list.json()) as { data: { requests: number }[]; sessions: number };
+      expect([sessions, data.length, data[0]?.requests]).to.deep.equal([1, 1, 1]);
+    }
+    expect((await fetch(`${gateway.url}/v1/agents/sessions`)).status).to.equal(401);
+  });
+
   it('are shown to whom they belong, under names that tell nobody anything', async () => {
     await start();
     for (const id of ['a/1', 'b']) await chat({}, { 'x-stator-session-id': id });
@@ -227,6 +288,21 @@ describe('lines that rotate', () => {
       'two......\n',
       'none',
     ]);
+  });
+
+  it('are packed where the name says so, and keep their end', async () => {
+    const file = path.join(folder, 'trace.jsonl.gz');
+    const lines = open({ file, maxBytes: 60 });
+    const text = (): Promise<string> => readFile(file).then((bytes) => gunzipSync(bytes).toString());
+    lines.push('{"a":1}');
+    await until(async () => (await text().catch(() => '')) === '{"a":1}\n');
+    lines.push('{"b":2}');
+    await until(async () => (await text()) === '{"a":1}\n{"b":2}\n');
+    lines.push('{"c":3}');
+    await lines.close();
+    expect(await text()).to.equal('{"c":3}\n');
+    const aside = await readFile(path.join(folder, 'trace.1.jsonl.gz'));
+    expect(gunzipSync(aside).toString()).to.equal('{"a":1}\n{"b":2}\n');
   });
 
   it('begin anew where one file is kept, and go on where there is one already', async () => {

@@ -413,6 +413,7 @@ export const knownSettings: readonly string[] = [
   'topologyDir',
   'traceBlockSize',
   'traceFormat',
+  'traceModel',
   'trackActiveBlocks',
   'trackOutputBlocks',
   'trackPrefillTokens',

@@ -21,6 +21,8 @@ export interface TraceOptions {
   /** For sessions that name no content: the part of their first prompt that a group shares, and how many groups. */
   readonly sharedPrefixRatio: number;
   readonly prefixGroups: number;
+  /** Of records of several models: only those of this one; empty: all. Other forms name no model. */
+  readonly model?: string;
 }
 
 /** The requests of a trace, by arrival. What is wrong in a line is thrown when it is read, naming the line. */
@@ -35,6 +37,6 @@ export function openTrace(file: string, options: TraceOptions): AsyncIterable<Tr
     case 'applied_compute_agentic':
       return readAppliedCompute(file, options);
     case 'dynamo':
-      return readRequestTrace(file);
+      return readRequestTrace(file, options.model ?? '');
   }
 }

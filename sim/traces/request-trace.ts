@@ -13,10 +13,11 @@ interface Recorded extends TraceRequest {
 /**
  * Records of served requests, as our gateway and Dynamo's frontend write them (bare, or wrapped with a timestamp). Those that
  * name the session of an agent are sent after the one before them in their session and the time that the agent then took.
+ * `model`: only its records; empty: all.
  */
-export async function* readRequestTrace(file: string): AsyncGenerator<TraceRequest> {
+export async function* readRequestTrace(file: string, model: string): AsyncGenerator<TraceRequest> {
   const ends = new Map<string, number>();
-  for await (const { endMs, ...request } of inOrder(file, recordsOf(file))) {
+  for await (const { endMs, ...request } of inOrder(file, recordsOf(file, model))) {
     const { sessionId, arrivalMs = 0 } = request;
     const before = ends.get(sessionId);
     if (sessionId !== '') ends.set(sessionId, endMs);
@@ -24,7 +25,7 @@ export async function* readRequestTrace(file: string): AsyncGenerator<TraceReque
   }
 }
 
-async function* recordsOf(file: string): AsyncGenerator<Recorded> {
+async function* recordsOf(file: string, model: string): AsyncGenerator<Recorded> {
   let blockTokens: number | undefined;
   for await (const line of linesOf(file)) {
     const outer = Row.parse(file, line, true);
@@ -34,6 +35,7 @@ async function* recordsOf(file: string): AsyncGenerator<Recorded> {
     const kind = record.string('event_type');
     if (kind !== '' && kind !== 'request_end') continue;
     const request = record.required('request', record.object('request'));
+    if (model !== '' && request.string('model') !== model) continue;
     const replay = request.required('replay', request.object('replay'));
     const size = replay.required('trace_block_size', replay.integer(['trace_block_size'], { min: 1 }));
     blockTokens ??= size;

@@ -249,6 +249,15 @@ describe('traces', () => {
       ]);
     });
 
+    it('are those of one model where that is wanted', async () => {
+      const of = (receivedMs: number, model: string, size: number) =>
+        record(receivedMs, {}, { model }, { trace_block_size: size, input_sequence_hashes: [1], input_length: 10 });
+      const rows = [of(0, 'a', 64), of(1, 'b', 16), of(2, 'a', 64)];
+      const requests = await read(rows, { format: 'dynamo', model: 'a' });
+      expect(requests.map(({ requestId }) => requestId)).to.deep.equal(['r0', 'r2']);
+      expect(await failure(rows, 'dynamo')).to.include('expected 64 as in the rows before');
+    });
+
     it('say what is wrong', async () => {
       const cases: [readonly unknown[], string][] = [
         [[{ ...record(1), schema: 'other' }], 'line 1, schema: expected dynamo.request.trace.v1, got "other".'],

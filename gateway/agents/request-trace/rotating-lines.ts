@@ -1,19 +1,24 @@
 import { closeSync, openSync } from 'node:fs';
 import { type FileHandle, open, rename, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
 
 export interface RotatingLinesOptions {
+  /** One that ends in .gz is packed. */
   readonly file: string;
   /** Lines that wait at most; more are lost. */
   readonly maxWaiting: number;
-  /** Bytes after which the file is put aside as FILE.1. */
+  /** Bytes, as they are on the disk, after which the file is put aside under the next number. */
   readonly maxBytes: number;
   /** Files that are kept, the current one included. */
   readonly maxFiles: number;
   readonly onLost: (why: 'queue_full' | 'write_failed', lines: number) => void;
   readonly log: Logger;
 }
+
+const packed = promisify(gzip);
 
 /** Lines that are written to a file beside everything else: a slow or broken disk costs lines, never requests. */
 export class RotatingLines {
@@ -70,12 +75,13 @@ export class RotatingLines {
   }
 
   async #append(lines: readonly string[]): Promise<void> {
-    const text = `${lines.join('\n')}\n`;
-    const bytes = Buffer.byteLength(text);
-    if (this.#bytes > 0 && this.#bytes + bytes > this.#o.maxBytes) await this.#rotate();
+    const text = Buffer.from(`${lines.join('\n')}\n`);
+    // A packed file is several packed pieces, one after the other.
+    const bytes = this.#o.file.endsWith('.gz') ? await packed(text) : text;
+    if (this.#bytes > 0 && this.#bytes + bytes.length > this.#o.maxBytes) await this.#rotate();
     const file = this.#file ?? (await this.#open());
-    await file.appendFile(text);
-    this.#bytes += bytes;
+    await file.appendFile(bytes);
+    this.#bytes += bytes.length;
   }
 
   async #open(): Promise<FileHandle> {
@@ -89,7 +95,7 @@ export class RotatingLines {
     const { file, maxFiles } = this.#o;
     await this.#file?.close();
     this.#file = null;
-    const placeOf = (age: number): string => (age === 0 ? file : `${file}.${age}`);
+    const placeOf = (age: number): string => (age === 0 ? file : agedName(file, age));
     for (let age = Math.max(1, maxFiles - 1); age > 0; age--) {
       const from = placeOf(age - 1);
       if ((await stat(from).catch(() => null)) !== null) await rename(from, placeOf(age));
@@ -105,4 +111,9 @@ export class RotatingLines {
     void this.#file?.close().catch(() => {});
     this.#file = null;
   }
+}
+
+/** trace.jsonl → trace.1.jsonl: the end of a name says how the file is read. */
+function agedName(file: string, age: number): string {
+  return file.replace(/((\.jsonl)?(\.gz)?)$/, (end) => (end === '' ? `.${age}` : `.${age}${end}`));
 }
