@@ -47,6 +47,19 @@ const args = { city: 'Paris', days: 3 };
 const wrong = { days: 3 };
 
 /** Calls of get_weather with arguments as each format writes them. */
+function parameters(given: object, open: (key: string, text: boolean) => string, close: string): string {
+  const all = Object.entries(given).map(
+    ([key, value]: [string, unknown]) => `${open(key, typeof value === 'string')}${value}${close}\n`,
+  );
+  return all.join('');
+}
+
+function dsml(block: string, given: object): string {
+  const open = (key: string, text: boolean) => `<｜DSML｜parameter name="${key}" string="${text}">`;
+  const invoke = `<｜DSML｜invoke name="get_weather">\n${parameters(given, open, '</｜DSML｜parameter>')}</｜DSML｜invoke>`;
+  return `<｜DSML｜${block}>\n${invoke}\n</｜DSML｜${block}>`;
+}
+
 const calls: Readonly<Record<string, (args: object) => string>> = {
   hermes: (given) =>
     hermesCall('get_weather', given).replace(
@@ -67,6 +80,15 @@ const calls: Readonly<Record<string, (args: object) => string>> = {
     `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n\`\`\`json\n${JSON.stringify(given)}\n\`\`\`<｜tool▁call▁end｜><｜tool▁calls▁end｜>`,
   deepseek_v3_1: (given) =>
     `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>${JSON.stringify(given)}<｜tool▁call▁end｜><｜tool▁calls▁end｜>`,
+  default: (given) => `{"name": "get_weather", "arguments": ${JSON.stringify(given)}}`,
+  harmony: (given) =>
+    `<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>${JSON.stringify(given)}`,
+  glm47: (given) =>
+    `<tool_call>get_weather\n${parameters(given, (key) => `<arg_key>${key}</arg_key>\n<arg_value>`, '</arg_value>')}</tool_call>`,
+  minimax_m2: (given) =>
+    `<minimax:tool_call>\n<invoke name="get_weather">\n${parameters(given, (key) => `<parameter name="${key}">`, '</parameter>')}</invoke>\n</minimax:tool_call>`,
+  deepseek_v3_2: (given) => dsml('function_calls', given),
+  deepseek_v4: (given) => dsml('tool_calls', given),
   kimi_k2: (given) =>
     `<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>${JSON.stringify(given)}<|tool_call_end|><|tool_calls_section_end|>`,
 };
@@ -87,6 +109,26 @@ describe('what engines keep answers to', () => {
       expect(grammar.matches(call(wrong)), call(wrong)).to.equal(false);
     });
   }
+
+  it('lets gpt-oss reason, call in both of its ways and say something first', async () => {
+    const card = toolCard({ toolCallParser: 'harmony', reasoningParser: 'gpt_oss' });
+    const call = (head: string, given: object) => `<|start|>assistant${head}<|message|>${JSON.stringify(given)}`;
+    const heads = [
+      '<|channel|>commentary to=functions.get_weather <|constrain|>json',
+      ' to=functions.get_weather<|channel|>commentary json',
+    ];
+    const before = '<|channel|>analysis<|message|>hm<|end|>';
+    const good = heads.map((head) => before + call(head, args));
+    await expectAllowed(
+      strictChat,
+      card,
+      [...good, '<|channel|>final<|message|>Hi'],
+      heads.map((head) => call(head, wrong)),
+    );
+    const { message } = await ask(strictChat, `${good[1]}<|call|>`, card);
+    expect(message?.reasoning_content).to.equal('hm');
+    expect(message?.tool_calls?.[0]?.function).to.deep.equal({ name: 'get_weather', arguments: JSON.stringify(args) });
+  });
 
   it('forces a list of calls, one where calls are not parallel, or the arguments of one tool', async () => {
     const one = '[{"name":"get_time","parameters":{}}]';
@@ -220,12 +262,12 @@ describe('what engines keep answers to', () => {
 
   it('trusts the model with strict tools where the gateway is set to', async () => {
     await using gateway = await startHarness({ strictTools: 'prefer' });
-    gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), toolCard({ toolCallParser: 'glm47' }));
+    gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), toolCard({ toolCallParser: 'pythonic' }));
     expect((await gateway.post('/v1/chat/completions', strictChat)).status).to.equal(200);
   });
 
   it('refuses what cannot be kept to, naming the field', async () => {
-    const glm = toolCard({ toolCallParser: 'glm47' });
+    const glm = toolCard({ toolCallParser: 'pythonic' });
     const cases: [object, string, ModelCard?][] = [
       [strictChat, 'tools[0].function.strict', glm],
       [{ ...chat, tools: [timeTool], ...jsonFormat }, 'response_format', glm],

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { GrammarError } from './error.ts';
 import { structuralTagGrammar } from './structural-tag.ts';
 import { GbnfMatcher } from './testing/matcher.ts';
 import { refusal } from './testing/refusal.ts';
@@ -74,6 +75,34 @@ describe('structural tags', () => {
       { type: 'tag', begin: '<f>', content: { type: 'qwen_xml_parameter', json_schema: schema }, end: '</f>' },
       [`<f>${one('city', 'Den "Haag"\n<b>')}</f>`, `<f>${one('city', '')}${one('days', '3')}${one('unit', 'C')}</f>`],
       ['<f></f>', `<f>${one('city', 'x')}${one('days', 'three')}</f>`, `<f>${one('city', 'x')}${one('unit', 'K')}</f>`],
+    );
+  });
+
+  it('write arguments as the tagged parameters of other models', () => {
+    const properties = { city: { type: 'string' }, days: { type: ['integer', 'null'] } };
+    const schema = { type: 'object', properties, required: ['city'] };
+    const styles: Readonly<Record<string, (name: string, value: string, text: boolean) => string>> = {
+      minimax_xml: (name, value) => `<parameter name="${name}">${value}</parameter>\n`,
+      glm_xml: (name, value) => `<arg_key>${name}</arg_key>\n<arg_value>${value}</arg_value>\n`,
+      deepseek_xml: (name, value, text) =>
+        `<｜DSML｜parameter name="${name}" string="${text}">${value}</｜DSML｜parameter>\n`,
+    };
+    for (const [style, one] of Object.entries(styles)) {
+      const content = { type: 'json_schema', style, json_schema: schema };
+      const city = one('city', 'Den "Haag"\n<b>', true);
+      check(
+        { type: 'tag', begin: '<f>', content, end: '</f>' },
+        [`<f>${city}</f>`, `<f>${city}${one('days', '3', false)}</f>`, `<f>${city}${one('days', 'null', false)}</f>`],
+        ['<f></f>', `<f>${city}${one('days', 'three', false)}</f>`, `<f>${one('days', '3', false)}</f>`],
+      );
+      const odd = {
+        ...content,
+        json_schema: { ...schema, properties: { 'a"': { type: 'string' } }, required: ['a"'] },
+      };
+      expect(() => structuralTagGrammar({ format: odd })).to.throw(GrammarError);
+    }
+    expect(() => structuralTagGrammar({ format: { type: 'json_schema', style: 'x', json_schema: {} } })).to.throw(
+      GrammarError,
     );
   });
 

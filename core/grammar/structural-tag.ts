@@ -4,9 +4,9 @@ import { oneOf, quote, RuleSet, repeat } from './gbnf.ts';
 import { addJsonSchema } from './json/emitter.ts';
 import { isObject } from './json/shapes.ts';
 import { addGbnf } from './nested-gbnf.ts';
-import { addQwenParameters } from './qwen-xml.ts';
 import { plainCharacter, regexGbnf } from './regex/gbnf.ts';
 import { wholeRegex } from './regex/parse.ts';
+import { addTaggedParameters, parameterStyles } from './tagged-parameters.ts';
 
 type Format = Readonly<Record<string, unknown>>;
 
@@ -51,9 +51,9 @@ class TagWriter {
       case 'const_string':
         return closed(quote(text(format, 'value', at)));
       case 'json_schema':
-        return closed(`(${addJsonSchema(this.#rules, format['json_schema'])})`);
+        return closed(`(${this.#schema(format, format['style'] ?? 'json', at)})`);
       case 'qwen_xml_parameter':
-        return closed(`(${addQwenParameters(this.#rules, format['json_schema'])})`);
+        return closed(`(${this.#schema(format, 'qwen_xml', at)})`);
       case 'regex':
         return closed(`(${regexGbnf(wholeRegex(text(format, 'pattern', at)), this.#rules, plainCharacter)})`);
       case 'grammar':
@@ -103,6 +103,14 @@ class TagWriter {
       return this.format(element, place, index === last ? ends : null, depth + 1);
     });
     return parts.length === 0 ? '""' : parts.join(' ');
+  }
+
+  #schema(format: Format, style: unknown, at: string): string {
+    const schema = format['json_schema'];
+    if (style === 'json') return addJsonSchema(this.#rules, schema);
+    const tagged = typeof style === 'string' ? parameterStyles.get(style) : undefined;
+    if (tagged !== undefined) return addTaggedParameters(this.#rules, schema, tagged);
+    throw new GrammarError('unsupported', `${at}/style`, `The style of the schema at ${at} is not known.`);
   }
 
   /** A tag; `begun`: the part of its beginning that was written already. */

@@ -5,48 +5,76 @@ import { Emitter } from './json/emitter.ts';
 import { propertyOf } from './json/meet.ts';
 import type { All, Expansion, ObjectShape } from './json/shapes.ts';
 
-const close = '\n</parameter>\n';
+/** How models write a parameter: a tag in front of its value and one behind, which strings cannot hold. */
+interface ParameterStyle {
+  readonly open: (key: string, text: boolean) => string;
+  readonly close: string;
+  /** What follows the closing tag. */
+  readonly after: string;
+}
+
+const dsml = '｜DSML｜';
+
+/** By their names in XGrammar. */
+export const parameterStyles: ReadonlyMap<string, ParameterStyle> = new Map([
+  ['qwen_xml', { open: (key: string) => `<parameter=${key}>\n`, close: '\n</parameter>\n', after: '' }],
+  ['minimax_xml', { open: (key: string) => `<parameter name="${key}">`, close: '</parameter>', after: '\n' }],
+  ['glm_xml', { open: (key: string) => `<arg_key>${key}</arg_key>\n<arg_value>`, close: '</arg_value>', after: '\n' }],
+  [
+    'deepseek_xml',
+    {
+      open: (key: string, text: boolean) => `<${dsml}parameter name="${key}" string="${text}">`,
+      close: `</${dsml}parameter>`,
+      after: '\n',
+    },
+  ],
+]);
 
 /**
- * Arguments as Qwen3-Coder writes them: `<parameter=KEY>\nVALUE\n</parameter>\n` for each property of a schema, strings as
- * they are and anything else as JSON. Throws GrammarError.
+ * Arguments as tagged parameters, one for each property of a schema: strings as they are and anything else as JSON. Throws
+ * GrammarError.
  */
-export function addQwenParameters(rules: RuleSet, schema: unknown): string {
+export function addTaggedParameters(rules: RuleSet, schema: unknown, style: ParameterStyle): string {
   const emitter = new Emitter(schema, rules);
   const shapes = emitter.expander.all([{ schema, at: '#' }]);
   const objects = shapes === 'any' ? [] : shapes.filter((shape) => shape.type === 'object');
-  const options = objects.map((shape) => parameters(shape, emitter)).filter((option) => option !== null);
+  const options = objects.map((shape) => parameters(shape, emitter, style)).filter((option) => option !== null);
   if (options.length === 0)
     throw new GrammarError('unsupported', '#', 'Parameters need a schema of an object with properties.');
   return oneOf(options);
 }
 
 /** The parameters of an object in the order of their names; null: a required one has no value. */
-function parameters(shape: ObjectShape, emitter: Emitter): string | null {
+function parameters(shape: ObjectShape, emitter: Emitter, style: ParameterStyle): string | null {
   const out: string[] = [];
   for (const name of new Set([...shape.properties.keys(), ...shape.required])) {
-    const value = parameterValue(propertyOf(shape, name), emitter);
+    const parameter = parameterNamed(name, propertyOf(shape, name), emitter, style);
     const required = shape.required.has(name);
-    if (value === null && required) return null;
-    if (value === null) continue;
-    const parameter = `${quote(`<parameter=${name}>\n`)} ${value}`;
+    if (parameter === null && required) return null;
+    if (parameter === null) continue;
     out.push(required ? parameter : `(${parameter})?`);
   }
   return out.length === 0 ? '""' : out.join(' ');
 }
 
-/** A value up to the end of its parameter; null: there is none. */
-function parameterValue(all: All, emitter: Emitter): string | null {
+/** A parameter up to its end; null: it can have no value. */
+function parameterNamed(
+  name: string,
+  all: All,
+  emitter: Emitter,
+  { open, close, after }: ParameterStyle,
+): string | null {
   const { rules } = emitter;
-  const expansion = emitter.expander.all(all);
-  const texts = plainTexts(expansion, all);
-  const end = quote(close);
-  if (texts !== null)
-    return texts.length === 0
-      ? freeText(rules, [{ text: close, after: '""' }], false)
-      : `${oneOf(texts.map(quote))} ${end}`;
-  const value = emitter.value(all);
-  return value === null ? null : `${value} ${end}`;
+  if (/["<>\n]/.test(name)) {
+    const at = all[0]?.at ?? '#';
+    throw new GrammarError('unsupported', at, `The name of ${at} cannot be written in this format of calls.`);
+  }
+  const texts = plainTexts(emitter.expander.all(all), all);
+  const begin = quote(open(name, texts !== null));
+  const end = quote(close + after);
+  if (texts?.length === 0) return `${begin} ${freeText(rules, [{ text: close, after: quote(after) }], false)}`;
+  const value = texts === null ? emitter.value(all) : oneOf(texts.map(quote));
+  return value === null ? null : `${begin} ${value} ${end}`;
 }
 
 /** Strings that a schema names, none where it allows any; null: it allows other types too. */

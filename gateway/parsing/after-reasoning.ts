@@ -13,6 +13,8 @@ const finalMessage = '<|channel|>final<|message|>';
 export function afterReasoning(guided: Guided, reasoning: ReasoningFormat | null, start: ReasoningStart): Guided {
   const inner = reasoning === null || start === 'content' ? null : formatOf(guided);
   if (reasoning === null || inner === null) return guided;
+  // Messages that reason are free text too, and so is what stands in front of a call.
+  if (reasoning.readBy !== undefined && inner[0]?.['type'] === 'triggered_tags') return guided;
   return {
     case: 'structuralTag',
     value: JSON.stringify({ type: 'structural_tag', format: behind(reasoning, start, inner) }),

@@ -8,13 +8,16 @@ interface CallStyle {
   readonly end: string;
   /** What stands between `begin` and the arguments. */
   readonly middle?: readonly Json[];
-  readonly xml?: boolean;
+  /** How arguments are written; default: as JSON. */
+  readonly style?: 'qwen_xml' | 'minimax_xml' | 'glm_xml' | 'deepseek_xml';
 }
 
 /** How a format writes calls: each begins at the trigger, or all of them stand in a list that begins there. */
 interface CallsStyle {
   readonly trigger: string;
   readonly call: CallStyle;
+  /** Whether calls stand inside of what other markup begins, so that they cannot be all of an answer. */
+  readonly inMessages?: true;
   readonly list?: { readonly open: string; readonly separator: string; readonly close: string };
 }
 
@@ -25,10 +28,18 @@ const inList = (open: string, separator: string, close: string): CallsStyle => (
   list: { open, separator, close },
 });
 
+const dsml = '｜DSML｜';
+const inBlock = (block: string, mark: string, style: NonNullable<CallStyle['style']>): CallsStyle => ({
+  trigger: `<${block}>`,
+  call: { begin: (name) => `<${mark}invoke name="${name}">\n`, end: `</${mark}invoke>`, style },
+  list: { open: `<${block}>\n`, separator: '\n', close: `\n</${block}>` },
+});
+
 /** The formats whose calls can be kept to their tools' schemas. */
 const styles: Readonly<Record<string, CallsStyle>> = {
   hermes: { trigger: '<tool_call>', call: { begin: named('<tool_call>\n', 'arguments'), end: '}\n</tool_call>' } },
   llama3_json: { trigger: '{"name": ', call: { begin: named('', 'parameters'), end: '}' } },
+  default: { trigger: '{"name": ', call: { begin: named('', 'arguments'), end: '}' } },
   nemotron_deci: inList('<TOOLCALL>[', ', ', ']</TOOLCALL>'),
   phi4: inList('functools[', ', ', ']'),
   granite: inList('<|tool_call|>[', ', ', ']'),
@@ -36,8 +47,30 @@ const styles: Readonly<Record<string, CallsStyle>> = {
   jamba: inList('<tool_calls>[\n    ', ',\n    ', '\n]</tool_calls>'),
   qwen3_coder: {
     trigger: '<tool_call>',
-    call: { begin: (name) => `<tool_call>\n<function=${name}>\n`, end: '</function>\n</tool_call>', xml: true },
+    call: {
+      begin: (name) => `<tool_call>\n<function=${name}>\n`,
+      end: '</function>\n</tool_call>',
+      style: 'qwen_xml',
+    },
   },
+  harmony: {
+    trigger: ' to=functions.',
+    call: {
+      begin: (name) => ` to=functions.${name}`,
+      middle: [
+        { type: 'regex', pattern: '(<\\|channel\\|>commentary)?( ?<\\|constrain\\|>json| json)?<\\|message\\|>' },
+      ],
+      end: '',
+    },
+    inMessages: true,
+  },
+  glm47: {
+    trigger: '<tool_call>',
+    call: { begin: (name) => `<tool_call>${name}\n`, end: '</tool_call>', style: 'glm_xml' },
+  },
+  minimax_m2: inBlock('minimax:tool_call', '', 'minimax_xml'),
+  deepseek_v3_2: inBlock(`${dsml}function_calls`, dsml, 'deepseek_xml'),
+  deepseek_v4: inBlock(`${dsml}tool_calls`, dsml, 'deepseek_xml'),
   deepseek_v3: {
     trigger: '<｜tool▁call▁begin｜>',
     call: {
@@ -71,6 +104,11 @@ export interface TaggedTool {
 /** Whether calls of a format can be kept to schemas. */
 export function hasCallTags(format: ToolFormat | null): boolean {
   return format !== null && Object.hasOwn(styles, format.names[0] ?? '');
+}
+
+/** Whether calls of such a format may be all that an answer holds. */
+export function canCallAlone(format: ToolFormat | null): boolean {
+  return hasCallTags(format) && styles[format?.names[0] ?? '']?.inMessages !== true;
 }
 
 /** Free text in which calls keep to their tools' schemas, as the format of a structural tag. */
@@ -111,10 +149,15 @@ function separated(tags: readonly Json[], separator: string, parallel: boolean):
   return { type: 'tags_with_separator', tags, separator, at_least_one: true, stop_after_first: !parallel };
 }
 
+/** In the forms that engines have known longest. */
+function argumentsFormat({ style }: CallStyle, schema: unknown): Json {
+  if (style === 'qwen_xml') return { type: 'qwen_xml_parameter', json_schema: schema };
+  return { type: 'json_schema', json_schema: schema, ...(style === undefined ? {} : { style }) };
+}
+
 function callTags({ call }: CallsStyle, tools: readonly TaggedTool[]): Json[] {
   return tools.map(({ name, schema }) => {
-    const type = call.xml === true ? 'qwen_xml_parameter' : 'json_schema';
-    const content: Json = { type, json_schema: schema };
+    const content = argumentsFormat(call, schema);
     return {
       type: 'tag',
       begin: call.begin(name),

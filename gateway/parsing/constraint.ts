@@ -3,7 +3,7 @@ import type { ToolChoice } from '#core/parsing/document.ts';
 import { GuidedMode, type ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Guided } from '../pipeline/request.ts';
-import { callsAlone, callsInText, hasCallTags, type TaggedTool } from './call-tags.ts';
+import { callsAlone, callsInText, canCallAlone, hasCallTags, type TaggedTool } from './call-tags.ts';
 import { argumentsSchema, forcedSchema } from './forced-calls.ts';
 import { formatsOf } from './formats.ts';
 
@@ -75,6 +75,7 @@ function contentOrCalls(rules: AnswerRules, content: NamedConstraint): NamedCons
     !rules.contentOrCalls ||
     tool === null ||
     !canTag(rules) ||
+    !canCallAlone(tool) ||
     (guided.case !== 'jsonSchema' && guided.case !== 'jsonObject')
   ) {
     throw StatorError.unsupported(
