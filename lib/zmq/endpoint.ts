@@ -1,4 +1,5 @@
 import { StatorError } from '#lib/errors/errors.ts';
+import { isLoopback } from '#lib/rpc/address.ts';
 
 /**
  * Endpoint of a data parallel rank: engines add the rank to the port. Throws `invalid_argument` for what is no endpoint,
@@ -16,4 +17,10 @@ export function endpointOfRank(endpoint: string, rank: number): string {
   const port = Number(basePort) + rank;
   if (port > 65535) throw StatorError.invalid('endpoint', `port ${basePort} plus rank ${rank} is above 65535`);
   return `tcp://${host}:${port}`;
+}
+
+/** Whether other machines reach what is bound there. */
+export function isOpenEndpoint(endpoint: string): boolean {
+  const host = /^tcp:\/\/(.+):\d+$/.exec(endpoint)?.[1]?.replace(/^\[|\]$/g, '');
+  return host !== undefined && host !== 'lo' && !isLoopback(host);
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RunningService, ServiceParts } from '#lib/service/run.ts';
 import { MetricsRegistry } from '#lib/telemetry/registry.ts';
-import { endpointOfRank } from '#lib/zmq/endpoint.ts';
+import { endpointOfRank, isOpenEndpoint } from '#lib/zmq/endpoint.ts';
 import { startWorker, type WorkerService } from '../common/service.ts';
 import { type MockerConfig, mockerOptions } from './config.ts';
 import { MockerEngine } from './engine.ts';
@@ -13,6 +13,7 @@ import { readTiming } from './timing-file.ts';
 export async function startMockerWorker(config: MockerConfig, parts: ServiceParts): Promise<RunningService> {
   const timing = config.timingProfile === undefined ? undefined : await readTiming(config.timingProfile);
   const options = mockerOptions(config, timing);
+  warnOfOpenEndpoints(options, parts);
   if (config.workers === 1) return startOne(config, options, parts);
   if (config.advertise !== undefined)
     throw StatorError.invalid('advertise', 'advertise names one address, and there are several workers');
@@ -34,6 +35,16 @@ export async function startMockerWorker(config: MockerConfig, parts: ServicePart
     ended: Promise.race(workers.map(({ ended }) => ended)),
     stop: () => stopAll(workers),
   };
+}
+
+/** They are as vLLM's are: without any authentication. What they tell are the tokens of prompts. */
+function warnOfOpenEndpoints({ zmq }: MockerOptions, { telemetry }: ServiceParts): void {
+  for (const endpoint of [zmq?.endpoint, zmq?.replayEndpoint]) {
+    if (endpoint === undefined || !isOpenEndpoint(endpoint)) continue;
+    const said =
+      'KV events with the tokens of prompts are open to whoever reaches this address: ZeroMQ asks for no token';
+    telemetry.log.warn({ endpoint }, said);
+  }
 }
 
 function startOne(config: MockerConfig, options: MockerOptions, parts: ServiceParts): Promise<WorkerService> {
