@@ -22,8 +22,12 @@ function nearness(issue: Issue): number {
 }
 
 function nearestAlternative(alternatives: readonly (readonly Issue[])[]): Issue | undefined {
+  // One whose types all fit is what was meant, however near others came.
+  const meant = alternatives.filter(
+    (issues) => issues.length > 0 && issues.every(({ code }) => code.startsWith('too_')),
+  );
   let best: Issue | undefined;
-  for (const [issue] of alternatives) {
+  for (const [issue] of meant.length > 0 ? meant : alternatives) {
     if (issue !== undefined && (best === undefined || nearness(issue) > nearness(best))) best = issue;
   }
   return best;

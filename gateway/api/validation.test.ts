@@ -153,6 +153,13 @@ describe('request validation', () => {
       expectRefused('/v1/completions', completion, bad));
   }
 
+  it('names the bound of a list that is too long, not the other kinds that it might have been', async () => {
+    const response = await gateway.post('/v1/embeddings', { model: 'test-model', input: Array(2049).fill('a') });
+    const { error } = (await response.json()) as ErrorBody;
+    expect(error.param).to.equal('input');
+    expect(error.message).to.contain('2048');
+  });
+
   it('names every unknown field', async () => {
     const response = await gateway.post('/v1/chat/completions', { ...chat, foo: 1, bar: 2 });
     const { error } = (await response.json()) as ErrorBody;

@@ -5,7 +5,7 @@ interface HeaderDoc {
   readonly schema: object;
 }
 
-const id = { type: 'string', pattern: '^\\d{1,20}$' };
+const id = { type: 'string', pattern: '^(\\d{1,20})?$' };
 const integer = (minimum: number, maximum: number): object => ({ type: 'integer', minimum, maximum });
 const rank = integer(0, 0xffff_ffff);
 const text = { type: 'string' };
@@ -20,7 +20,7 @@ const docs: Readonly<Record<keyof typeof headerNames, HeaderDoc>> = {
   tenantId: { description: 'Separates prefix caches; wins over every cache_salt.', schema: text },
   sessionId: { description: 'Requests of one session prefer one worker.', schema: text },
   parentSessionId: { description: 'Session of the agent that began this one.', schema: text },
-  sessionFinal: { description: 'Whether no request of the session follows.', schema: { type: 'boolean' } },
+  sessionFinal: { description: 'Whether no request of the session follows: `true` or `1`.', schema: text },
   kvIsolation: {
     description: 'Whose cached prompts are kept apart: none, those of a subagent, or those of any session.',
     schema: { type: 'string', enum: ['none', 'subagent', 'session'] },

@@ -74,21 +74,18 @@ export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedO
 }
 
 /** The token ids of every input, cut or checked against the context length. */
-export function tokenizeInputs(ctx: GatewayContext, model: ResolvedModel, o: InputOptions): Promise<number[][]> {
-  return Promise.all(o.prompts.map((prompt, index) => tokenize(ctx, model, o, prompt, index)));
+export async function tokenizeInputs(ctx: GatewayContext, model: ResolvedModel, o: InputOptions): Promise<number[][]> {
+  const texts = o.prompts.flatMap((prompt) => ('text' in prompt ? [prompt.text] : []));
+  const encoded = (await encode(ctx, model.entry.name, texts, o)).values();
+  return o.prompts.map((prompt, index) => {
+    const tokenIds = 'tokenIds' in prompt ? [...prompt.tokenIds] : (encoded.next().value ?? []);
+    return fitting(model, o, tokenIds, index);
+  });
 }
 
-async function tokenize(
-  ctx: GatewayContext,
-  model: ResolvedModel,
-  o: InputOptions,
-  prompt: EmbedPrompt,
-  index: number,
-): Promise<number[]> {
-  const { card, name } = model.entry;
-  const context = card.limits?.contextLength ?? 0;
+function fitting(model: ResolvedModel, o: InputOptions, encoded: number[], index: number): number[] {
+  const context = model.entry.card.limits?.contextLength ?? 0;
   const field = o.prompts.length === 1 ? o.fields.input : `${o.fields.input}[${index}]`;
-  const encoded = 'tokenIds' in prompt ? [...prompt.tokenIds] : await encode(ctx, name, prompt.text, o);
   if (encoded.length === 0) throw StatorError.invalid(field, `\`${field}\` has no tokens`);
   const kept = o.truncateTokens < 0 ? context : o.truncateTokens;
   const tokenIds = kept > 0 ? encoded.slice(0, kept) : encoded;
@@ -100,10 +97,18 @@ async function tokenize(
   return tokenIds;
 }
 
-async function encode(ctx: GatewayContext, model: string, text: string, o: InputOptions): Promise<number[]> {
-  const request = { model, texts: [text], addSpecialTokens: o.addSpecialTokens };
-  const { encodings } = await ctx.tokenizer.encode(request, { signal: o.signal });
-  return encodings[0]?.tokenIds ?? [];
+/** Token ids of each text, asked for at once. */
+async function encode(
+  ctx: GatewayContext,
+  model: string,
+  texts: readonly string[],
+  { addSpecialTokens, signal }: InputOptions,
+): Promise<number[][]> {
+  if (texts.length === 0) return [];
+  const { encodings } = await ctx.tokenizer.encode({ model, texts: [...texts], addSpecialTokens }, { signal });
+  if (encodings.length !== texts.length)
+    throw new StatorError('backend_protocol', 'The tokenizer answered another number of encodings.');
+  return encodings.map(({ tokenIds }) => tokenIds);
 }
 
 /** The first components of a vector, scaled to length 1 again. */

@@ -20,10 +20,21 @@ export const venvs = {
     requirements: `${clients}/agents/requirements.txt`,
     flags: ['--no-deps'],
   },
+  /** Triton's client, which needs older versions than the official ones. */
+  triton: {
+    folder: path.join(toolsDirectory(), 'py-triton'),
+    requirements: `${clients}/triton/requirements.txt`,
+    flags: [],
+  },
   aiperf: {
     folder: path.join(toolsDirectory(), 'py-aiperf'),
     requirements: `${clients}/aiperf/requirements.txt`,
     flags: ['--no-deps'],
+  },
+  schemathesis: {
+    folder: path.join(toolsDirectory(), 'py-schemathesis'),
+    requirements: 'tests/conformance/schemathesis/requirements.txt',
+    flags: [],
   },
 } as const satisfies Readonly<Record<string, Venv>>;
 
