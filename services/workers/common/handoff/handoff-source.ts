@@ -11,6 +11,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { checksumsOf } from './checksums.ts';
 import { formatDigest, prefixDigest } from './digests.ts';
 import type { Holders } from './holders.ts';
+import type { MemoryPool } from './memory-pool.ts';
 import type { HandoffMetrics, PullOutcome } from './metrics.ts';
 import { Peers } from './peers.ts';
 import { takeBack } from './revoke.ts';
@@ -21,6 +22,7 @@ export interface HandoffSourceOptions {
   readonly holders: Pick<Holders, 'release'>;
   /** Most bytes that are fetched at once. */
   readonly maxBytes: number;
+  readonly pool: MemoryPool;
   readonly log: Logger;
   readonly metrics: () => HandoffMetrics | undefined;
 }
@@ -113,9 +115,9 @@ export class HandoffSource implements KvSource {
     if (leftMs <= 0) throw new PullError('expired', 'The KV was handed over too long ago.');
     const total = wanted.bytes.reduce((sum, bytes) => sum + bytes, 0);
     await this.#budget.take(total, signal);
+    const memory = this.#o.pool.take(total);
     let free = Promise.resolve();
     try {
-      const memory = Buffer.allocUnsafeSlow(total);
       const agents = await this.#o.agents.get();
       await this.#peers.use(agents, handoff, leftMs, async (peer) => {
         const { local, pieces } = await piecesOf(peer, agents, handoff, wanted, memory);
@@ -129,7 +131,10 @@ export class HandoffSource implements KvSource {
       pulled.bytes = total;
       return await this.#import(kv, prefix, wanted, memory, signal);
     } finally {
-      void free.then(() => this.#budget.give(total));
+      void free.then(() => {
+        this.#budget.give(total);
+        if (!this.#closed) this.#o.pool.give(memory);
+      });
     }
   }
 

@@ -24,6 +24,7 @@ export interface HandoffState {
   readonly staged: () => number;
   readonly stagedBytes: () => number;
   readonly pullingBytes: () => number;
+  readonly idleBytes: () => number;
 }
 
 /** Counters of a model; gauges ask `state` whenever they are read. */
@@ -64,6 +65,7 @@ export function handoffMetrics(registry: Registry, model: string, state: Handoff
   follow(registry, name('s_staged'), 'Prompts whose KV takes memory here.', model, state.staged);
   follow(registry, name('_staged_bytes'), 'Bytes that staged KV takes.', model, state.stagedBytes);
   follow(registry, name('_pulling_bytes'), 'Bytes that KV takes which is being fetched.', model, state.pullingBytes);
+  follow(registry, name('_idle_bytes'), 'Bytes of memory that wait for the next handoff.', model, state.idleBytes);
   return {
     handedOver(outcome, ms) {
       handedOver.inc({ model, outcome });

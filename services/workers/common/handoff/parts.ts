@@ -8,6 +8,7 @@ import { HandoffAgents } from './agents.ts';
 import { HandingEngine } from './handing-engine.ts';
 import { HandoffSource } from './handoff-source.ts';
 import { Holders } from './holders.ts';
+import { MemoryPool } from './memory-pool.ts';
 import { type HandoffMetrics, handoffMetrics } from './metrics.ts';
 import type { handoffSettings } from './settings.ts';
 import { Staging } from './staging.ts';
@@ -29,11 +30,15 @@ export interface EngineHandoffs {
   wrap(admitting: Engine): Engine;
 }
 
+/** Part of the memory for handoffs that may wait for the next one. */
+const idlePart = 4;
+
 /** What the engines of a worker share to hand KV over and to take it. */
 export class HandoffParts {
   readonly #o: HandoffPartsOptions;
   readonly #agents: HandoffAgents;
   readonly #holders: Holders;
+  readonly #pool: MemoryPool;
   readonly #opened: { readonly source: HandoffSource; readonly staging: Staging }[] = [];
 
   /** Throws `invalid_argument` for a bad setting. */
@@ -52,6 +57,7 @@ export class HandoffParts {
       metrics: transferMetrics(telemetry.metrics),
     });
     this.#holders = new Holders(telemetry, config);
+    this.#pool = new MemoryPool((config.handoffMemoryMib * 1024 * 1024) / idlePart);
   }
 
   forEngine(engine: Engine): EngineHandoffs {
@@ -62,14 +68,24 @@ export class HandoffParts {
     const { log } = telemetry;
     let opened: HandoffMetrics | undefined;
     const metrics = (): HandoffMetrics | undefined => opened;
-    const staging = new Staging({ agents, maxBytes, ttlMs, log, metrics });
-    const source = new HandoffSource({ kv: () => engine.kv, agents, holders: this.#holders, maxBytes, log, metrics });
+    const pool = this.#pool;
+    const staging = new Staging({ agents, maxBytes, pool, ttlMs, log, metrics });
+    const source = new HandoffSource({
+      kv: () => engine.kv,
+      agents,
+      holders: this.#holders,
+      maxBytes,
+      pool,
+      log,
+      metrics,
+    });
     this.#opened.push({ source, staging });
     const onStarted = (): void => {
       opened = handoffMetrics(telemetry.metrics, engine.card.name, {
         staged: () => staging.size,
         stagedBytes: () => staging.bytes,
         pullingBytes: () => source.pullingBytes,
+        idleBytes: () => pool.idleBytes,
       });
     };
     const holder = () => ({ address: address(), tls: config.tlsCert !== undefined });
@@ -86,6 +102,7 @@ export class HandoffParts {
   async close(): Promise<void> {
     await Promise.all(this.#opened.splice(0).flatMap(({ source, staging }) => [source.close(), staging.close()]));
     this.#holders.close();
+    this.#pool.close();
     await this.#agents.close();
   }
 }

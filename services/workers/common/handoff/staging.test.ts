@@ -8,6 +8,7 @@ import { startTcpAgent, type TcpAgent } from '#lib/transfer/tcp/agent.ts';
 import type { Region, TransferAgent } from '#lib/transfer/transfer.ts';
 import { parseBackends } from './agents.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { MemoryPool } from './memory-pool.ts';
 import type { HandoffMetrics } from './metrics.ts';
 import { Staging } from './staging.ts';
 
@@ -17,12 +18,14 @@ describe('staged KV', () => {
   let agent: TcpAgent;
   let staging: Staging;
   let freed: string[];
+  let pool: MemoryPool;
 
   function create(o: { maxBytes?: number; ttlMs?: number; agents?: readonly TransferAgent[] } = {}): Staging {
     const metrics = { freed: (because: string) => void freed.push(because) } as unknown as HandoffMetrics;
     return new Staging({
       agents: { get: async () => o.agents ?? [agent] },
       maxBytes: o.maxBytes ?? 10 * mib,
+      pool,
       ttlMs: o.ttlMs ?? 60_000,
       log: quietTelemetry().log,
       metrics: () => metrics,
@@ -31,6 +34,7 @@ describe('staged KV', () => {
 
   beforeEach(async () => {
     freed = [];
+    pool = new MemoryPool(10 * mib);
     agent = await startTcpAgent({ name: 'holder' });
     staging = create();
   });
@@ -63,6 +67,8 @@ describe('staged KV', () => {
     expect([staging.size, staging.bytes, agent.counters().regions]).to.deep.equal([0, 0, 0]);
     const late = await peer.pull(pieces).catch((error: unknown) => StatorError.from(error).code);
     expect(late).to.equal('not_found');
+    expect(pool.idleBytes).to.equal(3 * mib);
+    expect(staging.reserve(3 * mib)?.memory.buffer).to.equal(room.memory.buffer);
   });
 
   it('is bounded, and room comes back', async () => {

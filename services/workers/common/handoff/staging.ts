@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
 import { type Descriptor, encodeDescriptors } from '#lib/transfer/descriptors.ts';
 import type { Region, TransferAgent } from '#lib/transfer/transfer.ts';
+import type { MemoryPool } from './memory-pool.ts';
 import type { HandoffMetrics } from './metrics.ts';
 import { takeBack } from './revoke.ts';
 
@@ -13,13 +14,14 @@ export type FreeCause = 'released' | 'expired' | 'unused' | 'stopped';
 export interface StagingOptions {
   readonly agents: { get(): Promise<readonly TransferAgent[]> };
   readonly maxBytes: number;
+  readonly pool: MemoryPool;
   readonly ttlMs: number;
   readonly log: Logger;
   readonly metrics: () => HandoffMetrics | undefined;
 }
 
 interface Staged {
-  readonly bytes: number;
+  readonly memory: Buffer;
   readonly regions: Region[];
   /** Monotonic; null: nobody was told of it yet. */
   deadlineMs: number | null;
@@ -71,9 +73,9 @@ export class Staging {
   /** null: there is no room now. */
   reserve(bytes: number): Room | null {
     if (this.#stopping || this.#bytes + bytes > this.#o.maxBytes) return null;
-    const room = { id: randomUUID(), memory: Buffer.allocUnsafeSlow(bytes) };
+    const room = { id: randomUUID(), memory: this.#o.pool.take(bytes) };
     this.#bytes += bytes;
-    this.#staged.set(room.id, { bytes, regions: [], deadlineMs: null });
+    this.#staged.set(room.id, { memory: room.memory, regions: [], deadlineMs: null });
     return room;
   }
 
@@ -113,14 +115,18 @@ export class Staging {
     return { offers, deadlineUnixMs: BigInt(Math.floor(Date.now() + this.#o.ttlMs)) };
   }
 
-  /** Takes memory back; false: it is not known (any more). Nobody can read it once this has resolved. */
+  /**
+   * Takes memory back, which nobody here uses any more; false: it is not known (any more). Nobody can read it once this has
+   * resolved.
+   */
   async free(id: string, because: FreeCause): Promise<boolean> {
     const staged = this.#staged.get(id);
     if (staged === undefined) return false;
     this.#staged.delete(id);
     this.#o.metrics()?.freed(because);
     for (const region of staged.regions) await takeBack(region, () => this.#closed);
-    this.#bytes -= staged.bytes;
+    this.#bytes -= staged.memory.length;
+    if (!this.#stopping) this.#o.pool.give(staged.memory);
     return true;
   }
 
