@@ -81,7 +81,7 @@ export interface EngineOptions {
   readonly offloadKv: boolean;
   /** SHA-256 of the model's contents, which exported blocks carry. Empty: blocks neither leave nor enter. */
   readonly modelDigest: Uint8Array;
-  /** Most microseconds between two steps that copies of blocks take, but at least one block; 0: a quarter of the last step. */
+  /** Most microseconds between two steps that copies of blocks take, but at least one block; 0: an eighth of the last step. */
   readonly kvSliceUs: number;
 }
 

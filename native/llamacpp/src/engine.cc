@@ -225,7 +225,7 @@ void Engine::copyBlocks() {
   constexpr Clock::duration kLeast = std::chrono::microseconds(250);
   Clock::duration time = kMost;
   if (options_.kvSliceUs > 0) time = std::chrono::microseconds(options_.kvSliceUs);
-  else if (!running_.empty()) time = std::clamp(lastStep_ / 4, kLeast, kMost);
+  else if (!running_.empty()) time = std::clamp(lastStep_ / 8, kLeast, kMost);
   step_.copiedBlocks += transfers_.slice(time, promisedCells(), step_.completions);
 }
 

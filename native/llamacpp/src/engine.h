@@ -35,7 +35,7 @@ struct EngineOptions {
   enum ggml_type valueType = GGML_TYPE_F16;
   bool offloadKv = true;
   std::vector<uint8_t> modelDigest;  // of the model's contents; empty: blocks neither leave nor enter
-  uint32_t kvSliceUs = 0;            // most time between two steps that copies take, but at least one block; 0: a quarter of the last step
+  uint32_t kvSliceUs = 0;            // most time between two steps that copies take, but at least one block; 0: an eighth of the last step
 };
 
 struct Request {

@@ -86,7 +86,7 @@ export const llamacppSettings = defineSettings({
     min: 0,
     max: 1_000_000,
     group,
-    help: 'Most microseconds between two steps that copying KV blocks out or in takes, but at least one block; 0: a quarter of the last step.',
+    help: 'Most microseconds between two steps that copying KV blocks out or in takes, but at least one block; 0: an eighth of the last step.',
   }),
   maxKvTransfers: setting.integer({
     default: defaultOptions.maxKvTransfers,

@@ -24,7 +24,7 @@ export interface LlamacppOptions {
   readonly flashAttention: boolean;
   readonly keyType: KvType;
   readonly valueType: KvType;
-  /** Most microseconds that copies of KV blocks take between two steps, but at least one block; 0: a quarter of the last step. */
+  /** Most microseconds that copies of KV blocks take between two steps, but at least one block; 0: an eighth of the last step. */
   readonly kvSliceUs: number;
   /** Copies of KV blocks that run or wait at once; more are refused. */
   readonly maxKvTransfers: number;
