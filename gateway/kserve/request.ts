@@ -23,6 +23,8 @@ export interface TensorJob {
   readonly id: string;
   readonly modelName: string;
   readonly outputs: readonly OutputName[];
+  /** Whether elements are told in the raw form, as the request's own were: its client may read no other. */
+  readonly raw: boolean;
 }
 
 /** What a client of this API calls the fields of a completion. */
@@ -46,7 +48,8 @@ export function tensorJob(ctx: GatewayContext, request: ModelInferRequest, metad
   try {
     const valid = validateBody(completionRequest, { ...user, ...body, model: request.modelName, prompt: text });
     const job = translateCompletion(valid, model, headers, translateInput(ctx));
-    return { job, stream, id, modelName: nameOf(model), outputs };
+    const raw = request.rawInputContents.length > 0;
+    return { job, stream, id, modelName: nameOf(model), outputs, raw };
   } catch (thrown) {
     throw fieldNames.inClientTerms(StatorError.from(thrown));
   }

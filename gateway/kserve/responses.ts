@@ -7,6 +7,7 @@ import {
 import type { Choice } from '../pipeline/choice.ts';
 import { onlyVersion } from './models.ts';
 import type { OutputName, TensorJob } from './request.ts';
+import { lengthBytes } from './tensors.ts';
 
 /** What one response says of one choice. */
 export interface ToldChoice {
@@ -22,7 +23,7 @@ export function finishReasonOf(choice: Choice): string {
 
 /** A response with one element for each of these choices. */
 export function inferResponse(
-  { id, modelName, outputs }: TensorJob,
+  { id, modelName, outputs, raw }: TensorJob,
   choices: readonly ToldChoice[],
   stream: { final: boolean; several: boolean } | null,
 ): ModelInferResponse {
@@ -34,18 +35,28 @@ export function inferResponse(
     modelName,
     modelVersion: onlyVersion,
     id,
-    outputs: outputs.map((name) => bytesTensor(name, tensors[name])),
+    outputs: outputs.map((name) => bytesTensor(name, tensors[name], raw)),
+    rawOutputContents: raw ? outputs.map((name) => rawTexts(tensors[name])) : [],
     parameters: stream === null ? {} : streamParameters(choices, stream),
   });
 }
 
-function bytesTensor(name: OutputName, texts: readonly string[]) {
-  return create(ModelInferResponse_InferOutputTensorSchema, {
-    name,
-    datatype: 'BYTES',
-    shape: [BigInt(texts.length)],
-    contents: { bytesContents: texts.map((text) => Buffer.from(text, 'utf8')) },
-  });
+function bytesTensor(name: OutputName, texts: readonly string[], raw: boolean) {
+  const contents = raw ? {} : { contents: { bytesContents: texts.map((text) => Buffer.from(text, 'utf8')) } };
+  const shape = [BigInt(texts.length)];
+  return create(ModelInferResponse_InferOutputTensorSchema, { name, datatype: 'BYTES', shape, ...contents });
+}
+
+/** Every text behind its length in bytes. */
+function rawTexts(texts: readonly string[]): Uint8Array {
+  return Buffer.concat(
+    texts.flatMap((text) => {
+      const bytes = Buffer.from(text, 'utf8');
+      const length = Buffer.alloc(lengthBytes);
+      length.writeUInt32LE(bytes.length);
+      return [length, bytes];
+    }),
+  );
 }
 
 /** Whether it is the last response of its request, as Triton says it, and whose text it is where that is not clear. */

@@ -15,7 +15,7 @@ export interface TextInputs {
 type Tensor = ModelInferRequest_InferInputTensor;
 
 /** Raw texts have their length in front. */
-const lengthBytes = 4;
+export const lengthBytes = 4;
 const sharedMemory = 'shared_memory_';
 
 /** Reads the inputs of a request for text. Throws `invalid_argument` or `unsupported` that names the input. */

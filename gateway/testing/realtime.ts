@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type ClientOptions, WebSocket } from 'ws';
-import { startRpcServer } from '#lib/rpc/server.ts';
+import { startRpcServer, type TlsFiles } from '#lib/rpc/server.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import type { GatewayConfig } from '../config.ts';
 import { HttpEdge } from '../http/http-server.ts';
@@ -79,6 +79,7 @@ export interface RealtimeWorld {
 export async function realtimeWorld(
   config: Partial<GatewayConfig> = {},
   script: ScriptedWorker['script'] = null,
+  tls?: TlsFiles,
 ): Promise<RealtimeWorld> {
   const gateway = await startHarness(config);
   const worker = new ScriptedWorker(script);
@@ -91,6 +92,7 @@ export async function realtimeWorld(
     telemetry: quietTelemetry(),
     http: (request, response) => edge.handle(request as never, response as never),
     upgrades: new RealtimeEdge(gateway.context),
+    tls,
   });
   const clients: RealtimeClient[] = [];
   return {

@@ -10,6 +10,8 @@ import {
 } from '#gen/inference/kserve_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { createLocalClient } from '#lib/rpc/local.ts';
+import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
+import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import type { GatewayConfig } from '../config.ts';
 import { kserveHandlers } from '../kserve/handlers.ts';
 import { type Harness, startHarness } from './harness.ts';
@@ -77,4 +79,14 @@ export async function tensorWorld(
   gateway.addWorker(1n, worker);
   const client = createLocalClient(GRPCInferenceService, kserveHandlers(gateway.context));
   return { gateway, worker, client, [Symbol.asyncDispose]: () => gateway[Symbol.asyncDispose]() };
+}
+
+/** The same by gRPC, on a free port. */
+export function serveTensors({ context }: Harness): Promise<RpcServer> {
+  return startRpcServer({
+    listen: '127.0.0.1:0',
+    services: [GRPCInferenceService],
+    routes: (router) => void router.service(GRPCInferenceService, kserveHandlers(context)),
+    telemetry: quietTelemetry(),
+  });
 }

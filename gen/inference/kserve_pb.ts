@@ -611,7 +611,7 @@ export type ModelInferResponse = Message<"inference.ModelInferResponse"> & {
   outputs: ModelInferResponse_InferOutputTensor[];
 
   /**
-   * Elements of every output in the form of raw_input_contents; never used here.
+   * Elements of every output in the form of raw_input_contents, where the request has its inputs so. Empty: in the outputs.
    *
    * @generated from field: repeated bytes raw_output_contents = 6;
    */
