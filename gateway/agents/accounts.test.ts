@@ -64,6 +64,7 @@ describe('the clock of tools', () => {
     expect(clock.end('other', 'call')).to.equal(null);
     expect(clock.end('s', 'call')).to.deep.equal({ callId: 'call', name: 'read', startedMs: 5, endedMs: 25 });
     expect(clock.end('s', 'call')).to.equal(null);
+    clock.start('s', 'x'.repeat(257), 'read');
     expect(clock.open).to.equal(0);
   });
 

@@ -113,9 +113,13 @@ export class Agents implements TurnObserver {
     if (turn.account !== null) addTurn(turn.account, generation);
     // The end of the answer goes first.
     setImmediate(() => {
-      this.#trace.request(generation);
-      for (const { id, name } of callsOf(generation)) this.#callEnded(id, name, agent, turn);
-      if (this.#goesOn(generation, turn)) this.#foresee(generation, turn);
+      try {
+        this.#trace.request(generation);
+        for (const { id, name } of callsOf(generation)) this.#callEnded(id, name, agent, turn);
+        if (this.#goesOn(generation, turn)) this.#foresee(generation, turn);
+      } catch (thrown) {
+        this.#telemetry.log.error({ err: thrown }, 'the end of a turn could not be told');
+      }
     });
   }
 
@@ -126,9 +130,9 @@ export class Agents implements TurnObserver {
   }
 
   /** Whether a next turn is expected, and wanted in advance. */
-  #goesOn({ request, choices }: Generation, { account }: Turn): boolean {
+  #goesOn({ request, prompt, choices }: Generation, { account }: Turn): boolean {
     const { speculativePrefill, identity, totalRequests } = request.agent;
-    if (!speculativePrefill || identity?.isFinal === true) return false;
+    if (!speculativePrefill || identity?.isFinal === true || prompt.media.length > 0) return false;
     if (totalRequests !== null && account !== null && account.requests >= totalRequests) return false;
     return choices.every(({ finish }) => finish !== null && finish.reason !== 'error');
   }

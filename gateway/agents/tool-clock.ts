@@ -19,6 +19,9 @@ export interface ToolClockOptions {
   readonly onForgotten: () => void;
 }
 
+/** Of identifiers and names that are kept: models make them up. */
+const mostCharacters = 256;
+
 /**
  * How long tools run, as the gateway can see it: from the end of the answer that has the call until the request that
  * brings the result. What the agent does besides is in it.
@@ -36,10 +39,14 @@ export class ToolClock {
     return this.#open.size;
   }
 
-  /** `scope`: whose identifiers these are; models may use the same ones in every conversation. */
+  /**
+   * `scope`: whose identifiers these are; models may use the same ones in every conversation. Results of calls with long
+   * identifiers are not waited for.
+   */
   start(scope: string, callId: string, name: string): OpenCall {
     const startedMs = this.#o.nowMs();
-    const call = { callId, name, startedMs };
+    const call = { callId, name: name.slice(0, mostCharacters), startedMs };
+    if (callId.length > mostCharacters) return call;
     const key = `${scope}\0${callId}`;
     this.#open.delete(key);
     this.#open.set(key, call);

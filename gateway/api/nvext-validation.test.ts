@@ -175,6 +175,20 @@ describe('the extension object', () => {
     });
   }
 
+  it('refuses for embeddings what means something only where something is generated', async () => {
+    const body = { model: 'test-model', input: 'Hi' };
+    for (const [nvext, param] of [
+      [{ agent_hints: { osl: 5 } }, '.agent_hints.osl'],
+      [{ agent_hints: { speculative_prefill: true } }, '.agent_hints.speculative_prefill'],
+      [{ session_control: { session_id: 's', action: 'open' } }, '.session_control.action'],
+      [{ router: { ttft_target: 5 } }, '.router.ttft_target'],
+      [{ cache_control: { type: 'ephemeral' } }, '.cache_control'],
+    ] as const) {
+      const error = await refusal('/v1/embeddings', { ...body, nvext });
+      expect(error).to.include({ status: 400, param: `nvext${param}`, code: 'invalid_argument' });
+    }
+  });
+
   it('refuses to keep prompts where the engine keeps none on demand', async () => {
     await using other = await startHarness();
     const worker = new ScriptedWorker(answering('ok'));

@@ -49,6 +49,7 @@ export class SpeculativePrefills {
   readonly #running = new Set<Running>();
   /** Prompts of clients that run, by model. */
   readonly #load = new Map<string, number>();
+  #closed = false;
 
   constructor(options: SpeculationOptions) {
     this.#o = options;
@@ -78,6 +79,7 @@ export class SpeculativePrefills {
   /** Computes what follows a turn that has ended, unless something speaks against it. `onTokens`: what it took. */
   foresee(generation: Generation, scope: string, onTokens: (tokens: number) => void): void {
     const { metrics, maxRunning, timeoutMs } = this.#o;
+    if (this.#closed) return;
     const { request } = generation;
     const refused = this.#running.size >= maxRunning ? 'dropped_full' : this.#isLoaded(request) ? 'dropped_load' : null;
     if (refused !== null) {
@@ -101,6 +103,7 @@ export class SpeculativePrefills {
 
   /** Gives everything up. */
   close(): void {
+    this.#closed = true;
     for (const { ending } of this.#running) ending.abort(new GivenUp('cancelled_load'));
   }
 

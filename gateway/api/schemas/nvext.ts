@@ -198,9 +198,14 @@ export const embeddingNvext = nvext
     prefill_dp_rank: true,
     request_timestamp_ms: true,
     routing_constraints: true,
-    router: true,
-    session_control: true,
     agent_context: true,
   })
-  .extend({ agent_hints: embeddingHints.nullish() })
+  .extend({
+    agent_hints: embeddingHints.nullish(),
+    router: routerWishes.omit({ ttft_target: true, itl_target: true }).nullish(),
+    session_control: sessionControl
+      .omit({ timeout: true })
+      .extend({ action: z.literal('bind').nullish() })
+      .nullish(),
+  })
   .meta({ id: 'EmbeddingNvext' });
