@@ -112,8 +112,8 @@ export const gatewaySettings = defineSettings({
     help: 'Name under which chat answers show reasoning: reasoning_content (DeepSeek, Dynamo), reasoning (vLLM), or both.',
   }),
   strictTools: setting.choice(['enforce', 'prefer'], {
-    default: 'enforce',
-    help: 'Strict tools where the engine cannot keep calls to schemas: enforce refuses them, prefer trusts the model.',
+    default: 'prefer',
+    help: 'Strict tools where nothing can keep calls to schemas: prefer trusts the model and says so by the header x-stator-not-enforced, enforce refuses them.',
   }),
   store: setting.string({
     default: 'memory:',

@@ -260,10 +260,20 @@ describe('what engines keep answers to', () => {
     }
   });
 
-  it('trusts the model with strict tools where the gateway is set to', async () => {
-    await using gateway = await startHarness({ strictTools: 'prefer' });
+  it('trusts the model with strict tools that nothing can keep to, and says so', async () => {
+    await using gateway = await startHarness();
     gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), toolCard({ toolCallParser: 'pythonic' }));
-    expect((await gateway.post('/v1/chat/completions', strictChat)).status).to.equal(200);
+    const said = async (body: object) => {
+      const response = await gateway.post('/v1/chat/completions', body);
+      await response.text();
+      return [response.status, response.headers.get('x-stator-not-enforced')];
+    };
+    expect(await said(strictChat)).to.deep.equal([200, 'tools.strict']);
+    expect(await said({ ...strictChat, stream: true })).to.deep.equal([200, 'tools.strict']);
+    expect(await said({ ...strictChat, tool_choice: 'none' })).to.deep.equal([200, null]);
+    expect(await said({ ...chat, tools: [timeTool] })).to.deep.equal([200, null]);
+    gateway.addWorker(2n, new ScriptedWorker(answering('Hi')), { ...toolCard(), name: 'kept' });
+    expect(await said({ ...strictChat, model: 'kept' })).to.deep.equal([200, null]);
   });
 
   it('refuses what cannot be kept to, naming the field', async () => {
@@ -278,7 +288,7 @@ describe('what engines keep answers to', () => {
       [{ ...chat, ...jsonFormat, structural_tag: '{}' }, 'structural_tag'],
     ];
     for (const [body, field, card] of cases) {
-      await using gateway = await startHarness();
+      await using gateway = await startHarness({ strictTools: 'enforce' });
       gateway.addWorker(1n, new ScriptedWorker(answering('never')), card ?? toolCard());
       const response = await gateway.post('/v1/chat/completions', body);
       const { error } = (await response.json()) as ErrorBody;

@@ -4,7 +4,13 @@ import { type ChatRequest, ToolChoice_Mode } from '#gen/stator/inference/v1/infe
 import { GuidedMode } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { ModelEntry } from '../models/catalog.ts';
-import { answerConstraint, type NamedConstraint, type OfferedTool } from '../parsing/constraint.ts';
+import {
+  type AnswerRules,
+  answerConstraint,
+  type NamedConstraint,
+  type OfferedTool,
+  trustsStrictTools,
+} from '../parsing/constraint.ts';
 import { formatsOf } from '../parsing/formats.ts';
 import { needsParsing, type ParsingWishes } from '../parsing/wishes.ts';
 import { askedConstraint } from './request.ts';
@@ -15,6 +21,8 @@ export interface ChatShape {
   readonly tools: Tool[];
   readonly parsing: ParsingWishes | null;
   readonly guided: NamedConstraint | null;
+  /** Whether strict tools are left to the model. */
+  readonly trustsStrict: boolean;
 }
 
 /** Refuses choices that contradict the tools, and tools whose calls nobody would recognise. */
@@ -28,7 +36,7 @@ export function chatShapeOf(request: ChatRequest, { card, name }: ModelEntry, en
     throw StatorError.unsupported('tools', message);
   }
   const parallel = request.parallelToolCalls ?? true;
-  const guided = answerConstraint({
+  const rules: AnswerRules = {
     card,
     tools: schemas,
     choice,
@@ -37,7 +45,8 @@ export function chatShapeOf(request: ChatRequest, { card, name }: ModelEntry, en
     contentOrCalls: true,
     enforceStrict,
     fields: { toolChoice: 'tool_choice', tools: 'tools', strict: (index) => `tools[${index}].strict` },
-  });
+  };
+  const guided = answerConstraint(rules);
   const kind = guided?.guided.case;
   const leavesRoom = card.capabilities?.guidedModes.includes(GuidedMode.STRUCTURAL_TAG) === true;
   const wishes: ParsingWishes = {
@@ -51,7 +60,7 @@ export function chatShapeOf(request: ChatRequest, { card, name }: ModelEntry, en
     showReasoning: !request.hideReasoning,
     fillsContent: false,
   };
-  return { tools, parsing: needsParsing(wishes) ? wishes : null, guided };
+  return { tools, parsing: needsParsing(wishes) ? wishes : null, guided, trustsStrict: trustsStrictTools(rules) };
 }
 
 function choiceOf({ tools, toolChoice }: ChatRequest): ToolChoice {

@@ -6,6 +6,7 @@ import { ChatPromptSchema } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
+import { strictToolsTrusted } from '../parsing/constraint.ts';
 import { checkCard } from '../pipeline/check-card.ts';
 import type { GenerationRequest } from '../pipeline/request.ts';
 import { type ChatShape, chatShapeOf } from './chat-tools.ts';
@@ -40,6 +41,7 @@ export function chat(ctx: GatewayContext): Pick<ServiceImpl<typeof InferenceServ
       const timeoutMs = ctx.config.requestTimeoutSeconds * 1000;
       const shape = chatShapeOf(request, model.entry, ctx.config.strictTools === 'enforce');
       const { parsing, guided } = shape;
+      if (shape.trustsStrict) context.responseHeader.set('x-stator-not-enforced', strictToolsTrusted);
       const prompt = promptOf(request, model, shape);
       const generation = generationOf(request.options, model, prompt, { context, timeoutMs, parsing, guided });
       const seedGiven = request.options?.sampling?.seed !== undefined;

@@ -54,6 +54,16 @@ function forcedCalls({ content, contentOrCalls: optional, fields }: AnswerRules,
   return { guided: { case: 'jsonSchema', value: jsonOf(schema, fields.tools) }, field: fields.toolChoice };
 }
 
+/** What the header of answers calls them. */
+export const strictToolsTrusted = 'tools.strict';
+
+/** Whether strict tools are left to the model, because nothing can keep its calls to schemas. */
+export function trustsStrictTools(rules: AnswerRules): boolean {
+  const { choice, tools, content } = rules;
+  if (rules.enforceStrict || content !== null || choice.mode !== 'auto') return false;
+  return tools.some(({ strict }) => strict) && !canTag(rules);
+}
+
 function strictCalls(rules: AnswerRules): NamedConstraint | null {
   const { tool } = formatsOf(rules.card);
   const field = rules.fields.strict(rules.tools.findIndex(({ strict }) => strict));

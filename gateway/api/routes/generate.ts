@@ -22,6 +22,7 @@ export async function answerJob(
   job: Job,
 ): Promise<void> {
   record.attributes(job.traceAttributes);
+  sayNotEnforced(exchange, job);
   const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
   const traced: Job = { ...job, requests };
   if (job.plan.dryRun !== null) await answerDryRun(ctx, exchange, record, traced, routingPhase(job.plan.dryRun));
@@ -40,6 +41,7 @@ export async function answerShaped(
   shape: { format(): EventFormat; render(generation: Generation, choice: Choice): string | Promise<string> },
 ): Promise<void> {
   record.attributes(job.traceAttributes);
+  sayNotEnforced(exchange, job);
   const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
   const traced: Job = { ...job, requests };
   if (job.plan.stream.stream) {
@@ -51,6 +53,10 @@ export async function answerShaped(
     if (generation === undefined || choice === undefined) throw new Error('the run has no choice');
     return shape.render(generation, choice);
   });
+}
+
+function sayNotEnforced({ response }: Exchange, { notEnforced }: Job): void {
+  if (notEnforced !== undefined) response.setHeader('x-stator-not-enforced', notEnforced);
 }
 
 /** Says where the request would go; nothing is reserved and nothing runs. */

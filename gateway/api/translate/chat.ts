@@ -5,7 +5,7 @@ import { ChatPromptSchema, TextPromptSchema, TokenPromptSchema } from '#gen/stat
 import { StatorError } from '#lib/errors/errors.ts';
 import { agentFactsOf } from '../../agents/facts.ts';
 import type { ResolvedModel } from '../../models/catalog.ts';
-import { answerConstraint } from '../../parsing/constraint.ts';
+import { type AnswerRules, answerConstraint, strictToolsTrusted, trustsStrictTools } from '../../parsing/constraint.ts';
 import { formatsOf, type ModelFormats, withoutReasoning } from '../../parsing/formats.ts';
 import { needsParsing, type ParsingWishes } from '../../parsing/wishes.ts';
 import { checkCard } from '../../pipeline/check-card.ts';
@@ -40,10 +40,10 @@ function contentConstraint(body: ChatRequestBody): NamedGuided | null {
   return { guided: { case: 'jsonSchema', value }, field };
 }
 
-function constraintOf(body: ChatRequestBody, card: ModelCard, offered: OfferedTools, input: TranslateInput) {
+function rulesOf(body: ChatRequestBody, card: ModelCard, offered: OfferedTools, input: TranslateInput): AnswerRules {
   const { choice, parallel } = offered;
   const content = contentConstraint(body);
-  return answerConstraint({
+  return {
     card,
     tools: offeredSchemasOf(offered.tools),
     choice,
@@ -52,7 +52,7 @@ function constraintOf(body: ChatRequestBody, card: ModelCard, offered: OfferedTo
     contentOrCalls: content?.field === 'response_format',
     enforceStrict: input.enforceStrict ?? true,
     fields: { toolChoice: 'tool_choice', tools: 'tools', strict: (index) => `tools[${index}].function.strict` },
-  });
+  };
 }
 
 /** How the answer is split; null: all of it is content. */
@@ -135,7 +135,8 @@ export function translateChat(
   const formats = formatsOf(model.entry.card);
   const offered = offeredToolsOf(body, formats, model.entry.name);
   const { card } = model.entry;
-  const constraint = constraintOf(body, card, offered, input);
+  const rules = rulesOf(body, card, offered, input);
+  const constraint = answerConstraint(rules);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? null;
   const annotations = stream.stream ? (body.nvext?.annotations ?? []) : [];
   const stop = stopOf(body, maxTokens, model);
@@ -164,5 +165,7 @@ export function translateChat(
   const seedGiven = body.seed !== null && body.seed !== undefined;
   checkCard(request, Task.CHAT, { guided: constraint?.field ?? '', logprobs: 'top_logprobs', seedGiven });
   const plan = answerPlan('chat', body, model, stream, input);
-  return { plan, requests: [request], traceAttributes: traceAttributesOf(body, headers, body.metadata ?? {}, input) };
+  const traceAttributes = traceAttributesOf(body, headers, body.metadata ?? {}, input);
+  const trusted = trustsStrictTools(rules) ? { notEnforced: strictToolsTrusted } : {};
+  return { plan, requests: [request], traceAttributes, ...trusted };
 }

@@ -39,6 +39,8 @@ export interface AnswerPlan {
 export interface Job {
   readonly plan: AnswerPlan;
   readonly requests: readonly GenerationRequest[];
+  /** What is asked for and left to the model, for the header that says so; absent: nothing. */
+  readonly notEnforced?: string;
   /** The client's own words for the trace. */
   readonly traceAttributes: Readonly<Record<string, string>>;
 }
