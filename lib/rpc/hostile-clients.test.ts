@@ -77,7 +77,7 @@ describe('hostile clients', function () {
   });
 
   it('that read in pieces get everything', async () => {
-    await start({ slowReaderMs: 1000 });
+    await start({ slowReaderMs: 10_000 });
     const { body } = await fetch(`http://${server.address}/large`);
     let bytes = 0;
     for await (const chunk of body ?? []) bytes += (chunk as Uint8Array).length;

@@ -141,6 +141,22 @@ describe('RpcServer', () => {
     for (const path of ['/live', '/health']) expect((await get(path)).status).to.equal(200);
   });
 
+  it('answers no page in a browser, unless it is public', async () => {
+    const ask = (headers: Record<string, string>): Promise<Response> =>
+      fetch(`http://${server.address}/stator.engine.v1.EngineService/Abort`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: '{}',
+      });
+    await start();
+    expect((await ask({})).status).to.equal(200);
+    for (const headers of [{ origin: 'http://evil.example' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }])
+      expect((await ask(headers as Record<string, string>)).status).to.equal(403);
+    await server.stop(0);
+    await start({ requireAuth: false });
+    expect((await ask({ origin: 'http://page.example' })).status).to.equal(200);
+  });
+
   it('fails the one request whose handler throws', async () => {
     await start({
       http: () => {

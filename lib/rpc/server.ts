@@ -155,7 +155,7 @@ function nodeHandler(options: RpcServerOptions, health: HealthState, shutdownSig
   const { internalToken } = options;
   const mayRead = internalToken === undefined ? () => true : tokenCheck(internalToken);
   const byDefault = defaultHttp(metrics, health, mayRead);
-  return rpcHandler({
+  const handler = rpcHandler({
     log,
     shutdownSignal,
     interceptors: [serverMetrics(count), serverTracing(tracer), serverErrors(log)],
@@ -171,6 +171,23 @@ function nodeHandler(options: RpcServerOptions, health: HealthState, shutdownSig
       if (options.http === undefined || options.http(req, res) === false) byDefault(req, res);
     },
   });
+  return options.requireAuth === false ? handler : withoutBrowsers(handler);
+}
+
+/**
+ * Pages in a browser on this machine reach loopback too, and by a name of their own that leads here no rule of origins
+ * stops them. Services send none of these headers; browsers send the first with everything but plain reading.
+ */
+function withoutBrowsers(handler: NodeHandler): NodeHandler {
+  return (req, res) => {
+    if (req.headers.origin === undefined && req.headers['sec-fetch-site'] === undefined) {
+      handler(req, res);
+      return;
+    }
+    res.statusCode = 403;
+    res.setHeader('content-type', 'text/plain');
+    res.end('this port is for services, not for pages in browsers\n');
+  };
 }
 
 function createListener(options: RpcServerOptions, listener: ListenerOptions): { server: Server; close: () => void } {
