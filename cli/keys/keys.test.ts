@@ -5,12 +5,14 @@ import { expect } from 'chai';
 import { loadKeys } from '#gateway/tenants/key-file.ts';
 import { runStator } from '../stator.test-support.ts';
 
-describe('stator keys', () => {
+describe('stator keys', function () {
+  // Every step is a process of its own.
+  this.timeout(120_000);
   let directory = '';
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'stator-keys-'));
   });
-  after(() => rmSync(directory, { recursive: true }));
+  after(() => rmSync(directory, { recursive: true, force: true }));
 
   it('makes keys that gateways know, lists and revokes them, and leaves the rest of the file alone', async () => {
     const file = join(directory, 'keys.yaml');
