@@ -20,6 +20,8 @@ export interface SharedLimitsOptions {
   readonly leaseMs: number;
   /** Without the store: gateways count for themselves, or refuse callers that have limits. */
   readonly withoutStore: 'local' | 'refuse';
+  /** Milliseconds between tries while the store fails. Default: 1000. */
+  readonly retryMs?: number;
   /** Unix time in milliseconds. Default: the system's clock. */
   readonly nowUnixMs?: () => number;
 }
@@ -35,8 +37,7 @@ interface Waiter {
 }
 
 const exchangeTimeoutMs = 1000;
-/** Between tries while the store cannot be reached. */
-const retryMs = 1000;
+const defaultRetryMs = 1000;
 /** Exchanges of different callers at once. */
 const mostAtOnce = 16;
 
@@ -52,6 +53,7 @@ export class SharedLimits implements Limits {
   readonly #stored: LimitAccounts;
   readonly #local: RateLimits;
   readonly #now: () => number;
+  readonly #retryMs: number;
   readonly #timer: NodeJS.Timeout;
   readonly #metrics: LimitMetrics;
   #exchange = 0;
@@ -63,6 +65,7 @@ export class SharedLimits implements Limits {
   constructor(o: SharedLimitsOptions) {
     this.#o = o;
     this.#now = o.nowUnixMs ?? Date.now;
+    this.#retryMs = o.retryMs ?? defaultRetryMs;
     this.#local = new RateLimits(() => performance.now(), this.#now);
     this.#metrics = limitMetrics(o.telemetry.metrics);
     this.#stored = new LimitAccounts(o.store, o.leaseMs, () => this.#metrics.exchanges.inc({ outcome: 'conflict' }));
@@ -108,7 +111,7 @@ export class SharedLimits implements Limits {
       await account.exchanging;
       account.rest();
     }
-    if (!this.isAlone) await this.#tellAll();
+    await this.#tellAll();
   }
 
   #account(caller: Caller): LocalAccount<Waiter> {
@@ -137,7 +140,7 @@ export class SharedLimits implements Limits {
     account.isDirty = true;
     if (this.#o.withoutStore === 'refuse') {
       this.#metrics.unshared.inc({ outcome: 'refused' });
-      throw new StatorError('storage_unavailable', 'Limits cannot be checked now.', { retryAfterMs: retryMs });
+      throw new StatorError('storage_unavailable', 'Limits cannot be checked now.', { retryAfterMs: 1000 });
     }
     checkBudgets(account.caller, account.spent(this.#now()), this.#now());
     const entry = this.#local.enter(account.caller);
@@ -161,6 +164,7 @@ export class SharedLimits implements Limits {
       )
       .finally(() => {
         account.exchanging = null;
+        if (account.recheck === null) this.#serve(account);
         if (account.waiting.length > 0 && account.recheck === null) this.#decide(account, false);
       });
   }
@@ -187,6 +191,13 @@ export class SharedLimits implements Limits {
     for (const waiter of refused) waiter.reject(refusal.error);
   }
 
+  /** Lets in those who came during an exchange, as far as what it brought reaches. */
+  #serve(account: LocalAccount<Waiter>): void {
+    const nowUnixMs = this.#now();
+    while (account.waiting.length > 0 && account.isFresh(this.#o.syncMs) && account.refusal(nowUnixMs) === null)
+      account.waiting.shift()?.resolve(this.#letIn(account));
+  }
+
   #answerAlone(account: LocalAccount<Waiter>, waiters: readonly Waiter[]): void {
     for (const waiter of [...waiters, ...account.waiting.splice(0)]) {
       try {
@@ -205,7 +216,7 @@ export class SharedLimits implements Limits {
 
   #tick(): void {
     if (this.#ticking !== null) return;
-    if (this.#failedMs !== null && performance.now() - this.#failedMs < retryMs) return;
+    if (this.#failedMs !== null && performance.now() - this.#failedMs < this.#retryMs) return;
     for (const account of this.#accounts.values()) account.tick();
     this.#ticking = this.#tellAll().finally(() => {
       this.#ticking = null;
