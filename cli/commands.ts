@@ -108,6 +108,11 @@ export const commands: readonly Command[] = [
     run: async (args) => (await import('./replay/show.ts')).showReplay(args),
   },
   {
+    name: 'replay timeline',
+    summary: 'Turns a trace of requests into a timeline for Perfetto.',
+    run: async (args) => (await import('./replay/timeline.ts')).timeline(args),
+  },
+  {
     name: 'keys create',
     summary: 'Adds an API key to the file or store that gateways read.',
     run: async (args) => (await import('./keys/command.ts')).createKey(args),

@@ -18,7 +18,7 @@ import {
 import { listModelsSettings, pullModelSettings, removeModelSettings } from './models/settings.ts';
 import { openapiSettings } from './openapi.ts';
 import { probeSettings } from './probe/settings.ts';
-import { compareSettings, replaySettings, showSettings } from './replay/settings.ts';
+import { compareSettings, replaySettings, showSettings, timelineSettings } from './replay/settings.ts';
 import { upSettings } from './up/settings.ts';
 
 /** The settings of every command, by its name. */
@@ -43,6 +43,7 @@ export const settingTables: Readonly<Record<string, SettingTable>> = {
   replay: replaySettings,
   'replay compare': compareSettings,
   'replay show': showSettings,
+  'replay timeline': timelineSettings,
   'keys create': createKeySettings,
   'keys list': listKeysSettings,
   'keys rotate': rotateKeySettings,

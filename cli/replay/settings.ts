@@ -305,6 +305,10 @@ export const compareSettings = defineSettings({
 
 export const showSettings = defineSettings(plotSettings);
 
+export const timelineSettings = defineSettings({
+  out: setting.string({ default: '-', group: report, help: 'File of the timeline; -: standard output.' }),
+});
+
 export type ReplaySettings = SettingsOf<typeof replaySettings>;
 export type PlotSettings = SettingsOf<typeof plotSettings>;
 

@@ -274,6 +274,7 @@ export const knownSettings: readonly string[] = [
   'online',
   'only',
   'otlpEndpoint',
+  'out',
   'output',
   'outputTokens',
   'overlapCredit',

@@ -151,6 +151,10 @@ describe('agents', function () {
     expect(report.cache.promptTokens).to.equal(tokens + last.event.request.input_tokens);
     // Each turn repeats the one before, in the trace's hashes as it did in the prompts.
     expect(report.cache.tokenHitRate).to.be.greaterThan(0.4);
+    const drawn = await runStator(['replay', 'timeline', file]);
+    expect(drawn.code, drawn.stderr).to.equal(0);
+    const { traceEvents } = JSON.parse(drawn.stdout) as { traceEvents: { name: string }[] };
+    expect(traceEvents.filter(({ name }) => name === 'prefill')).to.have.length(13);
   });
 
   it('push what their tools do into the same trace', async () => {
