@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ModelInferRequest, ModelStreamInferResponse } from '#gen/inference/kserve_pb.ts';
 import { FinishReason } from '#gen/stator/engine/v1/generate_pb.ts';
+import { ScriptedWorker } from '../testing/scripted-worker.ts';
 import { asking, outputOf, refusal, streamInput, tensorWorld, textInput } from '../testing/tensors.ts';
 import { until } from '../testing/until.ts';
 
@@ -128,6 +129,26 @@ describe('KServe streams', () => {
     const good = responses.find(({ inferResponse }) => inferResponse?.id === 'good');
     expect(good?.errorMessage).to.equal('');
     expect(outputOf(good?.inferResponse, 'text_output')).to.deep.equal(['Hello']);
+  });
+
+  it('goes on with another worker when one is lost', async () => {
+    await using world = await tensorWorld({}, null);
+    const { gateway, worker, client } = world;
+    const feed = new Feed();
+    const { responses, ended } = collect(client.modelStreamInfer(feed));
+    feed.push(asking('', { id: 'a', inputs: [textInput('Hi'), streamInput(true)] }));
+    const sequence = await worker.sequence(0);
+    const other = new ScriptedWorker();
+    gateway.addWorker(2n, other);
+    sequence.tokens('Hel');
+    await until(() => responses.length === 1);
+    sequence.lose();
+    const next = await other.sequence(0);
+    next.tokens('lo');
+    next.finish();
+    feed.end();
+    await ended;
+    expect(responses.flatMap(({ inferResponse }) => outputOf(inferResponse, 'text_output')).join('')).to.equal('Hello');
   });
 
   it('tells choices apart', async () => {

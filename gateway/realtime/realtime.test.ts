@@ -201,6 +201,26 @@ describe('realtime', () => {
       expect(response.status_details?.error?.code).to.equal('engine_failed');
     });
 
+    it('on another worker when its own is lost', async () => {
+      await using world = await realtimeWorld();
+      const other = new ScriptedWorker();
+      const client = await world.connect();
+      client.say('Hi');
+      client.send({ type: 'response.create' });
+      const sequence = await world.worker.sequence(0);
+      world.gateway.addWorker(2n, other);
+      sequence.tokens('Hel');
+      await client.event('response.output_text.delta');
+      sequence.lose();
+      const next = await other.sequence(0);
+      next.tokens('lo');
+      next.finish();
+      const response = await done(client);
+      expect(response.status).to.equal('completed');
+      expect(textOf(response)).to.equal('Hello');
+      expect(response.output).to.have.length(1);
+    });
+
     it('before another begins, except beside the conversation', async () => {
       await using world = await realtimeWorld({ realtimeResponses: 2 });
       const client = await world.connect();
