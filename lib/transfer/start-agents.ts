@@ -39,9 +39,11 @@ async function start(backend: TransferBackend, options: StartAgentsOptions): Pro
   const { addons, nixlLibrary: configured } = options;
   if (backend === 'tcp') return (await import('./tcp/agent.ts')).startTcpAgent(options);
   if (backend === 'shm') return (await import('./shm/agent.ts')).startShmAgent(options, await addons.hostMemory());
-  const [{ startNixlAgent }, { nixlLibrary }] = await Promise.all([
+  const [{ startNixlAgent }, { keepToHost }, { nixlLibrary }] = await Promise.all([
     import('./nixl/agent.ts'),
+    import('./nixl/devices.ts'),
     import('./nixl/library.ts'),
   ]);
+  keepToHost(options.host ?? '127.0.0.1');
   return startNixlAgent(options, await addons.nixl(nixlLibrary(configured)));
 }

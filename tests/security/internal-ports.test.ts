@@ -16,6 +16,7 @@ import { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { type Cluster, startCluster } from '../support/cluster.ts';
 import { sendRaw } from '../support/http.ts';
 import { listeningSockets } from '../support/listening.ts';
+import { findNixl } from '../support/nixl.ts';
 import { StatorProcess } from '../support/stator-process.ts';
 import { until } from '../support/until.ts';
 
@@ -67,7 +68,12 @@ describe('ports behind the gateway', function () {
 
   before(async function () {
     if (process.platform !== 'linux') this.skip();
-    const model = { model: 'm', kvBlockBytes: 1024, stepMs: 0, handoffBackends: 'tcp,shm' };
+    const model = {
+      model: 'm',
+      kvBlockBytes: 1024,
+      stepMs: 0,
+      handoffBackends: findNixl() === undefined ? 'tcp,shm' : 'tcp,shm,nixl',
+    };
     const zmqKvEvents = `tcp://127.0.0.1:${await freePort()}`;
     cluster = await startCluster({
       separateProcesses: true,
@@ -79,7 +85,14 @@ describe('ports behind the gateway', function () {
     });
     slabs = await mkdtemp(path.join(os.tmpdir(), 'stator-ports-'));
     const where = ['--discovery', cluster.discoveryUrl, '--namespace', cluster.namespace, '--listen', '127.0.0.1:0'];
-    const memory = ['--slab-dir', slabs, '--host-mib', '4', '--peer-transfer', 'tcp'];
+    const memory = [
+      '--slab-dir',
+      slabs,
+      '--host-mib',
+      '4',
+      '--peer-transfer',
+      findNixl() === undefined ? 'tcp' : 'auto',
+    ];
     kvbm = new StatorProcess(['kvbm', ...where, ...memory, '--internal-token', token]);
     await kvbm.printed(/kvbm ready/);
     // Sockets of handoffs are opened with the first one.
@@ -126,7 +139,7 @@ describe('ports behind the gateway', function () {
       expect(guarded, `guarded RPCs of ${who}:${port}`).to.be.greaterThan(1);
     expect(of('mocker', 'zmq')).to.equal(1);
     expect(of('mocker', 'transfer'), 'sockets of handoffs').to.be.at.least(1);
-    expect(of('kvbm', 'transfer'), 'sockets of lent blocks').to.equal(1);
+    expect(of('kvbm', 'transfer'), 'sockets of lent blocks').to.be.at.least(1);
   });
 
   it('outlive request lines that nobody sends by mistake', async () => {
