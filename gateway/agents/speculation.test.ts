@@ -163,6 +163,21 @@ describe('the next turn in advance', () => {
     await done(short, 'dropped_short');
   });
 
+  it('fails without anybody noticing, and leaves its place to others', async () => {
+    const worker = new ScriptedWorker((sequence) => {
+      if (sequence.request.requestId.endsWith('/next')) sequence.fail('engine_failed', 'broken', false);
+      else answering('It rains.')(sequence);
+    });
+    const gateway = await start(worker, { speculativePrefills: 1 });
+    for (let turn = 1; turn <= 3; turn++) {
+      await chat(gateway, {});
+      await until(async () => (await outcomes(gateway))['failed'] === turn);
+    }
+    const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
+    expect(metrics).to.match(/^stator_gateway_speculative_prefills 0$/m);
+    expect(metrics).not.to.match(/status="error"/);
+  });
+
   it('is given up when it takes too long, and refused where it is switched off', async () => {
     const worker = new ScriptedWorker(answers('It rains.', { isHeld: true }));
     const gateway = await start(worker, { speculativePrefillTimeoutSeconds: 0.05 });

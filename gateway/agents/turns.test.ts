@@ -136,6 +136,35 @@ describe('turns of agents', () => {
     expect(gateway.context.agents.accounts.size).to.equal(2);
   });
 
+  it('leave nobody running, whichever way they end', async () => {
+    await start();
+    worker.script = null;
+    const clients = Array.from({ length: 24 }, () => new AbortController());
+    const body = JSON.stringify({ model: 'test-model', messages: [user], stream: true });
+    const answers = clients.map(({ signal }, index) =>
+      gateway.post('/v1/chat/completions', body, {
+        headers: { 'content-type': 'application/json', 'x-stator-session-id': `s${index % 3}` },
+        signal,
+      }),
+    );
+    for (const answer of answers) answer.catch(() => {});
+    await until(() => worker.sequences.length === clients.length);
+    const running = () => [0, 1, 2].map((id) => gateway.context.agents.accounts.get('', `s${id}`)?.running ?? 0);
+    expect(running()).to.deep.equal([8, 8, 8]);
+    // A third leaves, a third fails, a third is answered; which sequence is whose does not matter.
+    for (const client of clients.slice(0, 8)) client.abort();
+    await until(() => worker.running.size === 16);
+    for (const [index, sequence] of [...worker.running].entries()) {
+      if (index % 2 === 0) sequence.fail('engine_failed', 'broken', false);
+      else answering('ok')(sequence);
+    }
+    await until(() => running().every((count) => count === 0));
+    const accounts = [0, 1, 2].map((id) => gateway.context.agents.accounts.get('', `s${id}`));
+    const sum = (of: 'requests' | 'failed') => accounts.reduce((total, account) => total + (account?.[of] ?? 0), 0);
+    expect([sum('requests'), sum('failed')]).to.deep.equal([24, 16]);
+    await Promise.allSettled(answers.map(async (answer) => (await answer).text()));
+  });
+
   it('tell of tools in whatever API the agent speaks', async () => {
     await start();
     const call = answering(hermesCall('get_weather', { city: 'Ghent' }));
