@@ -53,6 +53,7 @@ export class RealtimeConnection {
     // Bad frames and messages beyond the limit: the connection closes with the right code by itself.
     client.on('error', () => {
       this.#reason ??= 'broken';
+      this.#abandon();
     });
   }
 
@@ -130,6 +131,14 @@ export class RealtimeConnection {
     this.#reason ??= reason;
     this.#client.resume();
     this.#client.close(code, text);
+    this.#abandon();
+  }
+
+  /** Nothing more will come of it: cancels what is being made, and does not wait long for the client's own close. */
+  #abandon(): void {
+    const slow = this.#reason === 'slow_reader';
+    const message = slow ? 'The client did not read its events.' : 'The client closed the connection.';
+    this.#session.end(new StatorError(slow ? 'slow_reader' : 'cancelled', message));
     const timer = setTimeout(() => this.#client.terminate(), closeMs);
     timer.unref();
     this.#timers.push(timer);
@@ -137,11 +146,9 @@ export class RealtimeConnection {
 
   #ended(): CloseReason {
     this.#reason ??= 'client';
+    this.#abandon();
     for (const timer of this.#timers) clearTimeout(timer);
     if (this.#idle !== null) clearTimeout(this.#idle);
-    const slow = this.#reason === 'slow_reader';
-    const message = slow ? 'The client did not read its events.' : 'The client closed the connection.';
-    this.#session.end(new StatorError(slow ? 'slow_reader' : 'cancelled', message));
     return this.#reason;
   }
 }
