@@ -51,28 +51,33 @@ describe('stator keys', function () {
     expect(missing.code).not.to.equal(0);
   });
 
-  it('replaces keys, the old one good for a while, and keeps all of it in a store too', async () => {
-    for (const place of [
-      ['--api-keys-file', join(directory, 'rotated.yaml')],
-      ['--api-keys-store', `sqlite:${join(directory, 'keys.db')}`],
-    ]) {
-      const keys = async (...args: readonly string[]): Promise<string> => {
-        const { code, stdout, stderr } = await runStator(['keys', ...args, ...place]);
-        expect(code, stderr).to.equal(0);
-        return stdout.trim();
-      };
-      const first = await keys('create', '--id', 'ci', '--tokens-per-day', '5');
-      const second = await keys('rotate', '--id', 'ci');
-      expect(second)
-        .to.match(/^sk-stator-/)
-        .and.not.to.equal(first);
-      const [listed] = JSON.parse(await keys('list', '--json')) as Record<string, unknown>[];
-      expect(listed).to.include({ id: 'ci', tokens_per_day: 5 });
-      expect(Date.parse(String(listed?.['previous_expires']))).to.be.above(Date.now());
-      await keys('rotate', '--id', 'ci', '--keep-old-seconds', '0');
-      expect(JSON.parse(await keys('list', '--json'))).to.deep.equal([{ id: 'ci', tokens_per_day: 5 }]);
-      await keys('revoke', '--id', 'ci');
-      expect(await keys('list', '--json')).to.equal('[]');
-    }
+  it('replaces keys, the old one good for a while', async () => {
+    const keys = keysOf('--api-keys-file', join(directory, 'rotated.yaml'));
+    const first = await keys('create', '--id', 'ci', '--tokens-per-day', '5');
+    const second = await keys('rotate', '--id', 'ci');
+    expect(second)
+      .to.match(/^sk-stator-/)
+      .and.not.to.equal(first);
+    const [listed] = JSON.parse(await keys('list', '--json')) as Record<string, unknown>[];
+    expect(listed).to.include({ id: 'ci', tokens_per_day: 5 });
+    expect(Date.parse(String(listed?.['previous_expires']))).to.be.above(Date.now());
+  });
+
+  it('keeps them in a store too', async () => {
+    const keys = keysOf('--api-keys-store', `sqlite:${join(directory, 'keys.db')}`);
+    const first = await keys('create', '--id', 'ci', '--tokens-per-day', '5');
+    expect(await keys('rotate', '--id', 'ci', '--keep-old-seconds', '0')).not.to.equal(first);
+    expect(JSON.parse(await keys('list', '--json'))).to.deep.equal([{ id: 'ci', tokens_per_day: 5 }]);
+    await keys('revoke', '--id', 'ci');
+    expect(await keys('list', '--json')).to.equal('[]');
   });
 });
+
+/** Runs `stator keys` on one place and gives what it printed. */
+function keysOf(...place: readonly string[]): (...args: readonly string[]) => Promise<string> {
+  return async (...args) => {
+    const { code, stdout, stderr } = await runStator(['keys', ...args, ...place]);
+    expect(code, stderr).to.equal(0);
+    return stdout.trim();
+  };
+}

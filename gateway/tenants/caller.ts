@@ -38,6 +38,17 @@ export const unlimited: Policy = {
 /** Everybody, where no keys are configured. */
 export const anybody: Caller = { ...unlimited, id: '', tenant: '' };
 
+const providerPrefix = 'oidc:';
+
+/** The id of a subject that an identity provider vouches for. */
+export function providerId(subject: string): string {
+  return `${providerPrefix}${subject}`.slice(0, 256);
+}
+
+export function isOfProvider({ id }: Caller): boolean {
+  return id.startsWith(providerPrefix);
+}
+
 /** One request of a caller while it is being answered. */
 export interface Call {
   readonly caller: Caller;

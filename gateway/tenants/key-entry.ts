@@ -42,6 +42,7 @@ export interface ApiKey {
 /** Who may call: by SHA-256 of the key in hexadecimal, and tenants that identity providers vouch for. */
 export interface KeyTable {
   readonly keys: ReadonlyMap<string, ApiKey>;
+  readonly ids: ReadonlyMap<string, ApiKey>;
   readonly tenants: ReadonlyMap<string, Policy>;
 }
 
@@ -84,6 +85,13 @@ export function keysOf(
     }
   }
   return keys;
+}
+
+/** The same keys by their ids; what replaced another counts. */
+export function byId(keys: ReadonlyMap<string, ApiKey>): Map<string, ApiKey> {
+  const ids = new Map<string, ApiKey>();
+  for (const key of keys.values()) if (!ids.has(key.caller.id)) ids.set(key.caller.id, key);
+  return ids;
 }
 
 /** An entry whose key was replaced; the one before is good for so long. */

@@ -3,7 +3,7 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { StatorError } from '#lib/errors/errors.ts';
 import { fieldPath } from '../api/validate.ts';
-import { type KeyTable, keyEntry, keysOf, nameField, policyFields, policyOf } from './key-entry.ts';
+import { byId, type KeyTable, keyEntry, keysOf, nameField, policyFields, policyOf } from './key-entry.ts';
 
 /** Far above any sensible file of keys. */
 const maxBytes = 16 << 20;
@@ -18,7 +18,7 @@ export function loadKeys(path: string): KeyTable {
   const document = readKeyDocument(path);
   const keys = keysOf(document.keys, (field, message) => refused(path, field, message));
   const tenants = new Map(Object.entries(document.tenants).map(([name, fields]) => [name, policyOf(fields)]));
-  return { keys, tenants };
+  return { keys, ids: byId(keys), tenants };
 }
 
 /** The checked document; for who edits it. Throws like `loadKeys`. */

@@ -3,7 +3,7 @@ import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtV
 import { z } from 'zod';
 import { StatorError } from '#lib/errors/errors.ts';
 import { isLoopback } from '#lib/rpc/address.ts';
-import { type Caller, type Policy, unlimited } from './caller.ts';
+import { type Caller, type Policy, providerId, unlimited } from './caller.ts';
 
 export interface OidcOptions {
   /** As tokens name it; its keys are found below it by OpenID Connect Discovery. */
@@ -88,7 +88,7 @@ export class OidcVerifier {
     const { tenantClaim } = this.#o;
     const tenant = payload[tenantClaim];
     if (typeof tenant === 'string' && /^[\w.@:-]{1,128}$/.test(tenant))
-      return { ...unlimited, id: `oidc:${payload.sub ?? ''}`.slice(0, 256), tenant };
+      return { ...unlimited, id: providerId(payload.sub ?? ''), tenant };
     throw new StatorError('permission_denied', `The token's claim \`${tenantClaim}\` names no tenant.`);
   }
 

@@ -1,6 +1,6 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Store } from '#lib/store/store.ts';
-import { type ApiKey, type KeyEntry, keyEntry, keysOf } from './key-entry.ts';
+import { type ApiKey, byId, type KeyEntry, keyEntry, keysOf } from './key-entry.ts';
 
 const collection = 'api-keys';
 /** Is written with every change, so that gateways need not read all keys to know of one. */
@@ -13,6 +13,7 @@ const mostTries = 20;
 export class StoredKeys {
   readonly #store: Store;
   #keys: ReadonlyMap<string, ApiKey> = new Map();
+  #ids: ReadonlyMap<string, ApiKey> = new Map();
   #change = -1;
   #readMs = Number.NEGATIVE_INFINITY;
 
@@ -25,6 +26,10 @@ export class StoredKeys {
     return this.#keys;
   }
 
+  get ids(): ReadonlyMap<string, ApiKey> {
+    return this.#ids;
+  }
+
   /**
    * Reads the keys again if any has changed, and in any case after `mostAgeMs`; whether it did. Throws
    * `storage_unavailable`, and `invalid_argument` for what is no key; then those read before stay.
@@ -35,6 +40,7 @@ export class StoredKeys {
     const refuse = (field: string, message: string): Error =>
       StatorError.invalid('apiKeysStore', `The store of keys: ${field}: ${message}`);
     this.#keys = keysOf(await this.list(), refuse);
+    this.#ids = byId(this.#keys);
     this.#change = change;
     this.#readMs = performance.now();
     return true;

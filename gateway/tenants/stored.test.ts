@@ -111,4 +111,41 @@ describe('what tenants store', () => {
     const { response } = JSON.parse(errors) as { response: { status_code: number } };
     expect(response.status_code).to.be.oneOf([403, 404]);
   });
+
+  it('is worked on only as long as the key is in force, by what it may then', async () => {
+    const file = join(directory, 'changing.yaml');
+    const write = (...keys: readonly object[]): void => writeFileSync(file, JSON.stringify({ keys }));
+    const key = { id: 'c', hash: sha256('key-c') };
+    write(key);
+    const script = new ScriptedWorker((sequence) => {
+      if (script.sequences.indexOf(sequence) === 0) answering('Yes')(sequence);
+    });
+    await using changing = await startHarness({ apiKeysFile: file, apiKeysReloadSeconds: 0.05, batchConcurrency: 1 });
+    changing.addWorker(1n, script);
+    const client = new OpenAI({ apiKey: 'key-c', baseURL: `${changing.url}/v1`, maxRetries: 0 });
+    const lines = ['a', 'b', 'c'].map((name) =>
+      JSON.stringify({
+        ...{ custom_id: name, method: 'POST', url: endpoint },
+        body: { model, messages: [{ role: 'user', content: name }] },
+      }),
+    );
+    const input = await client.files.create({
+      file: await toFile(Buffer.from(lines.join('\n')), 'x'),
+      purpose: 'batch',
+    });
+    const { id } = await client.batches.create({ input_file_id: input.id, endpoint, completion_window: '24h' });
+    const second = await script.sequence(1);
+    write({ id: 'd', tenant: 'c', hash: sha256('key-d') });
+    const heir = new OpenAI({ apiKey: 'key-d', baseURL: `${changing.url}/v1`, maxRetries: 0 });
+    await until(async () => (await statusOf(heir.batches.retrieve(id))) === 200);
+    answering('Yes')(second);
+    await until(async () => (await heir.batches.retrieve(id)).status === 'completed');
+    const done = await heir.batches.retrieve(id);
+    expect(done.request_counts).to.deep.equal({ total: 3, completed: 2, failed: 1 });
+    const errors = await (await heir.files.content(done.error_file_id ?? '')).text();
+    expect(JSON.parse(errors))
+      .to.deep.include({ custom_id: 'c' })
+      .and.to.have.nested.property('response.status_code', 401);
+    expect(script.sequences).to.have.length(2);
+  });
 });

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
-import { anybody, type Caller, currentCaller } from './caller.ts';
-import type { KeyTable } from './key-entry.ts';
+import { anybody, type Caller, currentCaller, isOfProvider } from './caller.ts';
+import type { ApiKey, KeyTable } from './key-entry.ts';
 import { loadKeys } from './key-file.ts';
 import type { Limits } from './limits.ts';
 import type { StoredKeys } from './stored-keys.ts';
@@ -43,7 +43,7 @@ const storedKeysAgeMs = 60_000;
 export class Tenants {
   readonly limits: Limits;
   readonly #o: TenantsOptions;
-  #file: KeyTable = { keys: new Map(), tenants: new Map() };
+  #file: KeyTable = { keys: new Map(), ids: new Map(), tenants: new Map() };
   #fingerprint = '';
   readonly #timers: NodeJS.Timeout[] = [];
   /** Why the file, or the store, as it is now is not in force; null: it is. */
@@ -86,14 +86,22 @@ export class Tenants {
     }
     const hash = createHash('sha256').update(token).digest('hex');
     const known = this.#file.keys.get(hash) ?? this.#o.storedKeys?.keys.get(hash);
-    if (known !== undefined) {
-      const isExpired = known.expiresUnixMs !== null && known.expiresUnixMs <= Date.now();
-      if (!known.disabled && !isExpired) return known.caller;
-      throw new StatorError('unauthenticated', `The API key ${isExpired ? 'has expired' : 'is disabled'}.`);
-    }
+    if (known !== undefined) return callerOf(known);
     const vouched = await this.#o.verifyToken?.(token, this.#file.tenants);
     if (vouched !== undefined && vouched !== null) return vouched;
     throw new StatorError('unauthenticated', 'The API key is not valid.');
+  }
+
+  /** Somebody who left work behind, as they may call now. Throws `unauthenticated` where they may no longer. */
+  renewed(caller: Caller): Caller {
+    if (!this.required) return caller;
+    const known = this.#file.ids.get(caller.id) ?? this.#o.storedKeys?.ids.get(caller.id);
+    if (known !== undefined) return callerOf(known);
+    if (this.#o.verifyToken !== undefined && isOfProvider(caller)) {
+      const policy = this.#file.tenants.get(caller.tenant) ?? this.#file.tenants.get('*');
+      if (policy !== undefined) return { ...caller, ...policy };
+    }
+    throw new StatorError('unauthenticated', 'Whoever asked for this may no longer call.');
   }
 
   /** A request as its caller may make it: cached prompts apart from other tenants'. Throws `permission_denied`. */
@@ -155,6 +163,13 @@ export class Tenants {
       this.#refreshing = false;
     }
   }
+}
+
+/** Whose a key is; throws `unauthenticated` where it is good no longer. */
+function callerOf({ caller, disabled, expiresUnixMs }: ApiKey): Caller {
+  const isExpired = expiresUnixMs !== null && expiresUnixMs <= Date.now();
+  if (!disabled && !isExpired) return caller;
+  throw new StatorError('unauthenticated', `The API key ${isExpired ? 'has expired' : 'is disabled'}.`);
 }
 
 /** Whether a caller may use a model, by any of the names that it goes by. Outside of requests everything is seen. */
