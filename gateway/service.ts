@@ -64,6 +64,8 @@ export async function startGateway(
     requireAuth: false,
     maxRequestBytes: config.bodyLimitMib * 1024 * 1024,
     slowReaderMs: config.slowReaderTimeoutSeconds * 1000,
+    messageTimeoutMs: config.messageTimeoutSeconds * 1000,
+    maxStreams: config.maxStreams,
     maxConnections: config.maxConnections,
     maxConnectionsPerAddress: config.maxConnectionsPerAddress,
     ...serverTls(config),

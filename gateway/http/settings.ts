@@ -8,6 +8,18 @@ export const edgeSettings = {
     max: 86_400,
     help: 'Seconds for a request body, and one more for every 4096 bytes that came: bodies that come slower are refused.',
   }),
+  messageTimeoutSeconds: setting.number({
+    default: 120,
+    min: 0.05,
+    max: 86_400,
+    help: 'Seconds in which the message of a gRPC call must have come, where it has only one.',
+  }),
+  maxStreams: setting.integer({
+    default: 1000,
+    min: 1,
+    max: 1_000_000,
+    help: 'Streams of one HTTP/2 connection at once, and with them gRPC calls; clients wait with more.',
+  }),
   maxConnections: setting.integer({
     default: 16_384,
     min: 0,

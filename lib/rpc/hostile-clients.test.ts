@@ -3,6 +3,7 @@ import http2 from 'node:http2';
 import net, { type Socket } from 'node:net';
 import tls from 'node:tls';
 import { expect } from 'chai';
+import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { type RpcServer, type RpcServerOptions, startRpcServer } from './server.ts';
 import { Certificates, opensslFound } from './testing/certificates.ts';
@@ -74,6 +75,32 @@ describe('hostile clients', function () {
     const [headers] = await once(other, 'response');
     expect(headers[':status'], 'other streams of the connection').to.equal(200);
     session.destroy();
+  });
+
+  it('that leave calls open without their message lose them', async () => {
+    await start({
+      services: [EngineService],
+      routes: (router) => router.service(EngineService, { abort: () => ({ aborted: 1 }) }),
+      messageTimeoutMs: 100,
+      maxStreams: 5,
+    });
+    const session = http2.connect(`http://${server.address}`);
+    const call = (): http2.ClientHttp2Stream => {
+      const headers = { 'content-type': 'application/grpc+proto', te: 'trailers' };
+      const path = '/stator.engine.v1.EngineService/Abort';
+      const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
+      stream.on('error', () => {});
+      return stream.resume();
+    };
+    const open = call();
+    open.write(Buffer.of(0, 0, 0, 0, 9));
+    const closed = new Promise((resolve) => open.once('close', resolve));
+    const whole = call();
+    whole.end(Buffer.alloc(5));
+    await new Promise((resolve) => whole.once('close', resolve));
+    expect(session.remoteSettings.maxConcurrentStreams).to.equal(5);
+    await closed;
+    session.close();
   });
 
   it('that read in pieces get everything', async () => {

@@ -1,5 +1,10 @@
 import { createServer as createHttp1Server, type IncomingMessage } from 'node:http';
-import { createServer as createHttp2Server, createSecureServer, type ServerHttp2Session } from 'node:http2';
+import {
+  createServer as createHttp2Server,
+  createSecureServer,
+  type ServerHttp2Session,
+  type Settings,
+} from 'node:http2';
 import net, { type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ConnectionLimits } from './connection-limits.ts';
@@ -22,6 +27,8 @@ export interface ListenerOptions {
   readonly upgrades: UpgradeHandler | null;
   readonly connections: Connections;
   readonly limits: ConnectionLimits;
+  /** Streams of one HTTP/2 connection at once. */
+  readonly maxStreams: number;
   /** Null: clients may take their time. */
   readonly slowReaders: SlowReaders | null;
   readonly onSession: (session: ServerHttp2Session) => void;
@@ -32,14 +39,13 @@ export interface ListenerOptions {
 const PREFACE = 'PRI * HTTP/2.0';
 /** Longer than load balancers keep idle connections. */
 const keepAliveTimeout = 65_000;
-const SETTINGS = { initialWindowSize: 1024 * 1024, maxConcurrentStreams: 4096 };
 
 /** A cleartext server that speaks HTTP/1.1 and HTTP/2 on one port: the first bytes of a connection tell which. */
 export function cleartextListener(options: ListenerOptions): Server {
   const { headersTimeoutMs } = options;
   const http1 = createHttp1Server(http1Options(headersTimeoutMs), tracked(options));
   takeUpgrades(http1, options);
-  const http2 = createHttp2Server({ settings: SETTINGS }, tracked(options));
+  const http2 = createHttp2Server({ settings: settingsOf(options) }, tracked(options));
   http2.on('session', (session) => addSession(options, session));
   // A client that breaks off is no fault of the server.
   http2.on('sessionError', () => {});
@@ -74,7 +80,7 @@ export function tlsListener(
     {
       ...material,
       allowHTTP1: true,
-      settings: SETTINGS,
+      settings: settingsOf(options),
       requestCert: mutual,
       rejectUnauthorized: mutual,
       handshakeTimeout: headersTimeoutMs,
@@ -95,6 +101,10 @@ export function tlsListener(
   // Handshakes that fail, for example for want of a client certificate.
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   return server;
+}
+
+function settingsOf({ maxStreams: maxConcurrentStreams }: ListenerOptions): Settings {
+  return { initialWindowSize: 1024 * 1024, maxConcurrentStreams };
 }
 
 function http1Options(headersTimeout: number): object {

@@ -19,10 +19,12 @@ export interface RpcHandlerOptions extends ConnectRouterOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly fallback: NodeHandler;
   readonly log: Logger;
+  /** Milliseconds in which the message of a call with one message must have come; unset: any. */
+  readonly messageTimeoutMs?: number | undefined;
 }
 
 /** Serves RPCs in all three protocols, everything else by the fallback. connect-node's own adapter prints to the console; this one logs. */
-export function rpcHandler({ routes, fallback, log, ...options }: RpcHandlerOptions): NodeHandler {
+export function rpcHandler({ routes, fallback, log, messageTimeoutMs, ...options }: RpcHandlerOptions): NodeHandler {
   // Compressed requests are read; answers are never worth compressing: token ids hardly shrink and every frame would wait.
   const router = createConnectRouter({
     ...options,
@@ -37,6 +39,8 @@ export function rpcHandler({ routes, fallback, log, ...options }: RpcHandlerOpti
       serve(fallback, log, req, res);
       return;
     }
+    const hasOneMessage = ['unary', 'server_streaming'].includes(handler.method.methodKind);
+    if (messageTimeoutMs !== undefined && hasOneMessage) limitMessage(req, res, messageTimeoutMs);
     // Called within the promise chain, because a request without a usable authority makes it throw.
     Promise.resolve()
       .then(() => handler(universalRequestFromNodeRequest(req, res, undefined, undefined)))
@@ -52,6 +56,18 @@ export function rpcHandler({ routes, fallback, log, ...options }: RpcHandlerOpti
         res.end();
       });
   };
+}
+
+/** Ends a call whose message does not come: it costs the client nothing to leave it open, and the server a stream. */
+function limitMessage(req: HttpRequest, res: HttpResponse, timeoutMs: number): void {
+  if (req.complete) return;
+  const timer = setTimeout(() => {
+    if (!req.complete) res.destroy();
+  }, timeoutMs);
+  timer.unref();
+  const clear = (): void => clearTimeout(timer);
+  req.once('end', clear);
+  res.once('close', clear);
 }
 
 /** A handler that throws fails its own request: what a stranger asks must not end the process. */

@@ -56,6 +56,10 @@ export interface RpcServerOptions {
   readonly headersTimeoutMs?: number;
   /** Milliseconds without progress after which an answer is given up whose client does not read; default: never. */
   readonly slowReaderMs?: number;
+  /** Milliseconds in which the message of a unary or server-streaming call must have come; default: any. */
+  readonly messageTimeoutMs?: number | undefined;
+  /** Streams of one HTTP/2 connection at once; default 4096. */
+  readonly maxStreams?: number | undefined;
   /** Connections at once, in all and from one address; default and 0: any number. */
   readonly maxConnections?: number;
   readonly maxConnectionsPerAddress?: number;
@@ -95,6 +99,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
       metrics: options.telemetry.metrics,
     }),
     slowReaders,
+    maxStreams: options.maxStreams ?? 4096,
     onSession: (session) => keepAlive(session, options.keepaliveMs ?? 20_000, options.keepaliveTimeoutMs ?? 10_000),
     headersTimeoutMs: options.headersTimeoutMs ?? 30_000,
   };
@@ -157,6 +162,7 @@ function nodeHandler(options: RpcServerOptions, health: HealthState, shutdownSig
   const byDefault = defaultHttp(metrics, health, mayRead);
   const handler = rpcHandler({
     log,
+    messageTimeoutMs: options.messageTimeoutMs,
     shutdownSignal,
     interceptors: [serverMetrics(count), serverTracing(tracer), serverErrors(log)],
     ...(internalToken !== undefined && { requestGate: requireToken(internalToken, count) }),
