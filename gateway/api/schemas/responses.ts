@@ -23,7 +23,7 @@ const usage = z
   })
   .meta({ id: 'Usage' });
 
-const finishReason = z.enum(['stop', 'length', 'tool_calls']).nullable();
+const finishReason = z.enum(['stop', 'length', 'tool_calls']);
 
 const reasoningFields = {
   reasoning_content: z.string().optional().describe('Reasoning; the settings decide its name.'),
@@ -94,7 +94,7 @@ export const chatChunk = z
           tool_calls: z.array(callDelta).optional(),
         }),
         logprobs: chatLogprobs,
-        finish_reason: finishReason,
+        finish_reason: finishReason.nullable(),
       }),
     ),
     usage: usage.nullable().optional(),
@@ -111,7 +111,7 @@ export const completion = z
         index: z.int(),
         text: z.string(),
         logprobs: completionLogprobs,
-        finish_reason: finishReason,
+        finish_reason: z.enum(['stop', 'length']).nullable().describe('null: the stream goes on.'),
         prompt_logprobs: promptLogprobs,
       }),
     ),
