@@ -134,5 +134,19 @@ function describeLimits(name: string, openPlace: (context: Mocha.Context) => Pro
       );
       await until('what was let in meanwhile counts', async () => (await letIn('outage', 4)) === 0);
     });
+
+    it('begins without the store, and counts together once it is there', async () => {
+      const { server } = place;
+      if (server === undefined) throw new Error('there is no server');
+      await server.kill();
+      const late = await startGatewayProcess(config);
+      gateways.push(late);
+      const health = async (): Promise<string> => (await fetch(`${late.url}/health`)).text();
+      expect(await ask(late, 'slots')).to.equal(200);
+      expect(await health()).to.contain('no_limits_store');
+      await server.start();
+      await until('it shares limits', async () => !(await health()).includes('no_limits_store'));
+      await until('it knows what others used up', async () => (await ask(late, 'month')) === 429);
+    });
   });
 }
