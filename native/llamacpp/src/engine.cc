@@ -226,7 +226,7 @@ void Engine::copyBlocks() {
   Clock::duration time = kMost;
   if (options_.kvSliceUs > 0) time = std::chrono::microseconds(options_.kvSliceUs);
   else if (!running_.empty()) time = std::clamp(lastStep_ / 8, kLeast, kMost);
-  step_.copiedBlocks += transfers_.slice(time, promisedCells(), step_.completions);
+  step_.copiedBlocks += transfers_.slice(time, promisedCells(), running_.empty() && waiting_.empty(), step_.completions);
 }
 
 void Engine::enter(std::unique_ptr<Sequence> sequence) {

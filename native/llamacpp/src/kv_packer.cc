@@ -27,6 +27,11 @@ bool KvPacker::hasDone() {
   return !done_.empty();
 }
 
+void KvPacker::waitDone(std::chrono::steady_clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  doneWake_.wait_until(lock, until, [this] { return !done_.empty(); });
+}
+
 std::vector<std::unique_ptr<KvBatch>> KvPacker::withdraw(uint32_t transfer) {
   std::lock_guard lock(mutex_);
   std::vector<std::unique_ptr<KvBatch>> withdrawn;
@@ -68,6 +73,7 @@ void KvPacker::run() {
     {
       std::lock_guard lock(mutex_);
       done_.push_back(std::move(batch));
+      doneWake_.notify_one();
     }
     onDone_();
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -46,6 +47,8 @@ class KvPacker {
   // Done ones, in the order in which they were added.
   std::vector<std::unique_ptr<KvBatch>> take();
   bool hasDone();
+  // Returns when a batch is done or the time has come.
+  void waitDone(std::chrono::steady_clock::time_point until);
   // Batches of a transfer that were not begun.
   std::vector<std::unique_ptr<KvBatch>> withdraw(uint32_t transfer);
   // Returns when no memory is touched any more. Idempotent.
@@ -59,6 +62,7 @@ class KvPacker {
   std::function<void()> onDone_;
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable doneWake_;
   std::deque<std::unique_ptr<KvBatch>> queued_;
   std::vector<std::unique_ptr<KvBatch>> done_;
   bool stopping_ = false;

@@ -6,7 +6,7 @@ namespace stator {
 namespace {
 
 // Batches that are on their way at once, of all transfers: enough that neither thread waits for the other.
-constexpr uint32_t kMostBatches = 4;
+constexpr uint32_t kMostBatches = 8;
 // Of one batch of several blocks: stays in the processor's caches between the two threads.
 constexpr size_t kBatchBytes = size_t{3} << 19;
 // Assumed until the first was measured.
@@ -47,13 +47,19 @@ bool KvTransfers::ready() {
   return std::any_of(queue_.begin(), queue_.end(), [this](uint32_t id) { return copies(entries_.at(id)) || settles(entries_.at(id)); });
 }
 
-uint32_t KvTransfers::slice(Clock::duration time, uint64_t promisedCells, std::vector<Completion>& settled) {
+uint32_t KvTransfers::slice(Clock::duration time, uint64_t promisedCells, bool waits, std::vector<Completion>& settled) {
   const auto until = Clock::now() + time;
   sliceTime_ = time;
   uint32_t copied = 0;
   size_t without = 0;  // turns in a row in which nothing was copied
   collect();
-  while (!queue_.empty() && without < queue_.size()) {
+  while (!queue_.empty()) {
+    if (without >= queue_.size()) {
+      if (!waits || batches_ == 0 || Clock::now() >= until) break;
+      packer_->waitDone(until);
+      collect();
+      without = 0;
+    }
     const uint32_t id = queue_.front();
     queue_.pop_front();
     Entry& entry = entries_.at(id);

@@ -60,8 +60,8 @@ class KvTransfers {
 
   void add(std::unique_ptr<KvTransfer> transfer);
   // Copies what is ready, at least one block and on until the time is over. `promisedCells`: what running sequences still
-  // need. Returns the number of blocks copied.
-  uint32_t slice(Clock::duration time, uint64_t promisedCells, std::vector<Completion>& settled);
+  // need. `waits`: until then also for what the packer has. Returns the number of blocks copied.
+  uint32_t slice(Clock::duration time, uint64_t promisedCells, bool waits, std::vector<Completion>& settled);
   // Ends a copy that runs; ignores other numbers.
   void cancel(uint32_t id, std::vector<Completion>& settled);
   // Caches the first `sound` of the imported blocks and holds them with the blocks before; returns how many are held.
