@@ -284,7 +284,7 @@ describe('realtime connections', () => {
       // One token for each byte, far more than the kernel's buffers hold.
       let sent = 0;
       const feed = setInterval(() => {
-        if (sequence.cancelled || sent > 400) return;
+        if (sequence.cancelled || sent > 1200) return;
         sequence.tokens('x'.repeat(50_000));
         sent += 1;
       }, 1);

@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 
+/** Whoever reads less than this a second does not read. */
+const leastBytesPerSecond = 256;
+
 export interface OutgoingOptions {
-  /** Milliseconds without any progress after which a client that does not read is cut. */
+  /** Milliseconds that a client may read too little before it is cut. */
   readonly slowReaderMs: number;
   /** The client reads too slowly, or does so no longer. */
   onBlocked(blocked: boolean): void;
@@ -54,7 +57,7 @@ export class Outgoing {
   #watch(): void {
     this.#sent = this.#left();
     this.#timer = setTimeout(() => {
-      if (this.#left() > this.#sent) this.#watch();
+      if (this.#left() - this.#sent >= (leastBytesPerSecond * this.#o.slowReaderMs) / 1000) this.#watch();
       else {
         this.#o.onCut();
         this.#client.terminate();

@@ -8,7 +8,8 @@ const upgradeRequired = 426;
 /** GET /v1/realtime without a change of protocol; gateway/realtime takes the others. */
 export function realtime({ config }: GatewayContext, exchange: Exchange): void {
   if (!config.realtime) throw StatorError.notFound('Route not found: GET /v1/realtime');
-  exchange.response.setHeader('upgrade', 'websocket');
+  // HTTP/2 knows no such header.
+  if (exchange.request.httpVersionMajor < 2) exchange.response.setHeader('upgrade', 'websocket');
   const message = '/v1/realtime speaks WebSocket over HTTP/1.1: send `Upgrade: websocket`';
   sendJson(exchange, upgradeRequired, renderErrorBody(StatorError.invalid('upgrade', message)));
 }
