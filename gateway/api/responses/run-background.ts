@@ -112,11 +112,12 @@ async function execute(
       stored.response = recorder.response;
       stored.leaseUnixMs = Date.now() + leaseMs;
     });
-    await record.within(() =>
+    const error = await record.within(() =>
       told === null
         ? runWhole(ctx, record, run, both)
         : runInto(ctx, record, job, { answer: told.answer, signal: both }),
     );
+    if (error !== null) throw error;
     record.end(null);
   } catch (thrown) {
     record.end(both.aborted ? both.reason : thrown);
@@ -131,7 +132,7 @@ async function runWhole(
   record: RequestRecord,
   run: BackgroundRun,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<null> {
   const { job, recorder } = run;
   const [generation] = await runToEnd(ctx, record, job, signal);
   const choice = generation?.choices[0];
@@ -139,6 +140,7 @@ async function runWhole(
   for (const part of choice.takeParts()) recorder.part(part);
   recorder.end(generation, choice);
   await keepAnswer(ctx, run);
+  return null;
 }
 
 function keepAnswer(ctx: GatewayContext, run: BackgroundRun): Promise<void> {

@@ -109,13 +109,13 @@ export async function runToEnd(
   return run.generations;
 }
 
-/** Runs a job into an answer that no client's connection carries; throws what ended it early. */
+/** Runs a job into an answer until it has ended or `signal` aborts; the error with which it ended. Throws what let it not begin. */
 export async function runInto(
   ctx: GatewayContext,
   record: RequestRecord,
   job: Job,
   { answer, signal }: { readonly answer: StreamedAnswer; readonly signal: AbortSignal },
-): Promise<void> {
+): Promise<StatorError | null> {
   const onAbort = (): void => answer.abandon(StatorError.from(signal.reason));
   signal.addEventListener('abort', onAbort, { once: true });
   try {
@@ -125,9 +125,8 @@ export async function runInto(
     record.running(run.generations);
     answer.attach(run.generations);
     const { error } = await answer.ended;
-    if (error === null) return;
-    run.cancel(error);
-    throw error;
+    if (error !== null) run.cancel(error);
+    return error;
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
@@ -154,17 +153,8 @@ async function streamJob(
   const answer = create(socket);
   const keepAliveMs = ctx.config.sseKeepaliveSeconds * 1000;
   const timer = keepAliveMs > 0 ? setInterval(() => answer.keepAlive(), keepAliveMs) : null;
-  const onAbort = (): void => answer.abandon(StatorError.from(exchange.signal.reason));
-  exchange.signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const { signal } = exchange;
-    const { receivedMs } = record;
-    const { explain } = job.plan;
-    const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
-    record.running(run.generations);
-    answer.attach(run.generations);
-    const { error } = await answer.ended;
-    if (error !== null) run.cancel(error);
+    const error = await runInto(ctx, record, job, { answer, signal: exchange.signal });
     if (error !== null && !response.headersSent) sendError(exchange, error);
     record.end(error);
   } catch (thrown) {
@@ -173,6 +163,5 @@ async function streamJob(
     record.end(StatorError.from(thrown));
   } finally {
     if (timer !== null) clearInterval(timer);
-    exchange.signal.removeEventListener('abort', onAbort);
   }
 }
