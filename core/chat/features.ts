@@ -23,7 +23,9 @@ export function templateFeatures(source: string): TemplateFeatures {
     argumentsAsText: /\barguments['"\]]*\s+is\s+(not\s+)?string\b/.test(source),
     contentParts:
       /\bfor\s+\w+\s+in\s+[\w.[\]'"]*content\b/.test(source) ||
-      /\bcontent['"\]]*\s+is\s+(not\s+)?(string|iterable|sequence|mapping)\b/.test(source),
+      /\bcontent['"\]]*\s+is\s+(not\s+)?(string|iterable|sequence|mapping)\b/.test(source) ||
+      // `content.0.type`: a member of one part.
+      /\bcontent['"\]]*(\.\d+|\[\d+\])[.[]/.test(source),
     developerRole: /\bdeveloper\b/.test(source),
     reasoningContent: /\breasoning_content\b/.test(source),
     thinking: /(\.|\[['"])thinking\b|['"]thinking['"]\s+in\b/.test(source),
