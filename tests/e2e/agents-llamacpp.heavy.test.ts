@@ -23,7 +23,14 @@ describe('agents with llama.cpp', function () {
   before(async function () {
     const file = await findDefaultModel();
     if (file === undefined) skip(this, 'the default model could not be fetched');
-    const settings = { model: [file], modelName: ['m'], threads: 1, contextLength: 512, kvTokens: 1024, kvBlockSize: blockSize };
+    const settings = {
+      model: [file],
+      modelName: ['m'],
+      threads: 1,
+      contextLength: 512,
+      kvTokens: 1024,
+      kvBlockSize: blockSize,
+    };
     cluster = await startCluster({ workers: [{ engine: 'llamacpp', settings }] });
   });
 
@@ -46,7 +53,9 @@ describe('agents with llama.cpp', function () {
   });
 
   it('keep a prompt while others push out what nobody keeps', async () => {
-    const about = (what: string) => [{ role: 'user', content: `${what}: ${'the river runs to the town. '.repeat(16)}` }];
+    const about = (what: string) => [
+      { role: 'user', content: `${what}: ${'the river runs to the town. '.repeat(16)}` },
+    ];
     await chat({ messages: about('kept'), nvext: { cache_control: { type: 'ephemeral', ttl: '5m' } } });
     await chat({ messages: about('lost') });
     for (let other = 0; other < 10; other++) await chat({ messages: about(`other ${other}`) });
