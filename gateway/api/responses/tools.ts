@@ -75,11 +75,25 @@ export function customArguments(input: string): string {
 
 /** The text of a call of a custom tool; of one that was cut off, what there is. */
 export function customInput(json: string): string {
-  const text = /^\s*\{\s*"input"\s*:\s*"((?:[^"\\]|\\(?:u[\da-fA-F]{4}|[^u]))*)/s.exec(json)?.[1];
-  if (text === undefined) return '';
+  const whole = parsed(json);
+  if (typeof whole === 'object' && whole !== null && 'input' in whole && typeof whole.input === 'string')
+    return whole.input;
+  const head = /^\s*\{\s*"input"\s*:\s*"/.exec(json);
+  if (head === null) return '';
+  let end = head[0].length;
+  while (end < json.length && json[end] !== '"') {
+    const length = json[end] !== '\\' ? 1 : json[end + 1] === 'u' ? 6 : 2;
+    if (end + length > json.length) break;
+    end += length;
+  }
+  const text = parsed(`"${json.slice(head[0].length, end)}"`);
+  return typeof text === 'string' ? text : '';
+}
+
+function parsed(json: string): unknown {
   try {
-    return JSON.parse(`"${text}"`) as string;
+    return JSON.parse(json);
   } catch {
-    return text;
+    return undefined;
   }
 }
