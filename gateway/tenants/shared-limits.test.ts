@@ -13,10 +13,11 @@ import { SharedLimits, type SharedLimitsOptions } from './shared-limits.ts';
 const noon = Date.UTC(2026, 10, 21, 12);
 const caller = (changes: Partial<Caller>): Caller => ({ ...anybody, id: 'a', tenant: 'a', ...changes });
 
-/** A store that can be made to fail, or to lose its answers. */
+/** A store that can be made to fail, to lose its answers, or to say nothing for a while. */
 class FaultyStore implements Store {
   readonly inner: Store;
   fault: 'none' | 'down' | 'mute' = 'none';
+  gate: Promise<void> = Promise.resolve();
   puts = 0;
 
   constructor(inner: Store) {
@@ -24,6 +25,7 @@ class FaultyStore implements Store {
   }
 
   async #through<T>(call: () => Promise<T>): Promise<T> {
+    await this.gate;
     if (this.fault === 'down') throw new StatorError('storage_unavailable', 'down');
     const answer = await call();
     if (this.fault === 'mute') throw new StatorError('storage_unavailable', 'mute');
@@ -228,6 +230,26 @@ describe('shared limits', () => {
     store.fault = 'none';
     await until(() => !limits.isAlone);
     expect(await enterMany([limits], a, 20)).to.have.length(10);
+  });
+
+  it('hold here alone while the store says nothing', async () => {
+    const limits = gateway({ timeoutMs: 50 });
+    const a = caller({ requestsPerMinute: 10, tokensPerDay: 1000 });
+    let open = (): void => {};
+    store.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const alone = await enterMany([limits], a, 15);
+    expect(alone).to.have.length(10);
+    expect(limits.isAlone).to.equal(true);
+    alone[0]?.leave(1000);
+    open();
+    await until(() => !limits.isAlone);
+    const other = gateway();
+    await until(async () => {
+      const refused = await outcome(() => other.enter(a));
+      return refused instanceof StatorError && refused.message.includes('a day');
+    });
   });
 
   it('count once what the store took without saying so', async () => {

@@ -20,6 +20,8 @@ export interface SharedLimitsOptions {
   readonly leaseMs: number;
   /** Without the store: gateways count for themselves, or refuse callers that have limits. */
   readonly withoutStore: 'local' | 'refuse';
+  /** Milliseconds that an exchange may take. Default: 1000. */
+  readonly timeoutMs?: number;
   /** Milliseconds between tries while the store fails. Default: 1000. */
   readonly retryMs?: number;
   /** Unix time in milliseconds. Default: the system's clock. */
@@ -36,7 +38,7 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
-const exchangeTimeoutMs = 1000;
+const defaultTimeoutMs = 1000;
 const defaultRetryMs = 1000;
 /** Exchanges of different callers at once. */
 const mostAtOnce = 16;
@@ -247,7 +249,7 @@ export class SharedLimits implements Limits {
 
   /** One exchange; throws where it failed or took too long, with nothing lost of what there was to tell. */
   async #tell(account: LocalAccount<Waiter>, waiting: number): Promise<void> {
-    const timeout = AbortSignal.timeout(exchangeTimeoutMs);
+    const timeout = AbortSignal.timeout(this.#o.timeoutMs ?? defaultTimeoutMs);
     const late = new Promise<never>((_, reject) => {
       timeout.addEventListener('abort', () => reject(timeout.reason), { once: true });
     });
