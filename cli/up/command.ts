@@ -25,7 +25,8 @@ export async function up(argv: readonly string[]): Promise<void> {
       const stack = await startStack({ config, parts, file, extra, progress });
       const url = `http://${stack.address}`;
       const { models } = stack;
-      process.stdout.write(readyBanner({ url, models, discovery: config.discovery, elapsed: progress.elapsed }));
+      const { engine, discovery } = config;
+      process.stdout.write(readyBanner({ url, models, engine, discovery, elapsed: progress.elapsed }));
       return stack;
     },
   });
