@@ -72,25 +72,42 @@ export async function compatibilityDocument(differences: readonly Difference[]):
   return `${text}\n${foot}`;
 }
 
-interface Row {
-  readonly requests: Set<string>;
-  readonly servers: Set<string>;
+/** One row for each difference, whatever the requests that show it; servers are together where the same requests do. */
+function rowsOf(differences: readonly Difference[]): string[] {
+  const requestsOf = grouped(
+    differences,
+    (one) => `${cellsOf(one)} | ${one.server}`,
+    (one) => one.request,
+  );
+  const rows = [...requestsOf].map(([key, requests]) => {
+    const cut = key.lastIndexOf(' | ');
+    return { row: `| ${shortened(requests)} | ${key.slice(0, cut)}`, server: key.slice(cut + 3) };
+  });
+  const serversOf = grouped(
+    rows,
+    ({ row }) => row,
+    ({ server }) => server,
+  );
+  return [...serversOf].map(([row, servers]) => `${row} | ${servers.join(', ')} |`);
 }
 
-function rowsOf(differences: readonly Difference[]): string[] {
-  const rows = new Map<string, Row>();
-  for (const { request, server, place, ours, theirs } of differences) {
-    // Events of a response that hold all of it differ in the same fields.
-    const where = place.replace(/^response\.(created|in_progress|completed|incomplete)\.response\./, '….response.');
-    const cells = [where, ours, theirs].map((cell) => `\`${cell.replaceAll('|', '\\|')}\``).join(' | ');
-    const row = rows.get(cells) ?? { requests: new Set(), servers: new Set() };
-    row.requests.add(request);
-    row.servers.add(server);
-    rows.set(cells, row);
+function cellsOf({ place, ours, theirs }: Difference): string {
+  // Events of a response that hold all of it differ in the same fields.
+  const where = place.replace(/^response\.(created|in_progress|completed|incomplete)\.response\./, '….response.');
+  return [where, ours, theirs].map((cell) => `\`${cell.replaceAll('|', '\\|')}\``).join(' | ');
+}
+
+function shortened(requests: readonly string[]): string {
+  if (requests.length <= 3) return requests.join('; ');
+  return `${requests.slice(0, 2).join('; ')}; ${requests.length - 2} more`;
+}
+
+function grouped<T>(items: readonly T[], key: (item: T) => string, value: (item: T) => string): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const item of items) {
+    const values = found.get(key(item)) ?? [];
+    if (!values.includes(value(item))) values.push(value(item));
+    found.set(key(item), values);
   }
-  return [...rows].map(([cells, { requests, servers }]) => {
-    const names = [...requests];
-    const shown = names.length > 3 ? `${names.slice(0, 2).join('; ')}; ${names.length - 2} more` : names.join('; ');
-    return `| ${shown} | ${cells} | ${[...servers].join(', ')} |`;
-  });
+  return found;
 }
