@@ -4,6 +4,7 @@ import { responseObject } from './api/responses/answers.ts';
 import { decodeBytes, encodeBytes } from './testing/byte-tokenizer.ts';
 import { type Harness, startHarness, testCard } from './testing/harness.ts';
 import { answering, ScriptedWorker } from './testing/scripted-worker.ts';
+import { toolCard } from './testing/tool-chats.ts';
 import { until } from './testing/until.ts';
 
 const model = 'test-model';
@@ -146,6 +147,20 @@ describe('responses API', () => {
       max_output_tokens: called.indexOf('Patch'),
     });
     expect(cut.output[0]).to.include({ type: 'custom_tool_call', input: '*** Begin "', status: 'incomplete' });
+  });
+
+  it('offers only the tools that are allowed', async () => {
+    const worker = new ScriptedWorker(answering('[{"name":"time","parameters":{}}]'));
+    await using gateway = await startHarness();
+    gateway.addWorker(1n, worker, toolCard());
+    const tools = [weather, { ...weather, name: 'time' }];
+    const allowed = [{ type: 'function', name: 'time' }];
+    const tool_choice = { type: 'allowed_tools' as const, mode: 'required' as const, tools: allowed };
+    const response = await clientOf(gateway).responses.create({ model, input: 'Hi', tools, tool_choice });
+    expect(response.tool_choice).to.deep.equal(tool_choice);
+    expect(response.output[0]).to.include({ type: 'function_call', name: 'time' });
+    const { constraint } = (await worker.sequence(0)).request.guided ?? {};
+    expect(constraint?.value).to.include('time').and.not.include('weather');
   });
 
   it('does not keep what must not be stored', async () => {
@@ -346,6 +361,13 @@ describe('responses API', () => {
       [{ tools: [weather, weather] }, 'tools[1].name'],
       [{ tools: [{ type: 'web_search' }, weather, weather] }, 'tools[2].name'],
       [{ tools: [{ type: 'web_search' }], tool_choice: 'required' }, 'tool_choice'],
+      [
+        {
+          tools: [weather],
+          tool_choice: { type: 'allowed_tools', mode: 'auto', tools: [{ type: 'function', name: 'x' }] },
+        },
+        'tool_choice.tools[0].name',
+      ],
       [{ text: { format: { type: 'json_object' } } }, 'text.format'],
       [{ max_output_tokens: 0 }, 'max_output_tokens'],
       [{ truncation: 'auto' }, 'truncation'],

@@ -21,6 +21,7 @@ const renaming: Renaming = [
   [/^reasoning_effort$/, 'reasoning.effort'],
   [/^messages$/, 'input'],
   [/^tools\[(\d+)\]\.function\./, 'tools[$1].'],
+  [/^tool_choice\.allowed_tools\.tools\[(\d+)\]\.function\./, 'tool_choice.tools[$1].'],
 ];
 
 /** The items of a request; text is a user's message. */
@@ -69,7 +70,9 @@ function toolNames(tools: ResponsesRequestBody['tools']): Renaming {
 
 function choiceOf(choice: ResponsesRequestBody['tool_choice']): ChatRequestBody['tool_choice'] {
   if (typeof choice !== 'object' || choice === null) return choice;
-  return { type: 'function', function: { name: choice.name } };
+  const named = ({ name }: { name: string }) => ({ type: 'function' as const, function: { name } });
+  if (choice.type !== 'allowed_tools') return named(choice);
+  return { type: 'allowed_tools', allowed_tools: { mode: choice.mode, tools: choice.tools.map(named) } };
 }
 
 function formatOf(text: ResponsesRequestBody['text']): ChatRequestBody['response_format'] {

@@ -34,9 +34,15 @@ const hostedTool = z
   );
 
 export const responseTool = z.discriminatedUnion('type', [functionTool, customTool, hostedTool]);
+const namedTool = z.strictObject({ type: z.enum(['function', 'custom']), name });
 export const responseToolChoice = z.union([
   z.enum(['none', 'auto', 'required']),
-  z.strictObject({ type: z.enum(['function', 'custom']), name }),
+  namedTool,
+  z.strictObject({
+    type: z.literal('allowed_tools'),
+    mode: z.enum(['auto', 'required']),
+    tools: z.array(namedTool).min(1).max(1536),
+  }),
 ]);
 
 type ResponseTool = z.infer<typeof responseTool>;
