@@ -19,27 +19,30 @@ describe('prompts that agents keep', function () {
   after(() => cluster?.stop());
 
   it('survive what evicts others until their time is over', async () => {
-    const [kept, other] = [promptOf('kept'), promptOf('other')];
-    const full = Math.floor(kept.length / blockSize) * blockSize;
-    await complete(kept, { nvext: { cache_control: { type: 'ephemeral', ttl: 3 } } });
+    const [kept, brief, other] = [promptOf('kept'), promptOf('brief'), promptOf('other')];
+    const full = kept.length - blockSize;
+    await complete(kept, { nvext: { cache_control: { type: 'ephemeral', ttl: 600 } } });
+    await complete(brief, { nvext: { cache_control: { type: 'ephemeral', ttl: 1 } } });
     await complete(other);
-    expect(await complete(kept)).to.be.at.least(full - blockSize);
+    expect(await complete(other)).to.be.at.least(full);
+    await until(
+      'its time is over',
+      async () => (await metric('stator_worker_kept_prompts_ended_total', 'expired')) === 1,
+    );
     await pressure();
     expect(await complete(other), 'the prompt that nobody keeps').to.equal(0);
-    expect(await complete(kept), 'the prompt that is kept').to.be.at.least(full - blockSize);
-    await until('its time is over', async () => (await metric('stator_worker_kept_prompts')) === 0);
-    await pressure();
-    expect(await complete(kept), 'the prompt that was kept').to.equal(0);
-    expect(await metric('stator_worker_kept_prompts_ended_total', 'expired')).to.equal(1);
+    expect(await complete(brief), 'the prompt that was kept').to.equal(0);
+    expect(await complete(kept), 'the prompt that is kept').to.be.at.least(full);
+    expect(await metric('stator_worker_kept_blocks')).to.equal(kept.length / blockSize);
   });
 
   it('are let go with the last request of their session', async () => {
     const prompt = promptOf('session');
     const session = { session_id: 'conversation' };
     await complete(prompt, { nvext: { session_control: { ...session, action: 'open', timeout: 600 } } });
-    expect(await metric('stator_worker_kept_prompts')).to.equal(1);
+    const before = await metric('stator_worker_kept_prompts');
     await complete(`${prompt} and on`, { nvext: { session_control: { ...session, action: 'close' } } });
-    await until('it is let go', async () => (await metric('stator_worker_kept_prompts')) === 0);
+    await until('it is let go', async () => (await metric('stator_worker_kept_prompts')) === before - 1);
     expect(await metric('stator_worker_kept_prompts_ended_total', 'released')).to.equal(1);
   });
 
@@ -50,12 +53,12 @@ describe('prompts that agents keep', function () {
   });
 
   function promptOf(name: string): string {
-    return `${name} `.repeat(200).slice(0, 20 * blockSize);
+    return `${name} `.repeat(200).slice(0, 12 * blockSize);
   }
 
   /** Computes more different prompts than the cache has room for. */
   async function pressure(): Promise<void> {
-    for (let round = 0; round < 4; round++) await complete(promptOf(`pressure ${round} ${Math.random()}`));
+    for (let round = 0; round < 6; round++) await complete(promptOf(`pressure ${round} ${Math.random()}`));
   }
 
   /** Tokens of the prompt that were cached. */
