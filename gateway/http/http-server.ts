@@ -47,8 +47,9 @@ export class HttpEdge {
     if (route.kind === 'inference') return this.#infer(exchange, route);
     const run = (): void | Promise<void> => route.run(this.#ctx, exchange, found.params);
     if (route.kind === 'plain') return this.#ctx.access.as(credentialsOf(exchange), factsOf(exchange), run);
-    if (route.kind === 'admin') requireAdmin(this.#ctx.config, exchange.request);
-    await run();
+    if (route.kind === 'open') return run();
+    const check = (): void => requireAdmin(this.#ctx.config, exchange.request);
+    return this.#ctx.access.administer(factsOf(exchange), check, run);
   }
 
   /** Administration is not there at all where it is switched off, or has a port of its own. */

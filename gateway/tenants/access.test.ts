@@ -185,6 +185,35 @@ describe('callers with API keys', () => {
     expect(text).not.to.match(/topsecret|guessed|Hello|"Hi"/);
   });
 
+  it('are in the audit log with all that they ask, and administrators with what they change', async () => {
+    const auditLog = join(directory, 'audit.jsonl');
+    {
+      await using gateway = await withKeys([{ id: 'a', hash: sha256('topsecret') }], {
+        auditLog,
+        internalToken: 'token',
+      });
+      const headers = bearer('topsecret');
+      await fetch(`${gateway.url}/v1/models`, { headers });
+      await fetch(`${gateway.url}/v1/files/file-none`, { method: 'DELETE', headers });
+      await fetch(`${gateway.url}/console/state`, { headers });
+      await fetch(`${gateway.url}/console/state`, { headers: bearer('token') });
+      await gateway.post('/busy_threshold', { model: 'test-model' }, { headers: bearer('token') });
+    }
+    const lines = readFileSync(auditLog, 'utf8').trim().split('\n');
+    const told = lines.map((line) => {
+      const { key, method, path, administration, outcome } = JSON.parse(line) as Record<string, unknown>;
+      return [key ?? administration, method, path, outcome];
+    });
+    expect(told.slice(0, 3)).to.deep.equal([
+      ['a', 'GET', '/v1/models', 'answered'],
+      ['a', 'DELETE', '/v1/files/file-none', 'not_found'],
+      [true, 'GET', '/console/state', 'unauthenticated'],
+    ]);
+    expect(told[3]?.slice(0, 3)).to.deep.equal([true, 'POST', '/busy_threshold']);
+    expect(told).to.have.length(4);
+    expect(lines.join()).not.to.match(/topsecret|"token"/);
+  });
+
   it('are refused at start with a file that cannot be used, by its field', async () => {
     for (const [text, field] of [
       ['{"keys":[{"id":"a","hash":"x"}]}', 'keys[0].hash'],

@@ -34,8 +34,30 @@ export class Access {
 
   /** Runs work that counts for no limit, as whoever sends these headers. Throws `unauthenticated`. */
   async as<T>(credentials: Credentials, facts: RequestFacts, work: () => T): Promise<Awaited<T>> {
-    const caller = await this.#authenticate(credentials, facts);
-    return await within(callOf(caller), work);
+    const call = callOf(await this.#authenticate(credentials, facts));
+    const startMs = performance.now();
+    try {
+      const answer = await within(call, work);
+      this.#record(call, facts, startMs, null);
+      return answer;
+    } catch (thrown) {
+      this.#record(call, facts, startMs, thrown);
+      throw thrown;
+    }
+  }
+
+  /** Runs what an administrator asks, once `check` has let them; looking on is not recorded, being refused and changing is. */
+  async administer<T>(facts: RequestFacts, check: () => void, work: () => T): Promise<Awaited<T>> {
+    const startMs = performance.now();
+    try {
+      check();
+      const answer = await work();
+      if (facts.method !== 'GET' && facts.method !== 'HEAD') this.#administered(facts, startMs, 'answered');
+      return answer;
+    } catch (thrown) {
+      this.#administered(facts, startMs, StatorError.from(thrown).code);
+      throw thrown;
+    }
   }
 
   /** Lets a request in that work is done for. Throws `unauthenticated` or `rate_limited`. */
@@ -71,6 +93,10 @@ export class Access {
       this.#audit?.refused(facts, StatorError.from(thrown).code);
       throw thrown;
     }
+  }
+
+  #administered(facts: RequestFacts, startMs: number, outcome: string): void {
+    this.#audit?.administered(facts, { outcome, durationMs: Math.round(performance.now() - startMs) });
   }
 
   #record(call: Call, facts: RequestFacts, startMs: number, thrown: unknown): void {

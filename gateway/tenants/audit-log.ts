@@ -38,6 +38,11 @@ export class AuditLog {
     });
   }
 
+  /** Somebody administered, or would have liked to. */
+  administered(facts: RequestFacts, o: { readonly outcome: string; readonly durationMs: number }): void {
+    this.#write({ ...fieldsOf(facts), administration: true, duration_ms: o.durationMs, outcome: o.outcome });
+  }
+
   #write(fields: object): void {
     this.#destination.write(`${JSON.stringify({ time: new Date().toISOString(), ...fields })}\n`);
   }
