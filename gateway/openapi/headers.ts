@@ -9,14 +9,19 @@ const id = { type: 'string', pattern: '^(\\d{1,20})?$' };
 const integer = (minimum: number, maximum: number): object => ({ type: 'integer', minimum, maximum });
 const rank = integer(0, 0xffff_ffff);
 const text = { type: 'string' };
+/** As with Dynamo. */
+const lenient = 'Anything else is taken for absent.';
 
 const docs: Readonly<Record<keyof typeof headerNames, HeaderDoc>> = {
   instanceId: { description: 'Worker that must serve the request.', schema: id },
   prefillInstanceId: { description: 'Worker that must prefill; where one worker does both, the same.', schema: id },
   dataParallelRank: { description: 'Data parallel rank that must serve it; 4294967295: any.', schema: rank },
   prefillDataParallelRank: { description: 'The same for prefill.', schema: rank },
-  priority: { description: 'Higher runs earlier.', schema: integer(-0x8000_0000, 0x7fff_ffff) },
-  strictPriority: { description: 'Strictly higher leaves the queue first.', schema: integer(0, 0xffff_ffff) },
+  priority: { description: `Higher runs earlier: an integer from -2147483648 to 2147483647. ${lenient}`, schema: text },
+  strictPriority: {
+    description: `Strictly higher leaves the queue first: an integer from 0 to 4294967295. ${lenient}`,
+    schema: text,
+  },
   tenantId: { description: 'Separates prefix caches; wins over every cache_salt.', schema: text },
   sessionId: { description: 'Requests of one session prefer one worker.', schema: text },
   parentSessionId: { description: 'Session of the agent that began this one.', schema: text },
