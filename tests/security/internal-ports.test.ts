@@ -172,16 +172,14 @@ describe('ports behind the gateway', function () {
   });
 
   it('are not opened to other machines without token or certificates', async () => {
-    for (const command of [
-      ['router'],
-      ['tokenizer'],
-      ['kvbm', '--slab-dir', path.join(slabs, 'own')],
-      ['worker', 'mocker'],
-    ]) {
-      const process = new StatorProcess([...command, '--discovery', 'memory:x', '--listen', '0.0.0.0:0']);
-      expect(await process.exited, command.join(' ')).not.to.equal(0);
-      expect(process.output, command.join(' ')).to.match(/reachable from other machines/);
-    }
+    const commands = [['router'], ['tokenizer'], ['kvbm', '--slab-dir', path.join(slabs, 'own')], ['worker', 'mocker']];
+    await Promise.all(
+      commands.map(async (command) => {
+        const opened = new StatorProcess([...command, '--discovery', 'memory:x', '--listen', '0.0.0.0:0']);
+        expect(await opened.exited, command.join(' ')).not.to.equal(0);
+        expect(opened.output, command.join(' ')).to.match(/reachable from other machines/);
+      }),
+    );
   });
 });
 
