@@ -65,18 +65,32 @@ void KvPacker::run() {
       batch = std::move(queued_.front());
       queued_.pop_front();
     }
-    try {
-      work(*batch);
-    } catch (const std::exception& thrown) {
-      batch->error = describe(thrown);
-    }
-    {
-      std::lock_guard lock(mutex_);
-      done_.push_back(std::move(batch));
-      doneWake_.notify_one();
-    }
+    finish(std::move(batch));
     onDone_();
   }
+}
+
+bool KvPacker::help() {
+  std::unique_ptr<KvBatch> batch;
+  {
+    std::lock_guard lock(mutex_);
+    if (queued_.empty()) return false;
+    batch = std::move(queued_.front());
+    queued_.pop_front();
+  }
+  finish(std::move(batch));
+  return true;
+}
+
+void KvPacker::finish(std::unique_ptr<KvBatch> batch) {
+  try {
+    work(*batch);
+  } catch (const std::exception& thrown) {
+    batch->error = describe(thrown);
+  }
+  std::lock_guard lock(mutex_);
+  done_.push_back(std::move(batch));
+  doneWake_.notify_one();
 }
 
 void KvPacker::work(KvBatch& batch) const {

@@ -34,7 +34,7 @@ struct KvBatch {
   std::span<uint8_t> state(const KvBlockFormat& format);
 };
 
-// A thread that checks what comes in and seals what goes out, so that checksums cost the engine's thread nothing.
+// A thread that checks what comes in and seals what goes out, so that checksums cost the engine's thread nothing. Others may help.
 class KvPacker {
  public:
   // `onDone` is called on the packer's thread after each batch.
@@ -44,9 +44,11 @@ class KvPacker {
   KvPacker& operator=(const KvPacker&) = delete;
 
   void add(std::unique_ptr<KvBatch> batch);
-  // Done ones, in the order in which they were added.
+  // Done ones, in any order.
   std::vector<std::unique_ptr<KvBatch>> take();
   bool hasDone();
+  // Does the work of one batch on the caller's thread; false if none waits for the packer's.
+  bool help();
   // Returns when a batch is done or the time has come.
   void waitDone(std::chrono::steady_clock::time_point until);
   // Batches of a transfer that were not begun.
@@ -56,6 +58,7 @@ class KvPacker {
 
  private:
   void run();
+  void finish(std::unique_ptr<KvBatch> batch);
   void work(KvBatch& batch) const;
 
   const KvBlockFormat& format_;

@@ -33,7 +33,7 @@ void KvTransfers::add(std::unique_ptr<KvTransfer> transfer) {
 bool KvTransfers::copies(const Entry& entry) const {
   if (!entry.begun) return true;
   if (entry.error || entry.revoked) return false;
-  if (!entry.checked.empty()) return true;
+  if (hasNext(entry)) return true;
   return batches_ < kMostBatches && (entry.transfer->imports ? entry.sent : entry.next) < entry.end();
 }
 
@@ -56,7 +56,8 @@ uint32_t KvTransfers::slice(Clock::duration time, uint64_t promisedCells, bool w
   while (!queue_.empty()) {
     if (without >= queue_.size()) {
       if (!waits || batches_ == 0 || Clock::now() >= until) break;
-      packer_->waitDone(until);
+      // The packer may have to wait for a core.
+      if (!packer_->help()) packer_->waitDone(until);
       collect();
       without = 0;
     }
@@ -97,7 +98,7 @@ uint32_t KvTransfers::advance(Entry& entry, uint64_t promisedCells) {
       entry.sent += batch->count();
       pack(entry, std::move(batch));
     }
-    return entry.checked.empty() ? 0 : importBatch(entry);
+    return hasNext(entry) ? importBatch(entry) : 0;
   } catch (const std::exception& thrown) {
     cache_.clearScratch();
     if (!entry.error) entry.error = describe(thrown);
@@ -177,7 +178,7 @@ void KvTransfers::collect() {
       entry.error = std::move(batch->error);
       abandon(entry);
     }
-    if (batch->imports && !entry.error && !entry.revoked) entry.checked.push_back(std::move(batch));
+    if (batch->imports && !entry.error && !entry.revoked) entry.checked.emplace(batch->first, std::move(batch));
     else recycle(std::move(batch));
   }
 }
@@ -189,7 +190,7 @@ void KvTransfers::recycle(std::unique_ptr<KvBatch> batch) {
 
 // Takes back what was not begun of a transfer that ends early.
 void KvTransfers::abandon(Entry& entry) {
-  for (auto& batch : entry.checked) recycle(std::move(batch));
+  for (auto& [first, batch] : entry.checked) recycle(std::move(batch));
   entry.checked.clear();
   if (!packer_) return;
   for (auto& batch : packer_->withdraw(entry.transfer->id)) {
@@ -220,8 +221,8 @@ uint32_t KvTransfers::exportBatch(Entry& entry) {
 
 uint32_t KvTransfers::importBatch(Entry& entry) {
   const auto start = Clock::now();
-  auto batch = std::move(entry.checked.front());
-  entry.checked.pop_front();
+  auto batch = std::move(entry.checked.begin()->second);
+  entry.checked.erase(entry.checked.begin());
   const uint32_t count = batch->count();
   const bool sound = copyIn(entry, *batch);
   recycle(std::move(batch));

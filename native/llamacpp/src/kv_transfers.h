@@ -60,7 +60,8 @@ class KvTransfers {
 
   void add(std::unique_ptr<KvTransfer> transfer);
   // Copies what is ready, at least one block and on until the time is over. `promisedCells`: what running sequences still
-  // need. `waits`: until then also for what the packer has. Returns the number of blocks copied.
+  // need. `waits`: nothing else is to be done, so that it helps the packer, and waits for it, until then. Returns the
+  // number of blocks copied.
   uint32_t slice(Clock::duration time, uint64_t promisedCells, bool waits, std::vector<Completion>& settled);
   // Ends a copy that runs; ignores other numbers.
   void cancel(uint32_t id, std::vector<Completion>& settled);
@@ -84,7 +85,7 @@ class KvTransfers {
     uint32_t next = 0;                  // block to copy next
     uint32_t sent = 0;                  // imports: block to give to the packer next
     uint32_t packing = 0;               // batches that the packer has
-    std::deque<std::unique_ptr<KvBatch>> checked;  // imports: batches to copy in
+    std::map<uint32_t, std::unique_ptr<KvBatch>> checked;  // imports: batches to copy in, by their first block
     std::vector<uint64_t> local;        // hashes of its blocks
     std::vector<uint64_t> sequence;
     std::vector<uint64_t> prefix;       // the same without adapter and salt
@@ -94,6 +95,7 @@ class KvTransfers {
     uint32_t end() const;
   };
 
+  static bool hasNext(const Entry& entry) { return !entry.checked.empty() && entry.checked.begin()->first == entry.next; }
   bool copies(const Entry& entry) const;
   bool settles(const Entry& entry) const;
   void settle(uint32_t id, std::vector<Completion>& settled);
