@@ -7,6 +7,9 @@ import { type Ask, drained, type Holding, type SharedAccount } from './shared-ac
 /** What one gateway's account contributes to an exchange. */
 type OwnAsk = Pick<Ask, 'exchange' | 'givenBack' | 'owedRequests' | 'owedTokens' | 'running' | 'ahead'>;
 
+/** Older ones have long been written over. */
+const mostAbandoned = 16;
+
 interface Refusal {
   readonly error: StatorError;
   /** Whether it is for want of requests or slots, which others may hold. */
@@ -31,6 +34,8 @@ export class LocalAccount<Waiter> {
   #owedTokens = 0;
   /** What was told last, until it is known to have arrived. */
   #unsure: OwnAsk | null = null;
+  /** What was told and then taken for lost; the store may still hear of it, as long as it has not heard of anything later. */
+  #abandoned: OwnAsk[] = [];
   /** Requests let in since the last tick, and about as many as there lately were in one. */
   #entered = 0;
   #recent = 0;
@@ -169,6 +174,7 @@ export class LocalAccount<Waiter> {
     this.known = known;
     this.#seenMs = performance.now();
     this.#unsure = null;
+    this.#abandoned = [];
     const holding = this.#holding(gateway);
     this.#slice += holding?.slice ?? 0;
     this.#slots = holding?.slots ?? 0;
@@ -183,11 +189,27 @@ export class LocalAccount<Waiter> {
     const holding = this.#holding(gateway);
     if (holding?.exchange === unsure.exchange) {
       this.#slice += holding.slice;
+      this.#abandoned = [];
       return;
     }
     this.#slice += unsure.givenBack;
     this.#owedRequests += unsure.owedRequests;
     this.#owedTokens += unsure.owedTokens;
+    this.#abandoned = [...this.#abandoned.slice(1 - mostAbandoned), unsure];
+  }
+
+  /** An ask without what the account shows to have been heard after all. */
+  without<T extends OwnAsk>(ask: T, before: SharedAccount | null, gateway: string): T {
+    const holding = before?.holdings[gateway];
+    const heard = this.#abandoned.find(({ exchange }) => exchange === holding?.exchange);
+    if (heard === undefined || holding === undefined) return ask;
+    return {
+      ...ask,
+      // It brought a slice that nobody used.
+      givenBack: ask.givenBack - heard.givenBack + holding.slice,
+      owedRequests: ask.owedRequests - heard.owedRequests,
+      owedTokens: ask.owedTokens - heard.owedTokens,
+    };
   }
 
   #holding(gateway: string): Holding | undefined {

@@ -16,7 +16,8 @@ const caller = (changes: Partial<Caller>): Caller => ({ ...anybody, id: 'a', ten
 /** A store that can be made to fail, to lose its answers, or to say nothing for a while. */
 class FaultyStore implements Store {
   readonly inner: Store;
-  fault: 'none' | 'down' | 'mute' = 'none';
+  fault: 'none' | 'down' | 'mute' | 'slow' = 'none';
+  delayMs = (): number => 0;
   gate: Promise<void> = Promise.resolve();
   puts = 0;
 
@@ -26,6 +27,7 @@ class FaultyStore implements Store {
 
   async #through<T>(call: () => Promise<T>): Promise<T> {
     await this.gate;
+    if (this.fault === 'slow') await new Promise((resolve) => setTimeout(resolve, this.delayMs()));
     if (this.fault === 'down') throw new StatorError('storage_unavailable', 'down');
     const answer = await call();
     if (this.fault === 'mute') throw new StatorError('storage_unavailable', 'mute');
@@ -265,6 +267,39 @@ describe('shared limits', () => {
     expect(spent, '600 of 1000 are used').to.have.length(1);
   });
 
+  it('count once what the store hears late, after it was told again', async () => {
+    const limits = gateway({ timeoutMs: 30 });
+    const a = caller({ tokensPerMonth: 1000 });
+    const { put } = store;
+    const [entry] = await enterMany([limits], a, 1);
+    let release = (): void => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let heard: Promise<unknown> = released;
+    let puts = 0;
+    Object.assign(store, {
+      put: async (...args: Parameters<Store['put']>): Promise<number> => {
+        puts += 1;
+        if (puts === 1) {
+          const late = released.then(() => put(...args));
+          heard = late;
+          return late;
+        }
+        release();
+        await heard;
+        return put(...args);
+      },
+    });
+    entry?.leave(600);
+    await until(() => limits.isAlone);
+    await until(() => !limits.isAlone);
+    expect(puts).to.be.at.least(3);
+    const found = await store.get('limits', 'a');
+    const { spent } = JSON.parse(Buffer.from(found?.value ?? []).toString()) as SharedAccount;
+    expect(spent.monthTokens).to.equal(600);
+  });
+
   it('forget callers of whom there is nothing to know', async () => {
     const limits = gateway();
     for (let index = 0; index < 20; index++) {
@@ -279,8 +314,9 @@ describe('shared limits', () => {
     for (let seed = 1; seed <= 5; seed++) {
       const random = randomOf(seed);
       const id = `s${seed}`;
-      const gateways = [gateway(), gateway(), gateway()];
+      const gateways = [1, 2, 3].map(() => gateway({ timeoutMs: 30 }));
       const running: Entry[] = [];
+      store.delayMs = () => random() * 80;
       let used = 0;
       const end = (entry: Entry | undefined): void => {
         const tokens = Math.floor(random() * 100);
@@ -289,7 +325,7 @@ describe('shared limits', () => {
       };
       for (let step = 0; step < 60; step++) {
         if (random() < 0.2)
-          store.fault = (['none', 'none', 'down', 'mute'] as const)[Math.floor(random() * 4)] ?? 'none';
+          store.fault = (['none', 'down', 'mute', 'slow'] as const)[Math.floor(random() * 4)] ?? 'none';
         const some = gateways[Math.floor(random() * gateways.length)];
         if (some !== undefined) running.push(...(await enterMany([some], { ...a, id }, Math.floor(random() * 4))));
         while (running.length > 0 && random() < 0.6) end(running.splice(Math.floor(random() * running.length), 1)[0]);

@@ -275,7 +275,12 @@ export class SharedLimits implements Limits {
     const same = { gateway: this.#gateway, leaseMs: this.#o.leaseMs, waiting };
     const ask: Ask = { ...same, ...account.ask(this.#exchange), nowUnixMs: this.#now() };
     const known = account.known ?? { account: null, version: 0 };
-    return this.#stored.change(caller, known, (before) => exchange(before, caller, ask), signal);
+    return this.#stored.change(
+      caller,
+      known,
+      (before) => exchange(before, caller, account.without(ask, before, this.#gateway)),
+      signal,
+    );
   }
 }
 
