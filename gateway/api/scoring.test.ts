@@ -122,4 +122,23 @@ describe('scores, ranks and classes', () => {
       expect(((await response.json()) as ErrorBody).error).to.include({ param: 'model', code: 'unsupported' });
     }
   });
+
+  it("end at the client's deadline, in the worker too", async () => {
+    await using slow = await startHarness();
+    const never = (_request: unknown, options?: { signal?: AbortSignal | undefined }): Promise<never> =>
+      new Promise((_resolve, reject) => {
+        options?.signal?.addEventListener('abort', () => reject(new Error('ended')));
+      });
+    const worker = new ScriptedWorker();
+    worker.calls = { score: never, classify: never };
+    slow.addWorker(1n, worker, scorer);
+    const headers = { 'content-type': 'application/json', 'x-stator-timeout-ms': '300' };
+    const pair = { model: 'test-model', text_1: 'a', text_2: 'b' };
+    const scored = await slow.post('/v1/score', pair, { headers });
+    const classified = await slow.post('/v1/classify', { model: 'test-model', input: 'a' }, { headers });
+    for (const response of [scored, classified]) {
+      expect(response.status).to.equal(504);
+      expect(((await response.json()) as ErrorBody).error.code).to.equal('deadline_exceeded');
+    }
+  });
 });

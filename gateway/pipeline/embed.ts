@@ -10,6 +10,7 @@ import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 import type { TraceContext } from '../telemetry/request-record.ts';
 import { meter } from '../tenants/caller.ts';
+import { inTime } from './in-time.ts';
 import type { RoutingWishes } from './request.ts';
 import { wishesOf } from './route-request.ts';
 
@@ -40,7 +41,19 @@ export interface Embedded {
 }
 
 /** Tokenizes and embeds inputs on one worker. */
-export async function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedOptions): Promise<Embedded> {
+export function embed(ctx: GatewayContext, model: ResolvedModel, o: EmbedOptions): Promise<Embedded> {
+  return inTime(boundsOf(ctx, o), (signal) => embedInputs(ctx, model, { ...o, signal }));
+}
+
+/** How long a request may take that is computed as a whole. */
+export function boundsOf(
+  { config }: GatewayContext,
+  { routing, signal }: Pick<InputOptions, 'routing' | 'signal'>,
+): Parameters<typeof inTime>[0] {
+  return { deadlineUnixMs: routing.deadlineUnixMs, limitMs: config.requestTimeoutSeconds * 1000, signal };
+}
+
+async function embedInputs(ctx: GatewayContext, model: ResolvedModel, o: EmbedOptions): Promise<Embedded> {
   const { card, name } = model.entry;
   const can = card.capabilities;
   if (!(can?.tasks ?? []).includes(Task.EMBEDDING)) {

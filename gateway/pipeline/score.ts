@@ -4,7 +4,8 @@ import { StatorError } from '#lib/errors/errors.ts';
 import type { GatewayContext } from '../context.ts';
 import type { ResolvedModel } from '../models/catalog.ts';
 import type { TraceContext } from '../telemetry/request-record.ts';
-import { onWorker } from './embed.ts';
+import { boundsOf, onWorker } from './embed.ts';
+import { inTime } from './in-time.ts';
 import type { RoutingWishes } from './request.ts';
 
 export interface ScoreOptions {
@@ -24,7 +25,11 @@ export interface Scored {
 }
 
 /** Scores documents against a query on one worker. */
-export async function score(ctx: GatewayContext, model: ResolvedModel, o: ScoreOptions): Promise<Scored> {
+export function score(ctx: GatewayContext, model: ResolvedModel, o: ScoreOptions): Promise<Scored> {
+  return inTime(boundsOf(ctx, o), (signal) => scoreDocuments(ctx, model, { ...o, signal }));
+}
+
+async function scoreDocuments(ctx: GatewayContext, model: ResolvedModel, o: ScoreOptions): Promise<Scored> {
   const { card, name } = model.entry;
   if (!(card.capabilities?.tasks ?? []).includes(Task.SCORE)) {
     throw StatorError.unsupported('model', `\`model\`: the model \`${name}\` does not score`);
