@@ -3,11 +3,11 @@ import { z } from 'zod';
 const most = 0xffff_ffff;
 
 /**
- * Token ids of a prompt, one or more. Prompts have tens of thousands, so they are checked in one loop; only a list that fails
+ * Token ids, `least` or more. Prompts have tens of thousands, so they are checked in one loop; only a list that fails
  * goes element by element, for an error that names the element.
  */
-export function tokenIdList() {
-  const list = z.array(z.int().min(0).max(most)).min(1);
+export function tokenIdList(least = 1) {
+  const list = z.array(z.int().min(0).max(most)).min(least);
   const { run } = list._zod;
   list._zod.run = (payload, context) => (isTokenIdList(payload.value) ? payload : run(payload, context));
   return list;

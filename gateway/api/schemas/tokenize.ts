@@ -33,7 +33,7 @@ export const tokenizeAnswer = z
 export const detokenizeRequest = z
   .strictObject({
     model: modelField,
-    tokens: z.union([z.array(z.int()).max(0), tokenIdList()]),
+    tokens: tokenIdList(0),
     skip_special_tokens: z.boolean().nullish().describe('Whether special tokens are left out. Default false.'),
   })
   .meta({ id: 'DetokenizeRequest' });
