@@ -57,7 +57,7 @@ async function compare(
   const anchors: number[] = [];
   const speeds = new Map<string, number[]>(Object.keys(ways).map((way) => [way, []]));
   for (let round = 0; round <= rounds; round++) {
-    const anchor = await raw.move('memcpy', bytes, totalBytes / bytes);
+    const anchor = await raw.move('memcpy', { pieceBytes: bytes, pieces: totalBytes / bytes, times: 1, stride: 1 });
     if (round > 0) anchors.push(anchor);
     for (const [way, move] of Object.entries(ways)) {
       const start = performance.now();
