@@ -29,8 +29,10 @@ describe('answers beside those of other servers', function () {
   });
 
   it('are what docs/compatibility.md says', async () => {
-    const written = await readFile(inProject('docs/compatibility.md'), 'utf8');
-    expect(written).to.equal(await compatibilityDocument(differences));
+    const written = (await readFile(inProject('docs/compatibility.md'), 'utf8')).split('\n');
+    const found = (await compatibilityDocument(differences)).split('\n');
+    expect(found.filter((line) => !written.includes(line))).to.deep.equal([]);
+    expect(written.filter((line) => !found.includes(line))).to.deep.equal([]);
   });
 });
 
