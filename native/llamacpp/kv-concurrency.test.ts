@@ -67,6 +67,17 @@ function numbersOf(block: Buffer): Float32Array {
   return new Float32Array(buffer.slice(byteOffset, byteOffset + length));
 }
 
+/** The largest difference between two numbers in the same place; NaN where one of them is none. */
+function farthest(some: Float32Array, others: Float32Array | undefined): number {
+  let most = 0;
+  for (const [at, value] of some.entries()) {
+    const difference = Math.abs(value - (others?.[at] ?? Number.NaN));
+    if (Number.isNaN(difference)) return difference;
+    most = Math.max(most, difference);
+  }
+  return most;
+}
+
 describe('llama.cpp addon: KV blocks among running sequences', function () {
   this.timeout(120_000);
   const kinds: readonly [string, TinyModel][] = [
@@ -146,12 +157,12 @@ describe('llama.cpp addon: KV blocks among running sequences', function () {
         await other.generate(said, { maxTokens: 0 });
         const reference = await exportBlocks(other, said, 0, 3);
         expect(scattered).to.have.length(3);
+        const expected = reference.map(numbersOf);
         for (const [index, block] of scattered.entries()) {
-          const expected = numbersOf(reference[index] ?? Buffer.alloc(0));
-          const farthest = Math.max(
-            ...numbersOf(block).map((value, at) => Math.abs(value - (expected[at] ?? Number.NaN))),
-          );
-          expect(farthest).to.be.lessThan(0.01);
+          const numbers = numbersOf(block);
+          // Steps of other sizes round otherwise; cells in the wrong order are as far away as another block's.
+          expect(farthest(numbers, expected[index])).to.be.lessThan(0.05);
+          expect(farthest(numbers, expected[(index + 1) % 3])).to.be.greaterThan(0.5);
         }
       }
       modelFree(model);
