@@ -189,6 +189,13 @@ export const gatewaySettings = defineSettings({
     group: 'Tenants',
     help: 'Seconds after which concurrent requests of a gateway that died count no longer.',
   }),
+  limitsStoreTimeoutMs: setting.integer({
+    default: 1000,
+    min: 10,
+    max: 60_000,
+    group: 'Tenants',
+    help: 'Milliseconds after which an exchange with the store of limits has failed.',
+  }),
   limitsWithoutStore: setting.choice(['local', 'refuse'], {
     default: 'local',
     group: 'Tenants',

@@ -55,6 +55,11 @@ export class LocalAccount<Waiter> {
     return this.#running === 0 && this.#slice === 0 && this.#slots === 0 && !this.#hasUntold;
   }
 
+  /** Requests that are being answered here. */
+  get running(): number {
+    return this.#running;
+  }
+
   get isUnsure(): boolean {
     return this.#unsure !== null;
   }

@@ -37,10 +37,11 @@ export function openAccess(config: GatewayConfig, telemetry: Telemetry, stores: 
 
 /** Limits last as long and reach as far as the store that they lie in. */
 function limitsOf(config: GatewayConfig, telemetry: Telemetry, store: Store): Limits {
-  const { limitsSyncMs: syncMs, limitsLeaseSeconds, limitsWithoutStore: withoutStore } = config;
+  const { limitsSyncMs: syncMs, limitsStoreTimeoutMs: timeoutMs, limitsWithoutStore: withoutStore } = config;
+  const leaseMs = config.limitsLeaseSeconds * 1000;
   limitMetrics(telemetry.metrics);
   if ((config.limitsStore ?? config.store) === 'memory:') return new RateLimits();
-  return new SharedLimits({ store, telemetry, syncMs, leaseMs: limitsLeaseSeconds * 1000, withoutStore });
+  return new SharedLimits({ store, telemetry, syncMs, timeoutMs, leaseMs, withoutStore });
 }
 
 function verifierOf({

@@ -6,7 +6,7 @@ import { counterOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Caller } from './caller.ts';
 import { type KnownAccount, LimitAccounts } from './limit-accounts.ts';
-import { checkBudgets, type Entry, isUnlimited, type Limits, rateState } from './limits.ts';
+import { checkBudgets, checkConcurrent, type Entry, isUnlimited, type Limits, rateState } from './limits.ts';
 import { LocalAccount } from './local-account.ts';
 import { RateLimits } from './rate-limits.ts';
 import { type Ask, exchange, heldByOthers } from './shared-account.ts';
@@ -144,7 +144,10 @@ export class SharedLimits implements Limits {
       this.#metrics.unshared.inc({ outcome: 'refused' });
       throw new StatorError('storage_unavailable', 'Limits cannot be checked now.', { retryAfterMs: 1000 });
     }
-    checkBudgets(account.caller, account.spent(this.#now()), this.#now());
+    const { caller } = account;
+    // What runs was let in by the store, or by this gateway alone: together they stay within the limit of one.
+    checkConcurrent(caller, caller.concurrentRequests === null || account.running < caller.concurrentRequests);
+    checkBudgets(caller, account.spent(this.#now()), this.#now());
     const entry = this.#local.enter(account.caller);
     this.#metrics.unshared.inc({ outcome: 'local' });
     account.beginUntold();

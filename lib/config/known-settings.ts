@@ -164,6 +164,7 @@ export const knownSettings: readonly string[] = [
   'limit',
   'limitsLeaseSeconds',
   'limitsStore',
+  'limitsStoreTimeoutMs',
   'limitsSyncMs',
   'limitsWithoutStore',
   'listen',

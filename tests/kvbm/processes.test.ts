@@ -1,23 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { CommitOutcome, KvBlockService, type StatsResponse } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
 import { createRpcClient } from '#lib/rpc/client.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
+import { freePort } from '../support/free-port.ts';
 import { StatorProcess } from '../support/stator-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { WorkerProcess } from './worker-process.ts';
-
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 describe('the block manager and its workers as processes', function () {
   this.timeout(120_000);

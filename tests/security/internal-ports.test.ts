@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import http2 from 'node:http2';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import type { DescService } from '@bufbuild/protobuf';
@@ -14,6 +14,7 @@ import { KvBlockService, KvPeerService } from '#gen/stator/kvbm/v1/kvbm_pb.ts';
 import { KvIndexService, RouterService } from '#gen/stator/router/v1/router_pb.ts';
 import { TokenizerService } from '#gen/stator/tokenizer/v1/tokenizer_pb.ts';
 import { type Cluster, startCluster } from '../support/cluster.ts';
+import { freePort } from '../support/free-port.ts';
 import { sendRaw } from '../support/http.ts';
 import { listeningSockets } from '../support/listening.ts';
 import { findNixl } from '../support/nixl.ts';
@@ -284,13 +285,4 @@ function speaksOf(who: string, port: number): Promise<'zmq' | 'transfer'> {
     });
     socket.on('connect', () => setTimeout(() => socket.write(Buffer.alloc(256, 7)), 200));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { findEtcd } from './etcd-binary.ts';
+import { freePort } from './free-port.ts';
 
 const START_TIMEOUT_MS = 20_000;
 
@@ -78,7 +78,7 @@ interface MemberOptions {
 }
 
 async function planMembers(size: number, o: MemberOptions): Promise<LocalEtcd[]> {
-  const ports = await freePorts(2 * size);
+  const ports = await Promise.all(Array.from({ length: 2 * size }, freePort));
   const peers = ports.slice(size).map((port) => `http://127.0.0.1:${port}`);
   const cluster = peers.map((peer, index) => `m${index}=${peer}`).join(',');
   return Promise.all(
@@ -238,19 +238,3 @@ async function supportedFlags(binary: string): Promise<string[]> {
 }
 
 /** Free loopback ports, all different because all are held until the last is known. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  try {
-    return await Promise.all(
-      servers.map(async (server) => {
-        server.listen(0, '127.0.0.1');
-        await once(server, 'listening');
-        const address = server.address();
-        if (address === null || typeof address === 'string') throw new Error('no port');
-        return address.port;
-      }),
-    );
-  } finally {
-    for (const server of servers) server.close();
-  }
-}

@@ -2,11 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { toolsDirectory } from './etcd-binary.ts';
+import { freePort } from './free-port.ts';
 
 const startTimeoutMs = 30_000;
 
@@ -65,15 +65,6 @@ export async function startRedis(program: string): Promise<RedisProcess> {
   process.once('exit', () => child?.kill('SIGKILL'));
   await start();
   return { url: `redis://:${password}@127.0.0.1:${port}/0`, kill, start, dispose };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function ready(child: ChildProcess): Promise<void> {

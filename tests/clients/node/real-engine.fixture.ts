@@ -24,7 +24,9 @@ const look = async ({ city }: { city: string }): Promise<string> => {
 async function aiSdk() {
   const openai = createOpenAI({ baseURL, apiKey });
   const compatible = createOpenAICompatible({ name: 'stator', baseURL, supportsStructuredOutputs: true });
-  const common = { prompt, maxRetries: 0, maxOutputTokens: 40 };
+  const common = { prompt, maxRetries: 0, maxOutputTokens: 40, temperature: 0 };
+  // A small model may put much white space between the parts of an object.
+  const patient = { ...common, maxOutputTokens: 256 };
   const execute = ({ city }: { city: string }): string => `Sunny in ${city}.`;
   const tools = { get_weather: tool({ inputSchema: arguments_, strict: true, execute }) };
   const cities: unknown[] = [];
@@ -32,7 +34,7 @@ async function aiSdk() {
   for (const llm of [openai(model), openai.chat(model), compatible(model)]) {
     const called = await generateText({ ...common, model: llm, tools, toolChoice: 'required' });
     cities.push(...called.toolCalls.map(({ input }) => (input as { city: string }).city));
-    objects.push((await generateText({ ...common, model: llm, output: Output.object({ schema: plan }) })).output);
+    objects.push((await generateText({ ...patient, model: llm, output: Output.object({ schema: plan }) })).output);
   }
   const streamed = streamText({ ...common, model: compatible(model), tools });
   for await (const part of streamed.fullStream) if (part.type === 'error') throw part.error;
@@ -56,7 +58,7 @@ async function agents() {
 }
 
 async function langchain() {
-  const settings = { model, apiKey, maxRetries: 0, maxTokens: 40, temperature: 0, configuration: { baseURL } };
+  const settings = { model, apiKey, maxRetries: 0, maxTokens: 256, temperature: 0, configuration: { baseURL } };
   const llm = new ChatOpenAI(settings);
   const object = await llm.withStructuredOutput(plan, { method: 'jsonSchema' }).invoke(prompt);
   const weather = langchainTool(look, { name: 'get_weather', description: 'Weather.', schema: arguments_ });

@@ -37,7 +37,8 @@ function describeLimits(name: string, openPlace: (context: Mocha.Context) => Pro
         hash: `sha256:${createHash('sha256').update(key.id).digest('hex')}`,
       }));
       await writeFile(apiKeysFile, JSON.stringify({ keys: hashed }));
-      config = { apiKeysFile, limitsStore: place.url, limitsSyncMs: 50, limitsLeaseSeconds: 2, console: false };
+      const limits = { limitsStore: place.url, limitsSyncMs: 50, limitsLeaseSeconds: 2, limitsStoreTimeoutMs: 3000 };
+      config = { apiKeysFile, ...limits, console: false };
       gateways = await Promise.all([startGatewayProcess(config), startGatewayProcess(config)]);
     });
 
