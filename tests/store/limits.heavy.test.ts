@@ -27,6 +27,7 @@ function describeLimits(name: string, openPlace: (context: Mocha.Context) => Pro
     let folder = '';
     let config: Partial<GatewayConfig> = {};
     let gateways: GatewayProcess[] = [];
+    const held: Response[] = [];
 
     before(async function () {
       place = await openPlace(this);
@@ -61,7 +62,9 @@ function describeLimits(name: string, openPlace: (context: Mocha.Context) => Pro
         }),
         ...(signal === undefined ? {} : { signal }),
       });
+      // Whose answer nobody holds any more, is taken for gone.
       if (signal === undefined) await response.arrayBuffer();
+      else held.push(response);
       return response.status;
     }
 
