@@ -62,9 +62,9 @@ function describeCode(code: keyof typeof errorClasses): string {
   return retryable ? `\`${code}\` (may be tried again).` : `\`${code}\`.`;
 }
 
-/** Server-sent events as JSON Schema can say them: text whose lines of data are JSON. */
+/** Server-sent events as JSON Schema can say them: lines of data that are JSON. Readers differ in what the whole is, so it has no type. */
 function eventStream({ events }: RouteDoc, components: SchemaComponents): object {
   const schema = events === undefined ? {} : components.refer(events);
   const description = 'Server-sent events, where `stream` is true. The data of each is one of these.';
-  return { schema: { type: 'string', description, contentMediaType: 'application/json', contentSchema: schema } };
+  return { schema: { description, contentMediaType: 'application/json', contentSchema: schema } };
 }

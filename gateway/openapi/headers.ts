@@ -5,9 +5,10 @@ interface HeaderDoc {
   readonly schema: object;
 }
 
-const id = { type: 'string', pattern: '^(\\d{1,20})?$' };
-const integer = (minimum: number, maximum: number): object => ({ type: 'integer', minimum, maximum });
-const rank = integer(0, 0xffff_ffff);
+/** Decimal digits; an empty header counts as absent, which no schema of an integer could say. */
+const digits = (most: number): object => ({ type: 'string', pattern: `^\\d{0,${most}}$` });
+const id = digits(20);
+const rank = digits(10);
 const text = { type: 'string' };
 /** As with Dynamo. */
 const lenient = 'Anything else is taken for absent.';
@@ -15,7 +16,10 @@ const lenient = 'Anything else is taken for absent.';
 const docs: Readonly<Record<keyof typeof headerNames, HeaderDoc>> = {
   instanceId: { description: 'Worker that must serve the request.', schema: id },
   prefillInstanceId: { description: 'Worker that must prefill; where one worker does both, the same.', schema: id },
-  dataParallelRank: { description: 'Data parallel rank that must serve it; 4294967295: any.', schema: rank },
+  dataParallelRank: {
+    description: 'Data parallel rank that must serve it, up to 4294967295, which is any.',
+    schema: rank,
+  },
   prefillDataParallelRank: { description: 'The same for prefill.', schema: rank },
   priority: { description: `Higher runs earlier: an integer from -2147483648 to 2147483647. ${lenient}`, schema: text },
   strictPriority: {
@@ -28,10 +32,10 @@ const docs: Readonly<Record<keyof typeof headerNames, HeaderDoc>> = {
   sessionFinal: { description: 'Whether no request of the session follows: `true` or `1`.', schema: text },
   kvIsolation: {
     description: 'Whose cached prompts are kept apart: none, those of a subagent, or those of any session.',
-    schema: { type: 'string', enum: ['none', 'subagent', 'session'] },
+    schema: { type: 'string', pattern: '^(none|subagent|session)?$' },
   },
   policyClass: { description: "Class or family of the router's queue.", schema: text },
-  timeoutMs: { description: 'Milliseconds for the whole request.', schema: integer(1, 86_400_000) },
+  timeoutMs: { description: 'Milliseconds for the whole request, from 1 to 86400000.', schema: digits(8) },
 };
 
 /** Parameters of operations that are routed. docs/nvext.md says more. */

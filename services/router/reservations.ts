@@ -149,7 +149,7 @@ export class Reservations {
     const held = this.#held.take(owner, requestId);
     this.#observer?.finished(owner, requestId);
     if (held !== undefined) {
-      held.use?.end(nowMs());
+      this.#endUse(held);
       this.#observed.ended(held, ended.outputTokens);
       if (workerFailed) workers.inhibit(held.instanceId);
       if (workerFailed || held.request.sessionFinal) sessions.drop(held.request, held);
@@ -193,7 +193,8 @@ export class Reservations {
   drop(owner: string, requestId: string): void {
     const { active, admission, nowMs } = this.#options;
     const ended = active.finish(owner, requestId, nowMs());
-    this.#held.take(owner, requestId)?.use?.end(nowMs());
+    const held = this.#held.take(owner, requestId);
+    if (held !== undefined) this.#endUse(held);
     if (ended !== null) admission.wake();
   }
 
@@ -210,7 +211,7 @@ export class Reservations {
     const gone = new StatorError('cancelled', 'The session of the request ended.');
     for (const pending of admission.endOwner(owner)) pending.refuse(gone);
     const freed = active.endOwner(owner, nowMs());
-    for (const held of this.#held.takeOwner(owner)) held.use?.end(nowMs());
+    for (const held of this.#held.takeOwner(owner)) this.#endUse(held);
     this.#gateways.delete(owner);
     this.#observer?.ownerEnded(owner);
     if (freed > 0) metrics.freed.inc({ because: 'gateway' }, freed);
@@ -230,6 +231,13 @@ export class Reservations {
     sessions.dropWorker(instanceId);
     if (freed > 0) metrics.freed.inc({ because: 'worker' }, freed);
     admission.wake();
+  }
+
+  /** A session is bound no longer to a worker that a gateway announced and that has not come, or is gone. */
+  #endUse({ use, request, instanceId, dataParallelRank }: Held): void {
+    const { sessions, workers, nowMs } = this.#options;
+    use?.end(nowMs());
+    if (!workers.has(instanceId)) sessions.drop(request, { instanceId, dataParallelRank });
   }
 
   /** Waits in the queue if it must, is placed and booked. */

@@ -159,6 +159,25 @@ describe('router', () => {
     cut.abort();
   });
 
+  it('keeps no session bound to a worker that a gateway announced and that never came', async () => {
+    const { client, activeRequests, metrics } = await setUp([{ id: 1n }]);
+    const cut = new AbortController();
+    async function* messages() {
+      yield create(SessionRequestSchema, { message: { case: 'hello', value: { gatewayId: 'g' } } });
+      for (const [instanceId, sessionId] of [[1n, 'here'] as const, [9n, 'gone'] as const]) {
+        const value = { route: request({ sessionId }), instanceId };
+        yield create(SessionRequestSchema, { message: { case: 'reannounce', value } });
+      }
+      await new Promise((resolve) => cut.signal.addEventListener('abort', resolve, { once: true }));
+    }
+    const responses = client.session(messages(), { signal: cut.signal })[Symbol.asyncIterator]();
+    await responses.next();
+    await eventually('both are bound', async () => /^stator_router_session_bindings 2$/m.test(await metrics()));
+    cut.abort();
+    await eventually('both are freed', async () => (await activeRequests()) === 0);
+    expect(await metrics()).to.match(/^stator_router_session_bindings 1$/m);
+  });
+
   it('keeps the accounts of a reservation without a session by calls', async () => {
     const { client, activeRequests } = await setUp([{ id: 1n }]);
     const placed = request();
