@@ -16,7 +16,9 @@ export function runDirectory(): string {
 export async function openRunDirectory(): Promise<void> {
   const names = await readdir(runsDirectory()).catch(() => []);
   const over = names.filter((name) => Number(name) === process.pid || !isAlive(Number(name)));
-  await Promise.all(over.map((name) => rm(join(runsDirectory(), name), { recursive: true, force: true })));
+  // Workers that outlived their run end by themselves, and write until then.
+  const all = { recursive: true, force: true, maxRetries: 10 } as const;
+  await Promise.all(over.map((name) => rm(join(runsDirectory(), name), all)));
   await mkdir(runDirectory(), { recursive: true, mode: 0o700 });
 }
 

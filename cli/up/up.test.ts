@@ -72,7 +72,8 @@ describe('stator up', function () {
     up?.child.kill('SIGKILL');
     await up?.exit;
     up = undefined;
-    await rm(cache, { recursive: true, force: true });
+    // Workers that were left behind end by themselves, and write until then.
+    await rm(cache, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 });
   });
 
   it('serves, prints a curl line that works, and ends with 0 on Ctrl-C', async () => {

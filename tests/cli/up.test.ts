@@ -16,7 +16,7 @@ describe('stator up', function () {
     cache = await mkdtemp(path.join(os.tmpdir(), 'stator-up-'));
   });
 
-  after(() => rm(cache, { recursive: true, force: true }));
+  after(() => rm(cache, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 }));
 
   it('serves, prints a curl line, and ends with code 0 on Ctrl-C with nothing left behind', async () => {
     await using up = start();

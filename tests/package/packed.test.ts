@@ -43,7 +43,7 @@ describe('packed tarball', function () {
     await run('npm', install, { cwd: home, env, maxBuffer: 1 << 26 });
   });
 
-  after(() => rm(folder, { recursive: true, force: true }));
+  after(() => rm(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 }));
 
   it('carries the contracts, the compiled code and the sources of the addons, and nothing else', () => {
     expect(files).to.include('proto/stator/engine/v1/engine.proto');
