@@ -18,7 +18,9 @@ const parameters = { type: 'object', properties: { city: { type: 'string' } }, r
 const tools = [{ type: 'function', function: { name: 'get_weather', parameters } }];
 const schema = { type: 'object', properties: { name: { type: 'string', maxLength: 5 } }, required: ['name'] };
 const responseFormat = { type: 'json_schema', json_schema: { name: 'person', schema, strict: true } };
-const claude = { model, max_tokens: 8, messages };
+const claude = { model, temperature: 0, max_tokens: 8, messages };
+/** Whatever is said, it is longer than that. */
+const response = { model, temperature: 0, max_output_tokens: 8, input: 'Tell me a long story.' };
 const version = { 'anthropic-version': '2023-06-01' };
 const tooLong = 'word '.repeat(20_000);
 
@@ -76,11 +78,11 @@ const answers: readonly Asked[] = [
   { name: 'score', path: '/v1/score', body: { model, text_1: 'one', text_2: ['two', 'three'] } },
   { name: 'rerank', path: '/v1/rerank', body: { model, query: 'one', documents: ['two', 'three'] } },
   { name: 'classify', path: '/classify', body: { model, input: 'one text' } },
-  { name: 'responses: whole', path: '/v1/responses', body: { model, input: 'Hello', max_output_tokens: 8 } },
+  { name: 'responses: whole', path: '/v1/responses', body: response },
   {
     name: 'responses: streamed',
     path: '/v1/responses',
-    body: { model, input: 'Hello', max_output_tokens: 8, stream: true },
+    body: { ...response, stream: true },
   },
   { name: 'responses: one that is not there', path: '/v1/responses/resp_none', method: 'GET' },
   { name: 'messages: whole', path: '/v1/messages', body: claude, headers: version },
