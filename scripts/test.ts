@@ -17,6 +17,8 @@ const TEST_TIMEOUT_MS = 20_000;
 const ORDER = ['lint', 'unit', 'conformance', 'e2e', 'security'];
 /** Suites that take minutes: faults, floods and whole installations. Files `x.heavy.test.ts` of other suites belong to `SUITE-heavy`. */
 const HEAVY: ReadonlySet<string> = new Set(['chaos', 'kv-tiers', 'load', 'package']);
+/** Random requests without a fixed end: what they find is a defect, but of no change in particular. */
+const ON_DEMAND: ReadonlySet<string> = new Set(['fuzz']);
 const HEAVY_FILE = '.heavy.test.ts';
 
 const { values } = parseArgs({
@@ -48,7 +50,7 @@ async function runAll(): Promise<void> {
 function isWanted(name: string): boolean {
   if (wanted !== undefined) return wanted.includes(name);
   if (name === 'check') return values.grep === undefined && !values.heavy;
-  return values.heavy === isHeavy(name);
+  return !ON_DEMAND.has(name) && values.heavy === isHeavy(name);
 }
 
 function isHeavy(suite: string): boolean {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { startTested, type TestedGateway } from './gateway.ts';
-import { runSchemathesis } from './run.ts';
+import { startTested, type TestedGateway } from '../conformance/schemathesis/gateway.ts';
+import { runSchemathesis } from '../conformance/schemathesis/run.ts';
 
 for (const keys of [false, true]) {
   describe(`Schemathesis for longer, ${keys ? 'with' : 'without'} keys`, function () {
