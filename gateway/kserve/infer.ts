@@ -2,16 +2,14 @@ import type { HandlerContext } from '@connectrpc/connect';
 import type { ModelInferRequest, ModelInferResponse } from '#gen/inference/kserve_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { fromConnectError } from '#lib/rpc/errors.ts';
-import { runToEnd } from '../api/routes/generate.ts';
+import { runToEnd, runTold } from '../api/routes/generate.ts';
 import { inClientTerms } from '../api/translate/client-terms.ts';
-import type { Job } from '../api/translate/job.ts';
 import type { GatewayContext } from '../context.ts';
 import { headersOf } from '../handlers/request.ts';
 import { requestIdIn } from '../http/request-id.ts';
 import type { Choice } from '../pipeline/choice.ts';
 import type { Generation } from '../pipeline/generation.ts';
-import { runRequests } from '../pipeline/run.ts';
-import { Waker } from '../pipeline/waker.ts';
+import type { Waker } from '../pipeline/waker.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
 import { fieldNames, type TensorJob, tensorJob } from './request.ts';
 import { finishReasonOf, inferResponse, type ToldChoice } from './responses.ts';
@@ -46,7 +44,8 @@ export function inferStreamed(
   return recorded(ctx, context, async (record) => {
     record.identified(request.modelName, 'stream');
     const asked = tensorJob(ctx, request, headersOf(context));
-    if (asked.stream) await streamed(ctx, record, asked, o);
+    const tell = (generation: Generation, waker: Waker) => tellParts(asked, generation, waker, o.respond);
+    if (asked.stream) await runTold(ctx, record, asked.job, { tell, signal: o.signal });
     else await o.respond(await whole(ctx, record, asked, o.signal));
   });
 }
@@ -76,45 +75,20 @@ async function recorded<T>(
   }
 }
 
-function traced(record: RequestRecord, { job }: TensorJob): Job {
-  record.attributes(job.traceAttributes);
-  return { ...job, requests: job.requests.map((request) => ({ ...request, ...record.traceContext(request) })) };
-}
-
 async function whole(
   ctx: GatewayContext,
   record: RequestRecord,
   asked: TensorJob,
   signal: AbortSignal,
 ): Promise<ModelInferResponse> {
-  const [generation] = await runToEnd(ctx, record, traced(record, asked), signal);
+  const [generation] = await runToEnd(ctx, record, asked.job, signal);
   if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
   const told = generation.choices.map((choice) => takeFrom(choice, prefixOf(asked, generation)));
   return inferResponse(asked, told, null);
 }
 
-async function streamed(
-  ctx: GatewayContext,
-  record: RequestRecord,
-  asked: TensorJob,
-  { respond, signal }: { respond: Responder; signal: AbortSignal },
-): Promise<void> {
-  const waker = new Waker();
-  const { requests } = traced(record, asked);
-  const { receivedMs } = record;
-  const run = await runRequests(ctx.pipeline, requests, waker, { receivedMs, signal });
-  record.running(run.generations);
-  try {
-    const [generation] = run.generations;
-    if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
-    await tell(asked, generation, waker, respond);
-  } finally {
-    run.cancel();
-  }
-}
-
 /** Passes on what choices bring, each in responses of its own, until all have ended. */
-async function tell(asked: TensorJob, generation: Generation, waker: Waker, respond: Responder): Promise<void> {
+async function tellParts(asked: TensorJob, generation: Generation, waker: Waker, respond: Responder): Promise<void> {
   const open = new Set(generation.choices);
   const several = open.size > 1;
   const prefix = prefixOf(asked, generation);

@@ -1,12 +1,11 @@
 import { errorClasses } from '#lib/errors/codes.ts';
 import { StatorError } from '#lib/errors/errors.ts';
+import { runTold } from '../api/routes/generate.ts';
 import { inClientTerms } from '../api/translate/client-terms.ts';
-import type { Job } from '../api/translate/job.ts';
 import type { GatewayContext } from '../context.ts';
 import { publicMessage } from '../http/error-body.ts';
 import type { Generation } from '../pipeline/generation.ts';
-import { runRequests } from '../pipeline/run.ts';
-import { Waker } from '../pipeline/waker.ts';
+import type { Waker } from '../pipeline/waker.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
 import type { RequestFacts } from '../tenants/access.ts';
 import { within } from '../tenants/caller.ts';
@@ -59,34 +58,14 @@ async function begun(ctx: GatewayContext, o: ResponseOptions, record: RequestRec
   tellRates(o.outgoing, rates);
   let ended: { readonly end: ResponseEnd; readonly error: StatorError | null };
   try {
-    ended = { end: await answered(ctx, o, record, job, recorder), error: null };
+    const tell = (generation: Generation, waker: Waker) => told(generation, waker, recorder, o.outgoing);
+    ended = { end: await runTold(ctx, record, job, { tell, signal: o.signal }), error: null };
   } catch (thrown) {
     const error = inClientTerms(StatorError.from(o.signal.aborted ? o.signal.reason : thrown));
     ended = { end: endOf(error), error };
   }
   recorder.end(ended.end, record.generations[0] ?? null);
   record.end(ended.error);
-}
-
-async function answered(
-  ctx: GatewayContext,
-  { signal, outgoing }: ResponseOptions,
-  record: RequestRecord,
-  job: Job,
-  recorder: ResponseRecorder,
-): Promise<ResponseEnd> {
-  const waker = new Waker();
-  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
-  const { receivedMs } = record;
-  const run = await runRequests(ctx.pipeline, requests, waker, { receivedMs, signal });
-  record.running(run.generations);
-  try {
-    const [generation] = run.generations;
-    if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
-    return await told(generation, waker, recorder, outgoing);
-  } finally {
-    run.cancel();
-  }
 }
 
 /** Tells what the model brings as fast as the client reads. */

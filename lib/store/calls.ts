@@ -1,14 +1,19 @@
 import { StatorError } from '#lib/errors/errors.ts';
 import type { StoreMetrics, StoreOperation } from './metrics.ts';
+import type { StoreBackendOptions } from './store.ts';
 
 /** The calls of one store: counted and timed, none begun once it closes, all ended before it has closed. */
 export class StoreCalls {
   readonly #metrics: StoreMetrics;
   readonly #running = new Set<Promise<unknown>>();
+  readonly #sweeps: NodeJS.Timeout;
   #closing: Promise<void> | null = null;
 
-  constructor(metrics: StoreMetrics) {
+  /** `sweep` deletes what expired, every now and then until the store closes. */
+  constructor({ metrics, sweepMs, onSweepFailed }: StoreBackendOptions, sweep: () => Promise<void>) {
     this.#metrics = metrics;
+    this.#sweeps = setInterval(() => void sweep().catch(onSweepFailed), sweepMs);
+    this.#sweeps.unref();
   }
 
   get closing(): boolean {
@@ -37,6 +42,7 @@ export class StoreCalls {
 
   /** Idempotent; `close` once all calls have ended. */
   close(close: () => Promise<void>): Promise<void> {
+    clearInterval(this.#sweeps);
     this.#closing ??= Promise.allSettled(this.#running).then(close);
     return this.#closing;
   }

@@ -24,14 +24,11 @@ export class SqlStore implements Store {
   readonly #driver: SqlDriver;
   readonly #o: StoreBackendOptions;
   readonly #calls: StoreCalls;
-  readonly #sweeps: NodeJS.Timeout;
 
   constructor(driver: SqlDriver, o: StoreBackendOptions) {
     this.#driver = driver;
     this.#o = o;
-    this.#calls = new StoreCalls(o.metrics);
-    this.#sweeps = setInterval(() => void this.#sweep().catch(o.onSweepFailed), o.sweepMs);
-    this.#sweeps.unref();
+    this.#calls = new StoreCalls(o, () => this.#sweep());
   }
 
   async get(collection: string, key: string): Promise<StoredDocument | null> {
@@ -122,7 +119,6 @@ export class SqlStore implements Store {
   }
 
   close(): Promise<void> {
-    clearInterval(this.#sweeps);
     return this.#calls.close(() => this.#driver.close());
   }
 

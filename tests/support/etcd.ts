@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
+import { freePort } from '#cli/free-port.test-support.ts';
 import { findEtcd } from './etcd-binary.ts';
-import { freePort } from './free-port.ts';
 
 const START_TIMEOUT_MS = 20_000;
 

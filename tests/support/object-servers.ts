@@ -5,7 +5,7 @@ import { connect as tcpConnect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from './free-port.ts';
+import { freePort } from '#cli/free-port.test-support.ts';
 import { findAzurite, findVersitygw } from './object-server-files.ts';
 
 const START_TIMEOUT_MS = 20_000;

@@ -5,8 +5,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '#cli/free-port.test-support.ts';
 import { toolsDirectory } from './etcd-binary.ts';
-import { freePort } from './free-port.ts';
 
 const startTimeoutMs = 30_000;
 

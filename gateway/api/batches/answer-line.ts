@@ -61,9 +61,7 @@ async function run(
       'nvext.annotations',
       '`nvext.annotations`: batches do not say where requests would go',
     );
-  record.attributes(job.traceAttributes);
-  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
-  return renderAnswer(job.plan, await runToEnd(ctx, record, { ...job, requests }, signal));
+  return renderAnswer(job.plan, await runToEnd(ctx, record, job, signal));
 }
 
 function jobOf(ctx: GatewayContext, path: BatchEndpoint, body: Readonly<Record<string, unknown>>): Job {

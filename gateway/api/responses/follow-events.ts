@@ -24,19 +24,17 @@ export async function* followEvents(o: Following): AsyncGenerator<string> {
   let last = o.startingAfter;
   let after: string | null = null;
   let saidMs = Date.now();
+  /** The response as it ended: what is not stored by then never will be. */
+  let ended: StoredResponse['response'] | null = null;
   for (;;) {
-    // Asked first: what is stored after a response has ended, was stored before it was read.
     const changed = o.changed();
-    const { response } = await responses.get(responseId);
-    const hasEnded = response.status !== 'queued' && response.status !== 'in_progress' && changed === undefined;
-    let more = false;
-    for (const part of await place.store.list(place.collection, {
+    const parts = await place.store.list(place.collection, {
       prefix: eventPrefix(responseId),
       after,
       limit: partsAtOnce,
-    })) {
+    });
+    for (const part of parts) {
       after = part.key;
-      more = true;
       const { text, sequence, isLast } = eventsAfter(Buffer.from(part.value).toString('utf8'), last);
       last = Math.max(last, sequence);
       if (text !== '') {
@@ -45,10 +43,15 @@ export async function* followEvents(o: Following): AsyncGenerator<string> {
       }
       if (isLast) return;
     }
-    if (more) continue;
-    if (hasEnded) {
-      yield ending(response, last);
+    if (parts.length > 0) continue;
+    if (ended !== null) {
+      yield ending(ended, last);
       return;
+    }
+    const { response } = await responses.get(responseId);
+    if (response.status !== 'queued' && response.status !== 'in_progress' && changed === undefined) {
+      ended = response;
+      continue;
     }
     if (o.keepAliveMs > 0 && Date.now() - saidMs >= o.keepAliveMs) {
       saidMs = Date.now();

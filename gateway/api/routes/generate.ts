@@ -8,8 +8,9 @@ import type { StreamedAnswer } from '../../output/streamed-answer.ts';
 import { renderAnswer, UnaryAnswer } from '../../output/unary-answer.ts';
 import type { Choice } from '../../pipeline/choice.ts';
 import { dryRun, type RoutingPhase, routingPhase } from '../../pipeline/dry-run.ts';
-import type { Generation } from '../../pipeline/generation.ts';
-import { runRequests } from '../../pipeline/run.ts';
+import type { Generation, GenerationObserver } from '../../pipeline/generation.ts';
+import { type Run, runRequests } from '../../pipeline/run.ts';
+import { Waker } from '../../pipeline/waker.ts';
 import { SseSocket } from '../../sse/sse-socket.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import type { Job } from '../translate/job.ts';
@@ -21,15 +22,12 @@ export async function answerJob(
   record: RequestRecord,
   job: Job,
 ): Promise<void> {
-  record.attributes(job.traceAttributes);
   sayNotEnforced(exchange, job);
-  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
-  const traced: Job = { ...job, requests };
-  if (job.plan.dryRun !== null) await answerDryRun(ctx, exchange, record, traced, routingPhase(job.plan.dryRun));
+  if (job.plan.dryRun !== null) await answerDryRun(ctx, exchange, record, job, routingPhase(job.plan.dryRun));
   else
     await (job.plan.stream.stream
-      ? streamJob(ctx, exchange, record, traced, (socket) => new SseAnswer(job.plan, socket, ctx.flushQueue))
-      : foldJob(ctx, exchange, record, traced, (generations) => renderAnswer(job.plan, generations)));
+      ? streamJob(ctx, exchange, record, job, (socket) => new SseAnswer(job.plan, socket, ctx.flushQueue))
+      : foldJob(ctx, exchange, record, job, (generations) => renderAnswer(job.plan, generations)));
 }
 
 /** Runs a translated request that has one choice and answers in the shape of an API of its own. Errors are thrown. */
@@ -40,15 +38,12 @@ export async function answerShaped(
   job: Job,
   shape: { format(): EventFormat; render(generation: Generation, choice: Choice): string | Promise<string> },
 ): Promise<void> {
-  record.attributes(job.traceAttributes);
   sayNotEnforced(exchange, job);
-  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
-  const traced: Job = { ...job, requests };
   if (job.plan.stream.stream) {
-    await streamJob(ctx, exchange, record, traced, (socket) => new EventAnswer(shape.format(), socket, ctx.flushQueue));
+    await streamJob(ctx, exchange, record, job, (socket) => new EventAnswer(shape.format(), socket, ctx.flushQueue));
     return;
   }
-  await foldJob(ctx, exchange, record, traced, ([generation]) => {
+  await foldJob(ctx, exchange, record, job, ([generation]) => {
     const choice = generation?.choices[0];
     if (generation === undefined || choice === undefined) throw new Error('the run has no choice');
     return shape.render(generation, choice);
@@ -64,16 +59,17 @@ async function answerDryRun(
   ctx: GatewayContext,
   exchange: Exchange,
   record: RequestRecord,
-  { plan, requests }: Job,
+  { plan, requests, traceAttributes }: Job,
   phase: RoutingPhase,
 ): Promise<void> {
+  record.attributes(traceAttributes);
   const [request] = requests;
   if (request === undefined || requests.length > 1) {
     const message = 'Validation: `nvext.annotations`: `query_instance_id:` answers for one prompt at a time';
     throw StatorError.invalid('nvext.annotations', message);
   }
   const { signal } = exchange;
-  const routed = await dryRun(ctx.pipeline, request, { phase, signal });
+  const routed = await dryRun(ctx.pipeline, { ...request, ...record.traceContext(request) }, { phase, signal });
   const answer = { requestId: request.requestId, phase, dryRun: routed };
   if (plan.stream.stream) sendEvents(exchange, renderDryRunStream(plan, answer));
   else sendJson(exchange, 200, renderDryRun(plan, answer));
@@ -93,6 +89,43 @@ async function foldJob(
   record.end(null);
 }
 
+/** Begins every prompt of a job, as a part of the record's trace. */
+async function runJob(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  job: Job,
+  { observer, signal }: { readonly observer: GenerationObserver; readonly signal: AbortSignal },
+): Promise<Run> {
+  record.attributes(job.traceAttributes);
+  const requests = job.requests.map((request) => ({ ...request, ...record.traceContext(request) }));
+  const { receivedMs } = record;
+  const { explain } = job.plan;
+  const run = await runRequests(ctx.pipeline, requests, observer, { receivedMs, signal, explain });
+  record.running(run.generations);
+  return run;
+}
+
+/** Runs a job of one prompt and has `tell` pass on what it brings; nothing runs on when that has ended, however it did. */
+export async function runTold<T>(
+  ctx: GatewayContext,
+  record: RequestRecord,
+  job: Job,
+  {
+    tell,
+    signal,
+  }: { readonly tell: (generation: Generation, waker: Waker) => Promise<T>; readonly signal: AbortSignal },
+): Promise<T> {
+  const waker = new Waker();
+  const run = await runJob(ctx, record, job, { observer: waker, signal });
+  try {
+    const [generation] = run.generations;
+    if (generation === undefined) throw new StatorError('internal', 'the run has no generation');
+    return await tell(generation, waker);
+  } finally {
+    run.cancel();
+  }
+}
+
 /** Runs every prompt of a job to its end; throws the error of whichever fails first. */
 export async function runToEnd(
   ctx: GatewayContext,
@@ -101,10 +134,7 @@ export async function runToEnd(
   signal: AbortSignal,
 ): Promise<readonly Generation[]> {
   const answer = new UnaryAnswer();
-  const { receivedMs } = record;
-  const { explain } = job.plan;
-  const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
-  record.running(run.generations);
+  const run = await runJob(ctx, record, job, { observer: answer, signal });
   await answer.attach(run.generations);
   return run.generations;
 }
@@ -119,10 +149,7 @@ export async function runInto(
   const onAbort = (): void => answer.abandon(StatorError.from(signal.reason));
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const { receivedMs } = record;
-    const { explain } = job.plan;
-    const run = await runRequests(ctx.pipeline, job.requests, answer, { receivedMs, signal, explain });
-    record.running(run.generations);
+    const run = await runJob(ctx, record, job, { observer: answer, signal });
     answer.attach(run.generations);
     const { error } = await answer.ended;
     if (error !== null) run.cancel(error);

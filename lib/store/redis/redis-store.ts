@@ -29,14 +29,11 @@ export class RedisStore implements Store {
   readonly #server: RedisServer;
   readonly #o: StoreBackendOptions;
   readonly #calls: StoreCalls;
-  readonly #sweeps: NodeJS.Timeout;
 
   constructor(server: RedisServer, o: StoreBackendOptions) {
     this.#server = server;
     this.#o = o;
-    this.#calls = new StoreCalls(o.metrics);
-    this.#sweeps = setInterval(() => void this.#sweep().catch(o.onSweepFailed), o.sweepMs);
-    this.#sweeps.unref();
+    this.#calls = new StoreCalls(o, () => this.#sweep());
   }
 
   async get(collection: string, key: string): Promise<StoredDocument | null> {
@@ -109,7 +106,6 @@ export class RedisStore implements Store {
   }
 
   close(): Promise<void> {
-    clearInterval(this.#sweeps);
     return this.#calls.close(() => this.#server.close());
   }
 
