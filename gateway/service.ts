@@ -13,14 +13,13 @@ import { startAdminPort } from './admin-port.ts';
 import { buildContext } from './build-context.ts';
 import type { GatewayConfig } from './config.ts';
 import type { GatewayContext } from './context.ts';
-import { inferenceHandlers } from './handlers/inference.ts';
+import { publicInference } from './handlers/inference.ts';
 import { HttpEdge } from './http/http-server.ts';
 import { kserveHandlers } from './kserve/handlers.ts';
 import { RealtimeEdge } from './realtime/edge.ts';
 import type { RouterClient } from './routing/router-client.ts';
 import { ServiceLinks } from './service-links.ts';
 import { openStores } from './stores.ts';
-import { guardRpc } from './tenants/guard-rpc.ts';
 
 /** Parts that the caller already has: in one process the tokenizer and the router are function calls. */
 export interface GatewayOverrides {
@@ -54,7 +53,7 @@ export async function startGateway(
     listen: config.listen,
     services: config.kserve ? [InferenceService, GRPCInferenceService] : [InferenceService],
     routes: (router) => {
-      router.service(InferenceService, guardRpc(context.access, InferenceService, inferenceHandlers(context)));
+      router.service(InferenceService, publicInference(context));
       if (config.kserve) router.service(GRPCInferenceService, kserveHandlers(context));
     },
     telemetry: parts.telemetry,

@@ -16,13 +16,27 @@ export class RunningRequests {
   }
 
   /** Runs a request's work. Throws `draining` or `overloaded` instead where none is taken. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    this.#running += 1;
+  async run<T>(work: () => Promise<T> | T): Promise<T> {
+    const leave = this.enter();
     try {
-      this.#check();
       return await work();
     } finally {
+      leave();
+    }
+  }
+
+  /** Counts a request until the answer is called, once. Throws like `run`. */
+  enter(): () => void {
+    this.#running += 1;
+    const leave = (): void => {
       this.#running -= 1;
+    };
+    try {
+      this.#check();
+      return leave;
+    } catch (thrown) {
+      leave();
+      throw thrown;
     }
   }
 

@@ -1,23 +1,49 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { RunningRequests } from '../http/running-requests.ts';
 import type { Access, Admission, RequestFacts } from './access.ts';
 import { type Call, within } from './caller.ts';
 import type { Credentials } from './tenants.ts';
 
 type Method = (request: never, context: HandlerContext) => unknown;
 
-/** The handlers of a service for callers who may call, within their limits: as REST requests are treated. */
-export function guardRpc<S extends DescService>(access: Access, service: S, handlers: ServiceImpl<S>): ServiceImpl<S> {
+export interface Guard<S extends DescService> {
+  readonly access: Access;
+  readonly running: RunningRequests;
+  /** Methods that no model works for: they ask for a valid key, and count for no limit. */
+  readonly plain: readonly (keyof S['method'])[];
+}
+
+/** The handlers of a service for callers who may call, within their limits and the gateway's: as REST requests are treated. */
+export function guardRpc<S extends DescService>(
+  { access, running, plain }: Guard<S>,
+  service: S,
+  handlers: ServiceImpl<S>,
+): ServiceImpl<S> {
   const guarded: Record<string, Method> = {};
   for (const { localName, methodKind } of service.methods) {
     const method = (handlers as Record<string, Method>)[localName];
     if (method === undefined) continue;
-    guarded[localName] =
-      methodKind === 'unary'
-        ? (request, context) => admitted(access, context, () => method(request, context))
-        : (request, context) => stream(access, context, () => method(request, context) as AsyncIterable<unknown>);
+    if (plain.includes(localName)) {
+      guarded[localName] = (request, context) => authenticated(access, context, () => method(request, context));
+    } else if (methodKind === 'unary') {
+      guarded[localName] = (request, context) =>
+        running.run(() => admitted(access, context, () => method(request, context)));
+    } else {
+      guarded[localName] = (request, context) =>
+        counted(running, () => stream(access, context, () => method(request, context) as AsyncIterable<unknown>));
+    }
   }
   return guarded as ServiceImpl<S>;
+}
+
+async function* counted(running: RunningRequests, work: () => AsyncIterable<unknown>): AsyncGenerator {
+  const leave = running.enter();
+  try {
+    yield* work();
+  } finally {
+    leave();
+  }
 }
 
 /** Runs work as a call of whoever sends these headers, within its limits. */
