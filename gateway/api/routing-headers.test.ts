@@ -140,6 +140,22 @@ describe('routing headers', () => {
     expect(error).to.include({ code: 'unsupported', param: 'nvext.prefill_worker_id' });
   });
 
+  it('refuses two headers that contradict each other by the names that were sent', async () => {
+    for (const [first, second] of [
+      ['x-stator-worker-instance-id', 'x-stator-prefill-instance-id'],
+      ['x-dynamo-worker-instance-id', 'x-prefill-instance-id'],
+      ['x-worker-instance-id', 'x-dynamo-prefill-instance-id'],
+      ['x-stator-dp-rank', 'x-prefill-dp-rank'],
+      ['x-data-parallel-rank', 'x-stator-prefill-dp-rank'],
+      ['x-dp-rank', 'x-dynamo-prefill-dp-rank'],
+    ] as const) {
+      const { status, error } = await asked({}, { [first]: '2', [second]: '1' });
+      expect(status).to.equal(400);
+      expect(error).to.include({ code: 'unsupported', param: second });
+      expect(error?.message).to.include(`\`${second}\` (1) differs from \`${first}\` (2)`);
+    }
+  });
+
   it('takes the last tenant and the first of everything else, whatever the case of names', () => {
     const raw = ['X-Tenant-Id', 'first', 'x-tenant-id', 'second', 'X-DP-Rank', '1', 'x-dp-rank', '2'];
     expect(headerWishes(raw)).to.include({ tenantId: 'second', dataParallelRank: 1 });

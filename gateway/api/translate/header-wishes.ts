@@ -4,12 +4,16 @@ import { type KvIsolation, kvIsolations } from '../schemas/nvext.ts';
 import { headerNames, metadataPrefixes } from './header-names.ts';
 import { boundedText, HeaderValues, lenientInteger, strictId, strictInteger, strictName } from './header-values.ts';
 
+const pins = ['instanceId', 'prefillInstanceId', 'dataParallelRank', 'prefillDataParallelRank'] as const;
+
 /** What headers say about a request; they win over its body. null: not said. */
 export interface HeaderWishes {
   readonly instanceId: bigint | null;
   readonly prefillInstanceId: bigint | null;
   readonly dataParallelRank: number | null;
   readonly prefillDataParallelRank: number | null;
+  /** The headers that those four came in, for errors. */
+  readonly pinNames: Readonly<Record<(typeof pins)[number], string>>;
   readonly priority: number | null;
   readonly strictPriority: number | null;
   /** Empty: none, like the other texts. */
@@ -51,6 +55,7 @@ export function headerWishes(rawHeaders: readonly string[]): HeaderWishes {
     prefillInstanceId: strictId(headers.first(headerNames.prefillInstanceId)),
     dataParallelRank: rankOf(headers, headerNames.dataParallelRank),
     prefillDataParallelRank: rankOf(headers, headerNames.prefillDataParallelRank),
+    pinNames: pinNamesOf(headers),
     priority: lenientInteger(headers.first(headerNames.priority), -0x8000_0000, 0x7fff_ffff),
     strictPriority: lenientInteger(headers.first(headerNames.strictPriority), 0, 0xffff_ffff),
     tenantId: boundedText(headers.last(headerNames.tenantId), 512),
@@ -61,6 +66,16 @@ export function headerWishes(rawHeaders: readonly string[]): HeaderWishes {
     timeoutMs: strictInteger(headers.first(headerNames.timeoutMs), 1, 86_400_000),
     traceparent: /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/.test(traceparent) ? traceparent : '',
     tracestate: headers.text(['tracestate']).slice(0, 512),
+  };
+}
+
+function pinNamesOf(headers: HeaderValues): HeaderWishes['pinNames'] {
+  const name = (pin: (typeof pins)[number]): string => headers.first(headerNames[pin])?.name ?? headerNames[pin][0];
+  return {
+    instanceId: name('instanceId'),
+    prefillInstanceId: name('prefillInstanceId'),
+    dataParallelRank: name('dataParallelRank'),
+    prefillDataParallelRank: name('prefillDataParallelRank'),
   };
 }
 

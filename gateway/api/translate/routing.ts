@@ -117,25 +117,26 @@ function pinOf(
     field,
     value: value === undefined || value === unsetRank ? null : value,
   });
+  const { pinNames } = headers;
   const decodeIds =
     headers.instanceId === null
       ? [
           id('nvext.decode_worker_id', nvext?.decode_worker_id),
           id('nvext.backend_instance_id', nvext?.backend_instance_id),
         ]
-      : [{ field: 'x-dynamo-worker-instance-id', value: headers.instanceId }];
+      : [{ field: pinNames.instanceId, value: headers.instanceId }];
   const prefillId =
     headers.prefillInstanceId === null
       ? id('nvext.prefill_worker_id', nvext?.prefill_worker_id)
-      : { field: 'x-dynamo-prefill-instance-id', value: headers.prefillInstanceId };
+      : { field: pinNames.prefillInstanceId, value: headers.prefillInstanceId };
   const decodeRank =
     headers.dataParallelRank === null
       ? rank('nvext.dp_rank', nvext?.dp_rank)
-      : { field: 'x-dynamo-dp-rank', value: headers.dataParallelRank };
+      : { field: pinNames.dataParallelRank, value: headers.dataParallelRank };
   const prefillRank =
     headers.prefillDataParallelRank === null
       ? rank('nvext.prefill_dp_rank', nvext?.prefill_dp_rank)
-      : { field: 'x-dynamo-prefill-dp-rank', value: headers.prefillDataParallelRank };
+      : { field: pinNames.prefillDataParallelRank, value: headers.prefillDataParallelRank };
   if (apart) {
     const prefill = { instanceId: prefillId.value, dataParallelRank: prefillRank.value };
     return { instanceId: agreed(decodeIds), dataParallelRank: decodeRank.value, prefill };
