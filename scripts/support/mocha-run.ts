@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import Mocha from 'mocha';
 import { skipReasons } from '#tests/support/skip.ts';
-import { say } from './say.ts';
+import { processorTime, watchDurations } from './durations.ts';
+import { say, since } from './say.ts';
 import type { Tally } from './tally.ts';
 
 /** Time for handles to close once the last test has ended. */
@@ -13,9 +14,12 @@ const mocha = new Mocha({ timeout: Number(timeoutMs), slow: 2000, reporter: 'spe
 if (grep !== '') mocha.grep(new RegExp(grep));
 for (const file of files) mocha.addFile(file);
 
+const startMs = Date.now();
 const tally: Tally = { passed: 0, failed: 0, skipped: 0, notes: [] };
 await mocha.loadFilesAsync();
+const loaded = since(startMs);
 const runner = mocha.run(() => finish());
+const slowestFiles = watchDurations(runner);
 runner.on('pass', () => count('passed'));
 runner.on('fail', (test, error) => {
   count('failed');
@@ -38,6 +42,8 @@ function count(what: 'passed' | 'failed' | 'skipped'): void {
 function finish(): void {
   for (const [title, reason] of skipReasons) tally.notes.push(`skipped: ${title}: ${reason}`);
   save();
+  say(`  ${since(startMs)}, ${loaded} of them to load; ${processorTime()}`);
+  for (const line of slowestFiles()) say(line);
   process.exitCode = tally.failed === 0 ? 0 : 1;
   setTimeout(() => {
     const open = process.getActiveResourcesInfo().filter((kind) => kind !== 'Timeout');
