@@ -137,6 +137,16 @@ function fail(message) {
   process.exit(1);
 }
 
+/**
+ * Every process of a checkout strips hundreds of files of their types and compiles them. Node keeps what comes of it, which
+ * halves the time of a start; not where coverage is measured, which it would blur.
+ */
+function environment() {
+  if (!isCheckout()) return process.env;
+  if (process.env.NODE_V8_COVERAGE !== undefined) return { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' };
+  return { NODE_COMPILE_CACHE: path.join(root, '.stator', 'compiled'), ...process.env };
+}
+
 /** Runs a module under Node 24 with the terminal, the signals and the exit code passed through. */
 function run(args) {
   ensureDependencies();
@@ -147,7 +157,7 @@ function run(args) {
         `${process.platform}-${process.arch}. Install Node ${MINIMUM_MAJOR}, then run this again.`,
     );
   }
-  const child = spawn(node, args, { stdio: 'inherit' });
+  const child = spawn(node, args, { stdio: 'inherit', env: environment() });
   // A supervisor signals only this process. Ctrl-C in a terminal reaches the child too: it takes the two as one.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => fail(`${node} could not be started: ${error.message}`));
