@@ -79,7 +79,7 @@ describe('KV events of an engine over ZeroMQ', () => {
         maxBlocks: 1000,
         placeholders: { image: null, video: null },
         maxWaiting: 1000,
-        replayTimeoutMs: 1000,
+        replayTimeoutMs: 15_000,
       },
       {
         log: pino({ level: 'debug' }, { write: (line: string) => void logged.push(JSON.parse(line)) }),

@@ -124,7 +124,7 @@ describe('onboarding', () => {
   it('ends at its deadline with what is there, and calls off what is late', async () => {
     far.has = 8;
     far.behaviour = { at: 2, how: 'hang' };
-    const read = await worker.read('far', 8, { timeoutMs: 60 });
+    const read = await worker.read('far', 8, { timeoutMs: 1000 });
     expect(read).to.include({ blocks: 2, end: OnboardEnd.LATE });
     while (far.cancelled === 0) await delay(2);
     await worker.release(read.leaseIds);
@@ -148,7 +148,7 @@ describe('onboarding', () => {
   it('leaves nothing pinned when the caller is lost meanwhile', async () => {
     far.has = 8;
     far.behaviour = { at: 2, how: 'hang' };
-    const reading = refusal(worker.read('far', 8, { timeoutMs: 100 }));
+    const reading = refusal(worker.read('far', 8, { timeoutMs: 1000 }));
     while (far.loads.length < 2) await delay(1);
     await worker.cut();
     await reading;

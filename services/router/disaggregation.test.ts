@@ -6,7 +6,14 @@ import { type KvReach, KvReach_Enforcement, KvReachSchema, WorkerRole } from '#g
 import { RouterMode, RoutingConstraintsSchema } from '#gen/stator/router/v1/router_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { RouterConfig } from './config.ts';
-import { codeOf, routeRequest, type TestRouter, TestRouters, workerInstance } from './router.test-support.ts';
+import {
+  codeOf,
+  eventually,
+  routeRequest,
+  type TestRouter,
+  TestRouters,
+  workerInstance,
+} from './router.test-support.ts';
 
 const { PREFILL, DECODE } = WorkerRole;
 const prompt = packHashes(BigUint64Array.of(11n, 12n, 13n, 14n));
@@ -119,7 +126,11 @@ describe('stages of split requests', () => {
   it('spare decode workers that hold much, and need the mode kv', async () => {
     const test = await start({ decode_busy_threshold: 0.03 });
     await cachePrompt(test, 2n);
-    await new Promise((resolve) => setTimeout(resolve, 120));
+    // How much a worker can hold is known once it has told its load.
+    await eventually('it is known what workers can hold', async () => {
+      const { decision } = await test.client.explain({ route: asked() });
+      return decision?.disaggregation?.reason === 'decode_busy';
+    });
     const guarded = await test.router.client.route(asked(), signal);
     expect(guarded.disaggregation).to.include({ remote: true, reason: 'decode_busy' });
     await routers.close();

@@ -65,7 +65,7 @@ describe('metrics of the router', () => {
   it('say why the queue refuses', async () => {
     const { router, metrics } = await routers.start([{ id: 1n }], { queueThreshold: 1, maxQueuedRequests: 1 });
     await router.client.route(routeRequest(), signal);
-    const soon = router.client.route(routeRequest({ queueTimeoutMs: 20 }), signal);
+    const soon = router.client.route(routeRequest({ queueTimeoutMs: 500 }), signal);
     expect(await codeOf(router.client.route(routeRequest(), signal))).to.equal('overloaded');
     expect(await codeOf(soon)).to.equal('queue_timeout');
     const page = await metrics();

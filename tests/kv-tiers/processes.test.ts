@@ -107,7 +107,7 @@ describe('KV tiers of worker processes', function () {
     await nothingIsHeld();
     expect(await wrongBytes()).to.equal(0);
     // What is gone from memory and disk is in the object store.
-    kvbm.signal('SIGKILL');
+    await kvbm.kill();
     const { objectStore } = below();
     for (const folder of ['slabs', 'disk']) await rm(path.join(machine.folder, folder), { recursive: true });
     kvbm = await machine.kvbm({ hostMib: 4, objectStore });
@@ -123,7 +123,7 @@ describe('KV tiers of worker processes', function () {
     const loading = load(8);
     await until('blocks were onboarded', async () => (await onboarded()) > 50);
     for (let life = 0; life < 2; life++) {
-      kvbm.signal('SIGKILL');
+      await kvbm.kill();
       await delay(300);
       kvbm = await machine.kvbm();
       const before = await onboarded();
@@ -168,7 +168,7 @@ describe('KV tiers of worker processes', function () {
     await start();
     const loading = load(4).catch(() => {});
     await until('blocks were onboarded', async () => (await onboarded()) > 50);
-    b.signal('SIGKILL');
+    await b.kill();
     await loading;
     b = await machine.worker('mocker', engine);
     await attached(a, b);
@@ -182,8 +182,7 @@ describe('KV tiers of worker processes', function () {
     const random = new Random(7);
     const faults: readonly (() => Promise<void>)[] = [
       async () => {
-        kvbm.signal('SIGKILL');
-        await delay(100);
+        await kvbm.kill();
         kvbm = await machine.kvbm({ hostMib: 4, ...below() });
       },
       () => pause(kvbm, 400),
@@ -191,7 +190,8 @@ describe('KV tiers of worker processes', function () {
       () => pause(b, 300),
       async () => corruptSlabs(path.join(machine.folder, 'slabs'), random, 0.1),
       async () => corruptSlabs(path.join(machine.folder, 'slabs'), random, 0.1),
-      async () => void (await rm(path.join(machine.folder, 'objects'), { recursive: true, force: true })),
+      // The block manager writes there meanwhile.
+      () => rm(path.join(machine.folder, 'objects'), { recursive: true, force: true, maxRetries: 50, retryDelay: 10 }),
     ];
     let loading = true;
     const all = load(8).finally(() => {
@@ -228,19 +228,20 @@ describe('KV tiers of worker processes', function () {
     const strict = await machine.worker('mocker', { ...engine, kvbmMode: 'required' });
     await attached(strict);
     const infoOf = async (worker: WorkerProcess) => (await worker.rpc.client.getEngineInfo({})).instance;
-    expect((await infoOf(a))?.degraded).to.deep.equal({});
-    expect((await infoOf(strict))?.state).to.equal(InstanceState.READY);
-    kvbm.signal('SIGKILL');
-    await until('both notice', async () => {
-      const [lenient, required] = [await infoOf(a), await infoOf(strict)];
-      return lenient?.degraded['kvbm'] !== undefined && required?.degraded['kvbm'] !== undefined;
-    });
-    expect((await infoOf(a))?.state).to.equal(InstanceState.READY);
-    expect((await infoOf(strict))?.state).to.equal(InstanceState.UNHEALTHY);
+    const becomes = (worker: WorkerProcess, state: InstanceState, isDegraded: boolean): Promise<unknown> =>
+      until(`a worker is in state ${state}`, async () => {
+        const info = await infoOf(worker);
+        return info?.state === state && (info.degraded['kvbm'] !== undefined) === isDegraded;
+      });
+    await becomes(a, InstanceState.READY, false);
+    await becomes(strict, InstanceState.READY, false);
+    await kvbm.kill();
+    await becomes(a, InstanceState.READY, true);
+    await becomes(strict, InstanceState.UNHEALTHY, true);
     expect((await strict.generate(prompts[0] ?? [], outputTokens)).tokens).to.deep.equal(expected[0]?.tokens);
     kvbm = await machine.kvbm();
     await attached(a, b, strict);
-    await until('all is well', async () => (await infoOf(strict))?.state === InstanceState.READY);
+    await becomes(strict, InstanceState.READY, false);
     expect((await infoOf(strict))?.degraded).to.deep.equal({});
   });
 });

@@ -31,6 +31,11 @@ export class TestProcess {
     this.process.child.kill(signal);
   }
 
+  /** Resolves once it is gone: what it wrote is written. */
+  async kill(): Promise<void> {
+    await this.process.stop('SIGKILL');
+  }
+
   async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
     return sumOf(await scrape(this.address), name, labels);
   }
@@ -46,7 +51,7 @@ export class WorkerProcess extends TestProcess {
   }
 
   /** Rejects when the request fails, or is not done in time: nothing may hang. */
-  async generate(tokenIds: readonly number[], maxTokens: number, timeoutMs = 30_000): Promise<Generated> {
+  async generate(tokenIds: readonly number[], maxTokens: number, timeoutMs = 60_000): Promise<Generated> {
     const request = create(GenerateRequestSchema, {
       tokenIds: [...tokenIds],
       stop: { maxTokens, ignoreEos: true },

@@ -50,7 +50,7 @@ describe('routers and KV tiers', function () {
       const { costs: known } = await lateCalls.client.explain({ route });
       return known.some(({ deviceBlocks, hostBlocks }) => deviceBlocks === 0 && hostBlocks === 10);
     });
-    kvbm.signal('SIGKILL');
+    await kvbm.kill();
     await until('only the device has it', async () => {
       const [first, second] = await blocksOf();
       return first === '0 + 0' && second === '10 + 0';

@@ -51,7 +51,8 @@ export class TieredWorker implements AsyncDisposable {
       kvbm,
       kvLockDirectory: this.lockDirectory,
       kvbmRetryMs: 50,
-      kvOnboardTimeoutMs: 10_000,
+      // Longer than a busy machine takes: what is late is dropped, and computed instead.
+      ...{ kvbmTimeoutMs: 20_000, kvOnboardTimeoutMs: 20_000, kvOffloadDrainMs: 20_000 },
       ...settings,
     });
     const instanceId = BigInt(++workers);

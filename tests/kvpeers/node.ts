@@ -35,7 +35,7 @@ import type { BlockSource, LoadRequest, TierParts } from '#services/kvbm/tiers.t
 export const spec = { format: 'test-1', blockBytes: 10_000, blockTokens: 16, dtype: 'f16' };
 
 export interface NodeOverrides {
-  readonly config?: Partial<PeerConfig>;
+  readonly config?: Partial<PeerConfig & { readonly findTimeoutMs: number }>;
   readonly backend?: TransferBackend;
   readonly slots?: number;
   readonly layout?: typeof spec;
@@ -103,7 +103,7 @@ export class TestNode {
     const disk = overrides.disk?.(this);
     this.peers = openPeers({
       ...{ parts: this.parts, telemetry: this.telemetry, agents, bulk, instanceId: this.instanceId, disk: () => disk },
-      config: { ...defaultSettings(peerSettings), findTimeoutMs: 2000, peerSummaryMs: 50, ...overrides.config },
+      config: { ...defaultSettings(peerSettings), findTimeoutMs: 10_000, peerSummaryMs: 50, ...overrides.config },
       discovery: this.#discovery,
       target: ({ address }) => ({ address }),
     });
@@ -219,7 +219,7 @@ export class TestNode {
     const told: number[] = [];
     const loaded = await source.load({
       ...{ chain, layout: this.layout, from: 0, count: found, priority: 0, signal },
-      deadlineMs: performance.now() + 10_000,
+      deadlineMs: performance.now() + 20_000,
       loaded: (from, count) => void told.push(from, count),
       ...overrides,
     });

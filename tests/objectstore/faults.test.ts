@@ -27,7 +27,7 @@ function describeFaults(name: PlaceName): void {
     beforeEach(async () => {
       proxy = await startTcpProxy(place.port ?? 0, { reset: false });
       const objectStoreEndpoint = `http://127.0.0.1:${proxy.port}`;
-      ({ store, telemetry } = await place.open('faults', { objectStoreEndpoint, objectStoreAttemptTimeoutMs: 2000 }));
+      ({ store, telemetry } = await place.open('faults', { objectStoreEndpoint, objectStoreAttemptTimeoutMs: 15_000 }));
     });
     afterEach(async () => {
       await store.close();

@@ -27,7 +27,8 @@ describe('replicas of the router over gRPC', () => {
   }
 
   it('tell each other what is placed, computed and ended, over one stream', async () => {
-    const [a, b] = [new Replica(1n), new Replica(2n)];
+    // Seldom enough that a busy machine does not take one for silent: then there would be a second stream.
+    const [a, b] = [new Replica(1n, { peerHeartbeatMs: 500 }), new Replica(2n, { peerHeartbeatMs: 500 })];
     await start(a, b);
     a.place('g', 'one');
     b.place('h', 'two');
@@ -109,7 +110,9 @@ describe('replicas of the router over gRPC', () => {
     a.place('g', 'two');
     for (const relay of mesh.around(b)) relay.heal();
     await count(b, 'g two');
-    expect(await b.metric('stator_router_peer_streams_ended_total', { because: 'silent' })).to.be.greaterThan(0);
+    // Whoever notices first closes the connection, and so may end the stream of the other.
+    const silent = [a, b].map((one) => one.metric('stator_router_peer_streams_ended_total', { because: 'silent' }));
+    expect(Math.max(...(await Promise.all(silent)))).to.be.greaterThan(0);
   });
 
   it('forget an unreachable replica after a time, and know it again', async () => {

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Publisher, Router } from 'zeromq';
 
@@ -87,15 +88,20 @@ export class TestPublisher {
 }
 
 /** A port that was closed just now is free a little later. */
-async function bind(socket: Publisher | Router, endpoint = 'tcp://127.0.0.1:*'): Promise<void> {
+async function bind(socket: Publisher | Router, endpoint?: string): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
-      return await socket.bind(endpoint);
+      return await socket.bind(endpoint ?? anyEndpoint());
     } catch (error) {
-      if (tries === 50) throw error;
+      if (tries === 500) throw error;
       await sleep(20);
     }
   }
+}
+
+/** Below the ports that systems give to outgoing connections, which would take one while its publisher begins anew. */
+function anyEndpoint(): string {
+  return `tcp://127.0.0.1:${randomInt(10_000, 32_000)}`;
 }
 
 function numberBytes(sequence: number): Buffer {

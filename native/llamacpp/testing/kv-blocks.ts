@@ -108,3 +108,9 @@ export async function accounts(engine: TestEngine): Promise<{ cached: number; ac
 export function promptOf(seed: number, length: number, vocab = 512): Uint32Array {
   return Uint32Array.from({ length }, (_, index) => (seed * 101 + index * 37 + ((index * seed) % 11)) % vocab);
 }
+
+/** The numbers of a block of f32, with the few words that say its structure. */
+export function numbersOf(block: Buffer): Float32Array {
+  const { buffer, byteOffset, length } = block.subarray(128);
+  return new Float32Array(buffer.slice(byteOffset, byteOffset + length));
+}

@@ -17,7 +17,7 @@ const settings = {
   engineStreamTransports: 'tcp+ipc' as const,
   engineStreamBlocks: 100_000,
   engineStreamMessages: 1000,
-  engineStreamReplayMs: 1000,
+  engineStreamReplayMs: 15_000,
   kvEventSourceSeconds: 0.05,
 };
 const fields = { worker: 'worker', endpoint: 'endpoint', replayEndpoint: 'replay', blockSize: 'size' };

@@ -46,7 +46,7 @@ describe('engines’ event streams behind the REST interface', () => {
 
   async function start(more: Partial<SettingsOf<typeof routerSettings>> = {}): Promise<void> {
     const discovery = await openDiscovery('memory:', { namespace: 'streams', ttlSeconds: 5, telemetry });
-    const config = defaultSettings(routerSettings, { replicaSync: false, engineStreamReplayMs: 500, ...more });
+    const config = defaultSettings(routerSettings, { replicaSync: false, engineStreamReplayMs: 15_000, ...more });
     const shutdown = new AbortController();
     router = await startRouter(config, {
       telemetry: quietTelemetry(),

@@ -37,7 +37,7 @@ async function pulls(worker: TestWorker, backend: string, outcome: string): Prom
 }
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 10_000; performance.now() < end; await delay(2)) if (await holds()) return;
+  for (const end = performance.now() + 15_000; performance.now() < end; await delay(2)) if (await holds()) return;
   throw new Error(`waited in vain: ${what}`);
 }
 
@@ -157,7 +157,7 @@ describe('handing KV over', () => {
   });
 
   it('frees what nobody fetches in time', async () => {
-    const one = await start({}, { handoffTtlSeconds: 0.1 });
+    const one = await start({}, { handoffTtlSeconds: 0.5 });
     await prefill(one);
     await until('it is freed', () => isIdle(one));
     expect(await metric(one, 'stator_worker_handoffs_freed_total{model="synthetic",because="expired"}')).to.equal(1);
@@ -178,12 +178,17 @@ describe('handing KV over', () => {
   });
 
   it('frees what it was writing when the prefill is cancelled', async () => {
-    const one = await start({ kvBlockBytes: 1 << 20, contextLength: 8192 });
+    const one = await start({ kvBlockBytes: 1 << 20, contextLength: 8192 }, { handoffTtlSeconds: 3 });
     const long = Array.from({ length: 1600 }, (_, index) => 3 + (index % 250));
-    for (let turn = 0; turn < 5; turn++) {
+    const unused = 'stator_worker_handoffs_freed_total{model="synthetic",because="unused"}';
+    // All may be written before this event loop has its next turn, and then waits for its time: until some were caught.
+    for (let turn = 0; (await metric(one, unused)) < 3; turn++) {
       const cancel = new AbortController();
       const running = collect(
-        one.client.generate({ tokenIds: [turn + 3, ...long], stop, prefillOnly: true }, { signal: cancel.signal }),
+        one.client.generate(
+          { tokenIds: [3 + (turn % 250), ...long], stop, prefillOnly: true },
+          { signal: cancel.signal },
+        ),
       ).catch(() => null);
       await until('it is being written', async () => (await metric(one, byModel('handoffs_staged'))) > 0);
       cancel.abort();

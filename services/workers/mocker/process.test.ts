@@ -23,6 +23,8 @@ describe('worker: process', function () {
 
   afterEach(async () => {
     child?.kill('SIGKILL');
+    if (child !== undefined) await exit();
+    child = undefined;
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -59,12 +61,14 @@ describe('worker: process', function () {
 
   it('finishes what runs after SIGTERM, then leaves', async () => {
     const address = await start('--step-ms', '2');
-    const running = generate(address, 200);
     const rpc = createRpcClient(EngineService, { address }, quietTelemetry());
-    for (;;) if (((await rpc.client.getLoad({})).load?.ranks[0]?.runningSequences ?? 0) > 0) break;
+    let tokens = 0;
+    for await (const part of rpc.client.generate({ prompt: 'abc', stop: { maxTokens: 200, ignoreEos: true } })) {
+      if (tokens === 0) child?.kill('SIGTERM');
+      tokens += part.tokenIds.length;
+    }
     rpc.close();
-    child?.kill('SIGTERM');
-    expect((await running).tokens).to.have.length(200);
+    expect(tokens).to.equal(200);
     expect(await exit()).to.deep.equal([0, null]);
     expect((await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.json'))).to.deep.equal([]);
   });

@@ -131,7 +131,7 @@ describe("mocker: KV events in vLLM's form", () => {
 
   function follow(follower: RawFollower, o: { endpoint: string; replayEndpoint: string }): void {
     const onMessage = ({ payload }: { payload: Uint8Array }): void => follower.apply(payload);
-    const common = { bind: false, topic: '', maxWaiting: 1000, replayTimeoutMs: 1000, tally: quiet };
+    const common = { bind: false, topic: '', maxWaiting: 1000, replayTimeoutMs: 15_000, tally: quiet };
     void followPublisher({ ...o, ...common, onMessage, onReset: () => {}, timeOf: batchTime }, stop.signal);
   }
 });
