@@ -19,6 +19,7 @@ import {
   bytesOf,
   codeOf,
   exportBlocks,
+  farthest,
   importBlocks,
   numbersOf,
   promptOf,
@@ -83,17 +84,6 @@ async function interrupted(
     const said = Uint32Array.from([...promptOf(2, 17), ...tokens]).subarray(0, 48);
     return { said, scattered: await exportBlocks(engine, said, 0, 3) };
   }
-}
-
-/** The largest difference between two numbers in the same place; NaN where one of them is none. */
-function farthest(some: Float32Array, others: Float32Array | undefined): number {
-  let most = 0;
-  for (const [at, value] of some.entries()) {
-    const difference = Math.abs(value - (others?.[at] ?? Number.NaN));
-    if (Number.isNaN(difference)) return difference;
-    most = Math.max(most, difference);
-  }
-  return most;
 }
 
 describe('llama.cpp addon: KV blocks among running sequences', function () {

@@ -114,3 +114,14 @@ export function numbersOf(block: Buffer): Float32Array {
   const { buffer, byteOffset, length } = block.subarray(128);
   return new Float32Array(buffer.slice(byteOffset, byteOffset + length));
 }
+
+/** The largest difference between two numbers in the same place; NaN where one of them is none. */
+export function farthest(some: Float32Array, others: Float32Array | undefined): number {
+  let most = 0;
+  for (const [at, value] of some.entries()) {
+    const difference = Math.abs(value - (others?.[at] ?? Number.NaN));
+    if (Number.isNaN(difference)) return difference;
+    most = Math.max(most, difference);
+  }
+  return most;
+}
