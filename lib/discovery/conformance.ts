@@ -264,11 +264,11 @@ export function describeDiscovery(
     });
 
     if (processes) {
-      it('keeps an instance up for many TTLs while its owner lives', async () => {
+      it('keeps an instance up for longer than its TTL while its owner lives', async () => {
         const { recorder, watch } = record(await open());
         await startOwner('hold', 1n);
         await sees(recorder, 'up 1');
-        await sleep(backend.ttlSeconds * 3000);
+        await sleep(backend.ttlSeconds * 2000);
         await watch.synced;
         assert.deepEqual(recorder.events, ['up 1']);
       });

@@ -7,7 +7,7 @@ import { EngineService } from '#gen/stator/engine/v1/engine_pb.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { type RpcServer, type RpcServerOptions, startRpcServer } from './server.ts';
 import { Certificates, opensslFound } from './testing/certificates.ts';
-import { until } from './testing/wait.ts';
+import { closed, until } from './testing/wait.ts';
 
 const large = Buffer.alloc(16 * 1024 ** 2, 'x');
 const longMs = 30_000;
@@ -152,15 +152,14 @@ describe('hostile clients', function () {
       sockets.push(slow);
       slow.on('error', () => {});
       slow.write('GET /live HTTP/1.1\r\nHost: x\r\nX-Sl');
-      await Promise.all([silent, slow].map((socket) => socket.resume() && once(socket, 'close')));
+      await Promise.all([silent, slow].map((socket) => closed(socket.resume())));
     });
 
     it('count before their handshake', async () => {
       await start({ tls: certificates.issue('server'), maxConnections: 1 });
       await once(dial(), 'connect');
       const second = dial();
-      second.resume();
-      await once(second, 'close');
+      await closed(second.resume());
     });
   });
 });

@@ -11,7 +11,7 @@ import { AbortRequestSchema, AbortResponseSchema, EngineService } from '#gen/sta
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { type RpcServer, type RpcServerOptions, startRpcServer } from './server.ts';
 import { EngineStub } from './testing/engine-stub.ts';
-import { until } from './testing/wait.ts';
+import { closed, until } from './testing/wait.ts';
 
 describe('RpcServer', () => {
   let stub: EngineStub;
@@ -217,7 +217,7 @@ describe('RpcServer', () => {
     const slow = net.connect(server.port, '127.0.0.1');
     slow.write('GET /live HTTP/1.1\r\nhost: a\r\n');
     for (const socket of [silent, slow]) socket.resume();
-    await Promise.all([once(silent, 'close'), once(slow, 'close')]);
+    await Promise.all([closed(silent), closed(slow)]);
   });
 
   describe('stop', () => {
@@ -254,7 +254,7 @@ describe('RpcServer', () => {
       await until(() => stub.contexts.length === 1, 'the call arrives');
       await server.stop(20);
       expect(await call).to.equal('ended');
-      expect(stub.aborted).to.equal(1);
+      await until(() => stub.aborted === 1, 'the handler is aborted');
     });
   });
 });

@@ -31,9 +31,11 @@ export class EngineStub {
 
   #enter(context: HandlerContext): void {
     this.contexts.push(context);
-    context.signal.addEventListener('abort', () => {
+    const abort = (): void => {
       this.aborted++;
-    });
+    };
+    if (context.signal.aborted) abort();
+    else context.signal.addEventListener('abort', abort);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 
 /** For tests: resolves once the condition holds; fails, naming it, where it does not within ten seconds. */
@@ -7,6 +8,12 @@ export async function until(condition: () => boolean, what: string): Promise<voi
     if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
     await delay(1);
   }
+}
+
+/** For tests: resolves once a connection is closed, in good order or by an error. */
+export async function closed(socket: Socket): Promise<void> {
+  socket.on('error', () => {});
+  if (!socket.closed) await new Promise<void>((resolve) => socket.once('close', () => resolve()));
 }
 
 /** Lets everything run that needs no timer. */
