@@ -60,7 +60,8 @@ const failed = (results: readonly ProbeResult[]): string[] =>
   );
 
 describe('stator probe', function () {
-  this.timeout(60_000);
+  // Each probe is a process.
+  this.timeout(180_000);
 
   it('reads what models of every format write', () => {
     const known = new Set(writers.map(({ tool }) => tool));

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -54,12 +54,16 @@ describe('WorkerProcess', function () {
 
   it('starts a crashed worker again, and gives up when it keeps crashing', async () => {
     let restarts = 0;
-    const worker = start(`console.log('up'); setTimeout(() => process.abort(), 200)`, {
+    // It crashes once it is said to be ready.
+    const ready = join(folder, 'ready');
+    const script = `console.log('up'); setInterval(() => { if (require('fs').existsSync(process.env.HOME + '/ready')) process.abort(); }, 10)`;
+    const worker = start(script, {
       maxRestarts: 2,
       onRestart: () => restarts++,
     });
     await logged('up');
     worker.markReady();
+    await writeFile(ready, '');
     expect(await reason(worker)).to.include('was ended by SIGABRT');
     expect(restarts).to.equal(2);
     expect(records.filter(({ msg }) => msg.includes('worker crashed; restarting'))).to.have.length(2);

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { type Answer, post } from '../support/http.ts';
 import { skip } from '../support/skip.ts';
+import { streamChat } from '../support/sse.ts';
 import { StatorProcess } from '../support/stator-process.ts';
 import { until } from '../support/until.ts';
 
@@ -31,12 +32,13 @@ describe('stator up', function () {
   it('lets a running answer end on SIGTERM', async () => {
     await using up = start('--', '--step-ms', '20');
     const url = await urlOf(up);
-    const running = ask(url, { max_tokens: 60, ignore_eos: true });
-    await until('the worker computes', async () => /inflight_requests\{[^}]*\} 1/.test(await textOf(`${url}/metrics`)));
+    const [model] = await modelsOf(url);
+    const messages = [{ role: 'user', content: 'hello' }];
+    const running = streamChat(url, { model, messages, max_tokens: 100, ignore_eos: true });
+    await Promise.race([until('the answer begins', () => running.text !== ''), running.ended]);
     const stopped = up.stop('SIGTERM');
-    const answer = await running;
-    expect(answer.status, answer.text).to.equal(200);
-    expect(JSON.parse(answer.text)).to.have.nested.property('usage.completion_tokens', 60);
+    const { usage } = await running.ended;
+    expect(usage?.completion_tokens).to.equal(100);
     expect(await stopped).to.equal(0);
   });
 
@@ -92,19 +94,22 @@ describe('stator up', function () {
   }
 });
 
+/** Once it says that it is ready, and a crash of a worker is answered by another. */
 async function urlOf(up: StatorProcess): Promise<string> {
-  const [, url = ''] = await up.printed(/(http:\/\/127\.0\.0\.1:\d+)/, 60_000);
-  await until('the gateway lists the model', async () => (await textOf(`${url}/v1/models`)).includes('"id"'), 30_000);
+  await up.printed(/Ctrl-C stops everything/, 60_000);
+  const [, url = ''] = await up.printed(/URL +(\S+)\/v1/);
   return url;
 }
 
-async function ask(url: string, more: object = {}): Promise<Answer> {
-  const listed = JSON.parse(await textOf(`${url}/v1/models`)) as { data: { id: string }[] };
+async function ask(url: string): Promise<Answer> {
+  const [model = '-'] = await modelsOf(url);
   const messages = [{ role: 'user', content: 'hello' }];
-  return post(
-    `${url}/v1/chat/completions`,
-    JSON.stringify({ model: listed.data[0]?.id ?? '-', messages, max_tokens: 4, ...more }),
-  );
+  return post(`${url}/v1/chat/completions`, JSON.stringify({ model, messages, max_tokens: 4 }));
+}
+
+async function modelsOf(url: string): Promise<string[]> {
+  const listed = JSON.parse(await textOf(`${url}/v1/models`)) as { data: { id: string }[] };
+  return listed.data.map(({ id }) => id);
 }
 
 async function textOf(url: string): Promise<string> {

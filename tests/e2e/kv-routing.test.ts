@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { type Cluster, startCluster } from '../support/cluster.ts';
+import { post } from '../support/http.ts';
 import { sumOf } from '../support/metrics-text.ts';
 import { findDefaultModel } from '../support/model.ts';
 import { callRouter, type RouterCalls } from '../support/router-calls.ts';
@@ -51,6 +52,8 @@ describe('KV routing of conversations', function () {
     const homes = first.map(({ worker }) => worker);
     expect(new Set(homes).size, 'workers that have conversations').to.equal(2);
     const second = first.map(({ stream, messages }) => nextTurn(messages, stream, 'Say more.'));
+    for (const [index, messages] of second.entries())
+      await until('the router has heard of the first turn', async () => (await wouldGoTo(messages)) === homes[index]);
     const returned = await oneByOne(second, () => options);
     expect(returned.map(({ worker }) => worker)).to.deep.equal(homes);
     const others = await Promise.all(homes.map((home) => otherThan(home)));
@@ -109,6 +112,14 @@ describe('KV routing of conversations', function () {
     return { messages, stream, worker, prompt, cached, computed: prompt - cached };
   }
 
+  /** The worker to which the router would send this now. */
+  async function wouldGoTo(messages: readonly Message[]): Promise<string> {
+    const body = { model: 'm', messages, max_tokens: 1, nvext: { annotations: ['query_instance_id:'] } };
+    const { text } = await post(`${cluster.url}/v1/chat/completions`, JSON.stringify(body));
+    const { nvext } = JSON.parse(text) as { nvext: { worker_id: { decode_worker_id: string } } };
+    return nvext.worker_id.decode_worker_id;
+  }
+
   async function oneByOne(talks: readonly Message[][], options: (index: number) => TurnOptions): Promise<Turn[]> {
     const turns = [];
     for (const [index, messages] of talks.entries()) turns.push(await turn(messages, options(index)));
@@ -138,8 +149,11 @@ describe('KV routing of conversations', function () {
     const router = await scrape(cluster.member('router').address);
     expect(sumOf(router, 'stator_router_kv_hit_rate_count')).to.equal(turns.length);
     expect(sumOf(router, 'stator_router_reused_tokens_total')).to.be.greaterThan(0);
-    const gateway = await scrape(cluster.member('gateway').address);
     const cached = sum(turns, (turn) => turn.cached);
+    const gateway = await until('the gateway has counted the last answer', async () => {
+      const samples = await scrape(cluster.member('gateway').address);
+      return sumOf(samples, 'stator_gateway_cached_tokens_total') >= cached && samples;
+    });
     expect(sumOf(gateway, 'stator_gateway_cached_tokens_total')).to.equal(cached);
     expect(sumOf(gateway, 'stator_gateway_kv_hit_rate_count')).to.equal(turns.length);
     const rates = sum(turns, (turn) => turn.cached / turn.prompt);

@@ -66,13 +66,20 @@ describe('KV routing explained over HTTP', function () {
   it('says where a request would go, where it then goes, and reserves nothing for having asked', async () => {
     const first = await ask({ extra_fields: ['worker_id'] });
     const home = first.nvext.worker_id.decode_worker_id;
-    await until('the router has heard of the prompt', async () => (await explained()).device_blocks > 0);
+    await until('the router has heard of the prompt', async () => {
+      const { device_blocks: known, prompt_blocks: blocks } = await explained();
+      return known === blocks;
+    });
     const answer = await ask({ annotations: dry });
     expect(answer.choices).to.deep.equal([]);
     expect(answer.nvext.worker_id).to.include({ prefill_worker_id: home, decode_worker_id: home });
     expect(answer.nvext.token_ids).to.have.length(first.usage.prompt_tokens);
-    for (const load of await calls.loads())
-      expect(load).to.include({ activeRequests: 0, activePrefillTokens: 0n, activeBlocks: 0n });
+    // The router hears of the end of the first request a moment after its answer.
+    await until('nothing is reserved', async () => {
+      for (const load of await calls.loads())
+        expect(load).to.include({ activeRequests: 0, activePrefillTokens: 0n, activeBlocks: 0n });
+      return true;
+    });
     const second = await ask({ extra_fields: ['worker_id'] });
     expect(second.nvext.worker_id.decode_worker_id).to.equal(home);
   });

@@ -30,11 +30,16 @@ describe('tracing', function () {
       await calls[Symbol.asyncDispose]();
       return known.length === 2;
     });
+    await until('the gateway reaches them', async () => {
+      const health = (await (await fetch(`${cluster.url}/health`)).json()) as { instances: { session: string }[] };
+      return health.instances.filter(({ session }) => session === 'ready').length === 2;
+    });
     const body = { model: 'synthetic', messages: [{ role: 'user', content: 'hello' }], max_tokens: 4 };
     const traceparent = `00-${TRACE_ID}-${CALLER_SPAN}-01`;
     const answer = await post(`${cluster.url}/v1/chat/completions`, JSON.stringify(body), { traceparent });
     expect(answer.status, answer.text).to.equal(200);
-    spans = await until('every service exports a span of the trace', collected, 30_000);
+    // Spans of one trace come in several exports, the root last.
+    spans = await until('every service exports its spans of the trace', collected, 30_000);
   });
 
   after(async () => {
@@ -71,7 +76,11 @@ describe('tracing', function () {
 
   function collected(): CollectedSpan[] | undefined {
     const found = sink.spans.filter(({ traceId }) => traceId === TRACE_ID);
-    const complete = SERVICES.every((service) => found.some((span) => span.service.startsWith(service)));
+    const ids = new Set([CALLER_SPAN, ...found.map(({ spanId }) => spanId)]);
+    const complete =
+      SERVICES.every((service) => found.some((span) => span.service.startsWith(service))) &&
+      found.every(({ parentSpanId }) => ids.has(parentSpanId)) &&
+      found.some(({ name }) => name === 'router.route');
     return complete ? found : undefined;
   }
 });

@@ -67,7 +67,8 @@ describe('packed tarball', function () {
       command: [command],
       env: { XDG_CACHE_HOME: path.join(folder, 'cache') },
     });
-    const [, url = ''] = await up.printed(/(http:\/\/127\.0\.0\.1:\d+)/, INSTALL_TIMEOUT_MS);
+    await up.printed(/Ctrl-C stops everything/, INSTALL_TIMEOUT_MS);
+    const [, url = ''] = await up.printed(/URL +(\S+)\/v1/);
     const listed = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] };
     const body = { model: listed.data[0]?.id, messages: [{ role: 'user', content: 'hello' }], max_tokens: 4 };
     const answer = await post(`${url}/v1/chat/completions`, JSON.stringify(body));

@@ -112,7 +112,12 @@ describe('floods over HTTP/2', function () {
       const look = (headers: http2.IncomingHttpHeaders): void => {
         if (headers['grpc-status'] !== undefined) resolve(Number(headers['grpc-status']));
       };
-      stream.on('response', look).on('trailers', look).resume();
+      stream
+        .on('response', look)
+        .on('trailers', look)
+        .on('error', () => {})
+        .on('close', () => resolve(Number.NaN))
+        .resume();
     });
     expect(status).to.equal(Code.ResourceExhausted);
     session.close();

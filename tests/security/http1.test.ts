@@ -56,10 +56,7 @@ describe('hostile requests over HTTP/1.1', function () {
   let address: string;
 
   before(async () => {
-    cluster = await startCluster({
-      workers: [{ engine: 'mocker' }],
-      gateway: { bodyLimitMib: 1, bodyTimeoutSeconds: 0.5 },
-    });
+    cluster = await startCluster({ workers: [{ engine: 'mocker' }], gateway: { bodyLimitMib: 1 } });
     model = (await cluster.listsModels(1))[0] ?? '';
     ({ address } = cluster.member('gateway'));
   });
@@ -100,7 +97,8 @@ describe('hostile requests over HTTP/1.1', function () {
 
   it('that begin a body and do not go on are told so', async () => {
     const head = `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`;
-    const [host = '', port = ''] = address.split(':');
+    const impatient = await cluster.add('gateway', { bodyTimeoutSeconds: 0.5 });
+    const [host = '', port = ''] = impatient.address.split(':');
     const socket = connect(Number(port), host);
     let got = '';
     socket.on('data', (chunk: Buffer) => {

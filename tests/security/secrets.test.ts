@@ -53,7 +53,7 @@ describe('secrets', function () {
       await useEverywhere(cluster);
       for (const { role, output } of cluster.members) {
         const text = output();
-        expect(text.length, `all of the log of ${role} is at hand`).to.be.within(1, 99_999);
+        expect(text.length, `all of the log of ${role} is at hand`).to.be.within(1, 999_999);
         findSecrets(`the log of ${role}`, text);
       }
       findSecrets('the audit log', await readFile(auditLog, 'utf8'));
@@ -145,7 +145,8 @@ async function useEverywhere({ url, members }: Cluster): Promise<void> {
 
 /** A record is a line and nobody else's words are one. */
 function checkLines(text: string): void {
-  for (const line of text.split('\n')) {
+  // The last line may be half written.
+  for (const line of text.slice(0, text.lastIndexOf('\n') + 1).split('\n')) {
     if (!line.startsWith('{')) continue;
     expect(() => JSON.parse(line), line).not.to.throw();
     expect(JSON.parse(line)).not.to.include({ msg: 'forged' });

@@ -29,8 +29,12 @@ describe('certificates that are renewed', function () {
       common: { tlsCert: files.cert, tlsKey: files.key, tlsCa: ca, tlsReloadSeconds: 0.1 },
       workers: [],
     });
-    await cluster.addWorker({ engine: 'mocker', settings: { model: 'm', stepMs: 10 } });
-    await until('the model is listed', async () => (await text('/v1/models')).includes('"m"'), 30_000);
+    await cluster.addWorker({ engine: 'mocker', settings: { model: 'm', stepMs: 50 } });
+    await until(
+      'the gateway reaches the worker',
+      async () => (await text('/health')).includes('"session":"ready"'),
+      30_000,
+    );
   });
 
   after(async () => {
@@ -132,6 +136,7 @@ describe('certificates that are renewed', function () {
   }
 
   async function openStream(): Promise<{ goesOn(): Promise<void>; end(): void }> {
+    // Longer than the whole test may take.
     const response = await get(cluster.member('gateway').address, '/v1/chat/completions', chat(4000, true));
     expect(response.statusCode).to.equal(200);
     let events = 0;

@@ -207,6 +207,7 @@ describe('store: faults', function () {
       await server.kill();
       expect(await codeOf(store.get('a', 'k'))).to.equal('storage_unavailable');
       await server.start();
+      await until('a connection is made again', async () => (await codeOf(store.get('a', 'k'))) === 'ok');
       expect(text((await store.get('a', 'k'))?.value)).to.equal('kept');
     } finally {
       await store.close();

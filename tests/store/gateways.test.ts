@@ -168,7 +168,7 @@ function describeGateways(name: string, openPlace: (context: Mocha.Context) => P
       expect(done.request_counts).to.deep.equal({ total: 5, completed: 1, failed: 4 });
       const errors = await results(clientOf(first), done.error_file_id);
       expect(errors.every(({ error }) => error?.code === 'batch_cancelled')).to.equal(true);
-      expect(running().filter(({ cancelled }) => cancelled)).to.have.length(2);
+      await until('the engine was told', () => running().filter(({ cancelled }) => cancelled).length === 2);
       expect((await clientOf(first).batches.cancel(batch.id)).status, 'once more').to.equal('cancelled');
     });
   });

@@ -57,7 +57,7 @@ export interface Cluster extends AsyncDisposable {
   addWorker(spec: WorkerSpec): Promise<Member>;
   /** Adds any service to the running cluster, for example a second router. */
   add(role: Role, settings?: Overrides): Promise<Member>;
-  /** Resolves once the gateway lists at least this many models. */
+  /** Resolves once the gateway lists at least this many models and reaches every worker that it knows. */
   listsModels(count: number): Promise<string[]>;
   stop(): Promise<void>;
 }
@@ -141,10 +141,16 @@ class RunningCluster implements Cluster {
       async () => {
         const response = await fetch(`${this.url}/v1/models`);
         const { data } = (await response.json()) as { data: { id: string }[] };
-        return data.length >= count && data.map(({ id }) => id);
+        return data.length >= count && (await this.#reachesWorkers()) && data.map(({ id }) => id);
       },
       60_000,
     );
+  }
+
+  async #reachesWorkers(): Promise<boolean> {
+    const response = await fetch(`${this.url}/health`);
+    const { instances = [] } = (await response.json()) as { instances?: { session: string }[] };
+    return instances.every(({ session }) => session === 'ready');
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { inProject, projectRoot } from '../../scripts/support/project.ts';
 import { until } from './until.ts';
 
@@ -16,6 +17,9 @@ export function flagsOf(overrides: Overrides): string[] {
   });
 }
 
+/** What an ended process wrote last is waited for this long: a grandchild may hold its pipes open. */
+const LAST_OUTPUT_MS = 5000;
+
 const SOURCE_FLAGS = ['--conditions=source', '--disable-warning=ExperimentalWarning'];
 
 /** A running `stator` command. */
@@ -23,6 +27,7 @@ export class StatorProcess implements AsyncDisposable {
   readonly child: ChildProcess;
   readonly #exit: Promise<number | null>;
   #output = '';
+  #ended = false;
 
   /** `command` replaces the sources of this repository, for example by an installed package. */
   constructor(args: readonly string[], options: { command?: readonly string[]; env?: NodeJS.ProcessEnv } = {}) {
@@ -34,7 +39,12 @@ export class StatorProcess implements AsyncDisposable {
     });
     this.child.stdout?.on('data', (chunk: Buffer) => this.#take(chunk));
     this.child.stderr?.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#exit = once(this.child, 'exit').then(([code]) => code as number | null);
+    const closed = once(this.child, 'close');
+    this.#exit = once(this.child, 'exit').then(async ([code]) => {
+      await Promise.race([closed, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
+      this.#ended = true;
+      return code as number | null;
+    });
   }
 
   /** The last of what it wrote, for messages of failed tests. */
@@ -46,7 +56,7 @@ export class StatorProcess implements AsyncDisposable {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 
-  /** Exit code once it has ended; null where a signal ended it. */
+  /** Exit code once it has ended and all of its output is there; null where a signal ended it. */
   get exited(): Promise<number | null> {
     return this.#exit;
   }
@@ -59,7 +69,7 @@ export class StatorProcess implements AsyncDisposable {
   async printed(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
     const match = await until(
       `${pattern} in the output`,
-      () => this.#output.match(pattern) ?? (this.running ? undefined : 'ended'),
+      () => this.#output.match(pattern) ?? (this.#ended ? 'ended' : undefined),
       timeoutMs,
     );
     if (match === 'ended') throw new Error(`The process ended before it printed ${pattern}:\n${this.#output}`);
@@ -79,6 +89,6 @@ export class StatorProcess implements AsyncDisposable {
   }
 
   #take(chunk: Buffer): void {
-    this.#output = (this.#output + chunk.toString()).slice(-100_000);
+    this.#output = (this.#output + chunk.toString()).slice(-1_000_000);
   }
 }
