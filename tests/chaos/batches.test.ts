@@ -50,8 +50,9 @@ describe('a gateway killed amid a batch', function () {
     const other = await cluster.add('gateway', { store: `sqlite:${path.join(folder, 'store.db')}` });
     const second = clientOf(other.address);
     const begun = await second.batches.retrieve(id);
-    expect(begun.status).to.equal('in_progress');
-    expect(begun.request_counts?.completed).to.be.within(4, REQUESTS - 1);
+    // It may have gone on before it was asked.
+    expect(['in_progress', 'finalizing', 'completed']).to.include(begun.status);
+    expect(begun.request_counts?.completed).to.be.within(4, REQUESTS);
     await until(
       'the batch is complete',
       async () => (await second.batches.retrieve(id)).status === 'completed',

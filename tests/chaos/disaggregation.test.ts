@@ -38,14 +38,16 @@ describe('prefill and decode apart, with losses', function () {
   after(() => cluster?.stop());
 
   it('a decode worker killed while it fetches: another one does, and the client notices nothing', async () => {
-    const streams = begin();
-    const lost = await someoneWith('stator_worker_handoff_pulling_bytes', 'decode', streams);
-    await lost.kill();
-    await allAreRight(streams);
-    expect(sumOf(await scrape(cluster.member('gateway').address), 'stator_gateway_migrations_total')).to.be.greaterThan(
-      0,
-    );
-    await replace(lost, decode);
+    const migrations = async () =>
+      sumOf(await scrape(cluster.member('gateway').address), 'stator_gateway_migrations_total');
+    // It may have ended everything that it had before it is killed: until it was caught before.
+    while ((await migrations()) === 0) {
+      const streams = begin();
+      const lost = await someoneWith('stator_worker_handoff_pulling_bytes', 'decode', streams);
+      await lost.kill();
+      await allAreRight(streams);
+      await replace(lost, decode);
+    }
   });
 
   it('a prefill worker killed after its handoff: the prompt is computed again', async () => {

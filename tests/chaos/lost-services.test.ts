@@ -8,7 +8,8 @@ import { until } from '../support/until.ts';
 
 const MODEL = 'synthetic';
 const worker = { engine: 'mocker', settings: { model: MODEL, stepMs: 20 } } as const;
-const TOKENS = 60;
+/** Long enough to be interrupted, also where this process gets its turn late. */
+const TOKENS = 200;
 
 describe('lost services', function () {
   this.timeout(120_000);
@@ -68,7 +69,7 @@ describe('lost services', function () {
   });
 
   it('the tokenizer killed: streams go on, new requests are told precisely, one that comes back is used', async () => {
-    const streams = Array.from({ length: 4 }, (_, index) => stream(`${index}: go on.`, 150));
+    const streams = Array.from({ length: 4 }, (_, index) => stream(`${index}: go on.`, TOKENS));
     await until('every stream has begun', () => streams.every(({ text }) => text !== ''));
     await cluster.member('tokenizer').kill();
     const refused = await ask('Anybody?');
@@ -79,11 +80,11 @@ describe('lost services', function () {
     await until('/health names it', async () => (await degradations()).includes('no_tokenizer'));
     for (const { ended } of streams) {
       const { finishReason, usage } = await ended;
-      expect([finishReason, usage?.completion_tokens]).to.deep.equal(['length', 150]);
+      expect([finishReason, usage?.completion_tokens]).to.deep.equal(['length', TOKENS]);
     }
     await cluster.add('tokenizer');
     await until('the gateway answers again', async () => (await ask('And now?')).status === 200, 30_000);
-    expect(await degradations()).to.deep.equal([]);
+    await until('nothing is lacking', async () => (await degradations()).length === 0);
   });
 
   it('a worker that drains finishes what it has', async () => {

@@ -40,7 +40,7 @@ describe("the router's queue", function () {
   });
 
   it('that moves too slowly: 429 with Retry-After, and nothing is left of the request', async () => {
-    await start({ routeTimeoutSeconds: 1 });
+    await start({ routeTimeoutSeconds: 3 });
     ask('busy');
     await until('it is placed', async () => (await calls.activeRequests()) === 1);
     const refused = await answer('late');

@@ -12,7 +12,7 @@ describeDiscovery(
     const server = await startEtcd();
     if (server === null) return skip(context, NO_ETCD);
     const proxy = await startTcpProxy(Number(new URL(server.endpoint).port));
-    const ttlSeconds = 2;
+    const ttlSeconds = 3;
     const open = (url: string, namespace: string) =>
       openDiscovery(url, { namespace, ttlSeconds, telemetry: quietTelemetry() });
     return {

@@ -18,8 +18,8 @@ describe('memory that is lent over sockets', function () {
   let lent: Region;
   let local: Region;
 
-  beforeEach(async () => {
-    lender = await startTcpAgent({ name: 'lender' });
+  async function start(takeBackMs?: number): Promise<void> {
+    lender = await startTcpAgent({ name: 'lender', ...(takeBackMs !== undefined && { takeBackMs }) });
     borrower = await startTcpAgent({ name: 'borrower', timeoutMs: 20_000 });
     lent = await lender.register(Buffer.alloc(BYTES, 1), { readOnly: true });
     local = await borrower.register(Buffer.alloc(BYTES, 2));
@@ -27,7 +27,7 @@ describe('memory that is lent over sockets', function () {
     proxy = await startTcpProxy(Number(metadata.endpoint['port']), { reset: false });
     const endpoint = { ...metadata.endpoint, port: String(proxy.port) };
     peer = await borrower.connect(sealMetadata({ ...metadata, endpoint }, undefined));
-  });
+  }
   afterEach(async () => {
     proxy.heal();
     await Promise.all([lender.close(), borrower.close()]);
@@ -43,6 +43,7 @@ describe('memory that is lent over sockets', function () {
   }
 
   it('is given back in the middle of a transfer, which fails', async () => {
+    await start(20_000);
     const running = pull(100);
     await until('the first bytes', () => local.buffer[0] === 1);
     await lent.revoke();
@@ -54,6 +55,7 @@ describe('memory that is lent over sockets', function () {
   });
 
   it('is given back although the peer takes nothing any more', async () => {
+    await start();
     const running = pull(100);
     await until('the first bytes', () => local.buffer[0] === 1);
     proxy.freeze();
@@ -64,6 +66,7 @@ describe('memory that is lent over sockets', function () {
   });
 
   it('is not written to by those who may only read', async () => {
+    await start();
     const piece = { local, localOffset: 0, remote: lent.ref, remoteOffset: 0, bytes: MIB };
     const refused = await peer.push([piece]).catch((error: unknown) => error);
     expect(refused).to.include({ code: 'permission_denied' });

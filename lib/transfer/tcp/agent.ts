@@ -23,8 +23,8 @@ import { Served } from './served.ts';
 const TOKEN_BYTES = 32;
 /** Stays in a core's cache on its way to where it belongs. */
 const READ_BYTES = 256 * 1024;
-/** A peer that does not take what it asked for loses its connection when the memory is wanted back. */
-const TAKE_BACK_MS = 1000;
+/** `takeBackMs` unless it is set. */
+const defaultTakeBackMs = 1000;
 
 export interface TcpAgentOptions extends AgentOptions {
   /** Address to listen on and to tell peers; default 127.0.0.1. A path makes it a Unix socket. */
@@ -39,6 +39,8 @@ export interface TcpAgentOptions extends AgentOptions {
   /** Milliseconds between looks at them; default 5000. */
   readonly tlsReloadMs?: number;
   readonly maxConnections?: number;
+  /** A peer that has not taken what it asked for loses its connection so long after the memory is wanted back; default 1000. */
+  readonly takeBackMs?: number;
 }
 
 /** Transfers over sockets: no addon, any host. Data is framed and checksummed, and waits for slow readers. */
@@ -155,7 +157,7 @@ export class TcpAgent implements TransferAgent {
     region.isEnding = true;
     const patience = setTimeout(() => {
       for (const served of [...this.#served]) if (served.reads(region)) served.destroy();
-    }, TAKE_BACK_MS);
+    }, this.#options.takeBackMs ?? defaultTakeBackMs);
     await region.returned();
     clearTimeout(patience);
   }
