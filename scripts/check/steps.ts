@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { inProject, projectRoot } from '../support/project.ts';
 import { type Outcome, run, runTool } from '../support/run.ts';
-import { say, since } from '../support/say.ts';
-import { emptyTally, type Tally } from '../support/tally.ts';
+import { since } from '../support/say.ts';
+import { type Job, sideBySide } from '../support/side-by-side.ts';
+import { addTally, emptyTally, type Tally } from '../support/tally.ts';
 import { findImportCycles } from './import-cycles.ts';
 
 /** What a step found: its outcome, or why it could not be taken. */
@@ -12,6 +13,8 @@ interface Step {
   readonly name: string;
   take(): Promise<Verdict>;
 }
+
+const STEPS_AT_ONCE = 2;
 
 const tsc = inProject('node_modules/typescript/bin/tsc');
 const biome = inProject('node_modules/@biomejs/biome/bin/biome');
@@ -35,23 +38,32 @@ const steps: readonly Step[] = [
 ];
 
 /** Takes every step; one line each. A failing step does not hide the others. */
-export async function runChecks(): Promise<Tally> {
+export async function runChecks(show: (text: string) => void): Promise<Tally> {
+  const jobs = steps.map(
+    (step): Job<Tally> =>
+      (showStep) =>
+        takeStep(step, (line) => showStep(`${line}\n`)),
+  );
   const tally = emptyTally();
-  for (const step of steps) {
-    const startMs = Date.now();
-    const verdict = await step.take();
-    if ('skipped' in verdict) {
-      tally.skipped += 1;
-      tally.notes.push(`skipped: ${step.name}: ${verdict.skipped}`);
-      say(`skip  ${step.name}: ${verdict.skipped}`);
-    } else if (verdict.status === 0) {
-      tally.passed += 1;
-      say(`ok    ${step.name} (${since(startMs)})`);
-    } else {
-      tally.failed += 1;
-      tally.notes.push(`failed: check: ${step.name}`);
-      say(`FAIL  ${step.name}\n${verdict.output.trimEnd()}`);
-    }
+  for (const part of await sideBySide(jobs, STEPS_AT_ONCE, show)) addTally(tally, part);
+  return tally;
+}
+
+async function takeStep(step: Step, say: (line: string) => void): Promise<Tally> {
+  const tally = emptyTally();
+  const startMs = Date.now();
+  const verdict = await step.take();
+  if ('skipped' in verdict) {
+    tally.skipped += 1;
+    tally.notes.push(`skipped: ${step.name}: ${verdict.skipped}`);
+    say(`skip  ${step.name}: ${verdict.skipped}`);
+  } else if (verdict.status === 0) {
+    tally.passed += 1;
+    say(`ok    ${step.name} (${since(startMs)})`);
+  } else {
+    tally.failed += 1;
+    tally.notes.push(`failed: check: ${step.name}`);
+    say(`FAIL  ${step.name}\n${verdict.output.trimEnd()}`);
   }
   return tally;
 }

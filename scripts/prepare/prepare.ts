@@ -1,6 +1,6 @@
 import { buildAddon, findAddons } from '#native/build.ts';
 import { ensureEtcd } from '../etcd.ts';
-import { say, since } from '../support/say.ts';
+import { since } from '../support/say.ts';
 import { emptyTally, type Tally } from '../support/tally.ts';
 import { prepareGo } from './go.ts';
 import { prepareModel } from './model.ts';
@@ -17,8 +17,7 @@ interface Preparation {
   take(): Promise<string | undefined>;
 }
 
-const preparations: readonly Preparation[] = [
-  { name: 'native addons', required: true, take: prepareAddons },
+const fetched: readonly Preparation[] = [
   { name: 'default model', required: false, take: prepareModel },
   { name: 'etcd', required: false, take: prepareEtcd },
   { name: 'Python clients', required: false, take: preparePython },
@@ -31,15 +30,15 @@ const preparations: readonly Preparation[] = [
 ];
 
 /** Gets what tests need; each thing that cannot be had is one failed or skipped item with its reason. */
-export async function prepareTests(): Promise<Tally> {
+export async function prepareTests(show: (text: string) => void): Promise<Tally> {
   const tally = emptyTally();
+  const say = (line: string): void => show(`${line}\n`);
   // Compilers want processors, everything else the network.
-  const [compiled, ...fetched] = preparations;
-  await Promise.all([prepareEach(compiled === undefined ? [] : [compiled], tally), prepareEach(fetched, tally)]);
+  await Promise.all([prepareEach([addons(say)], tally, say), prepareEach(fetched, tally, say)]);
   return tally;
 }
 
-async function prepareEach(some: readonly Preparation[], tally: Tally): Promise<void> {
+async function prepareEach(some: readonly Preparation[], tally: Tally, say: (line: string) => void): Promise<void> {
   for (const { name, required, take } of some) {
     const startMs = Date.now();
     const problem = await take().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
@@ -52,8 +51,16 @@ async function prepareEach(some: readonly Preparation[], tally: Tally): Promise<
   }
 }
 
-async function prepareAddons(): Promise<undefined> {
-  for (const name of await findAddons()) await buildAddon(name, { force: false, variables: {}, say });
+function addons(say: (line: string) => void): Preparation {
+  // Each spends part of its time with one processor: gyp, the last file, the linker.
+  const take = async (): Promise<undefined> => {
+    const waiting = (await findAddons()).values();
+    const lane = async (): Promise<void> => {
+      for (const name of waiting) await buildAddon(name, { force: false, variables: {}, say });
+    };
+    await Promise.all([lane(), lane()]);
+  };
+  return { name: 'native addons', required: true, take };
 }
 
 async function prepareEtcd(): Promise<string | undefined> {

@@ -1,4 +1,5 @@
-// Runs test files in one process: `mocha-run.ts RESULT_FILE TIMEOUT_MS GREP FILE …`, and writes what came of them to RESULT_FILE.
+// Runs test files in one process: `mocha-run.ts RESULT_FILE TIMEOUT_MS GREP color|plain FILE …`, and writes what came of them to
+// RESULT_FILE.
 import { writeFileSync } from 'node:fs';
 import Mocha from 'mocha';
 import { skipReasons } from '#tests/support/skip.ts';
@@ -9,8 +10,14 @@ import type { Tally } from './tally.ts';
 /** Time for handles to close once the last test has ended. */
 const EXIT_GRACE_MS = 15_000;
 
-const [resultFile = '', timeoutMs = '20000', grep = '', ...files] = process.argv.slice(2);
-const mocha = new Mocha({ timeout: Number(timeoutMs), slow: 2000, reporter: 'spec', forbidOnly: true });
+const [resultFile = '', timeoutMs = '20000', grep = '', color = 'plain', ...files] = process.argv.slice(2);
+const mocha = new Mocha({
+  timeout: Number(timeoutMs),
+  slow: 2000,
+  reporter: 'spec',
+  color: color === 'color',
+  forbidOnly: true,
+});
 if (grep !== '') mocha.grep(new RegExp(grep));
 for (const file of files) mocha.addFile(file);
 

@@ -11,8 +11,8 @@ export interface Outcome {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Passes the command's output through instead of collecting it. */
-  readonly show?: boolean;
+  /** Gets the command's output as it comes, instead of its being collected. */
+  readonly show?: (text: string) => void;
   readonly timeoutMs?: number;
 }
 
@@ -22,15 +22,14 @@ export function run(command: string, args: readonly string[], options: RunOption
     const child = spawn(command, args, {
       cwd: options.cwd ?? projectRoot,
       env: options.env ?? toolEnvironment(),
-      stdio: ['ignore', options.show ? 'inherit' : 'pipe', options.show ? 'inherit' : 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
     });
-    const chunks: Buffer[] = [];
-    child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
-    child.stderr?.on('data', (chunk: Buffer) => chunks.push(chunk));
-    const output = () => Buffer.concat(chunks).toString();
-    child.on('error', (error) => resolve({ status: -1, output: `${output()}${error.message}\n` }));
-    child.on('close', (status) => resolve({ status: status ?? -1, output: output() }));
+    const chunks: string[] = [];
+    const take = options.show ?? ((text: string) => void chunks.push(text));
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', take);
+    child.on('error', (error) => resolve({ status: -1, output: `${chunks.join('')}${error.message}\n` }));
+    child.on('close', (status) => resolve({ status: status ?? -1, output: chunks.join('') }));
   });
 }
 
