@@ -133,8 +133,8 @@ async function runPart({ title, files }: Part, show: (text: string) => void): Pr
   const result = path.join(folder, 'result.json');
   const runner = inProject('scripts/support/mocha-run.ts');
   const flags = ['--disable-warning=ExperimentalWarning', '--expose-gc', runner];
-  const color = process.stdout.isTTY ? 'color' : 'plain';
-  const args = [...flags, result, String(TEST_TIMEOUT_MS), values.grep ?? '', color, ...files];
+  const color = process.stdout.isTTY ? ['--color'] : [];
+  const args = [...flags, result, String(TEST_TIMEOUT_MS), values.grep ?? '', ...color, ...files];
   const outcome = await runTool('--conditions=source', args, { show, timeoutMs: SUITE_TIMEOUT_MS });
   const tally = await readTally(result);
   await rm(folder, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-// Runs test files in one process: `mocha-run.ts RESULT_FILE TIMEOUT_MS GREP color|plain FILE …`, and writes what came of them to
+// Runs test files in one process: `mocha-run.ts RESULT_FILE TIMEOUT_MS GREP [--color] FILE …`, and writes what came of them to
 // RESULT_FILE.
 import { writeFileSync } from 'node:fs';
 import Mocha from 'mocha';
@@ -10,12 +10,14 @@ import type { Tally } from './tally.ts';
 /** Time for handles to close once the last test has ended. */
 const EXIT_GRACE_MS = 15_000;
 
-const [resultFile = '', timeoutMs = '20000', grep = '', color = 'plain', ...files] = process.argv.slice(2);
+const COLOR = '--color';
+const [resultFile = '', timeoutMs = '20000', grep = '', ...rest] = process.argv.slice(2);
+const files = rest.filter((argument) => argument !== COLOR);
 const mocha = new Mocha({
   timeout: Number(timeoutMs),
   slow: 2000,
   reporter: 'spec',
-  color: color === 'color',
+  color: rest.includes(COLOR),
   forbidOnly: true,
 });
 if (grep !== '') mocha.grep(new RegExp(grep));
