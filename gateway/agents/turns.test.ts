@@ -326,7 +326,7 @@ describe('lines that rotate', () => {
     lines.push('{"a":1}');
     await until(async () => (await text().catch(() => '')) === '{"a":1}\n');
     lines.push('{"b":2}');
-    await until(async () => (await text()) === '{"a":1}\n{"b":2}\n');
+    await until(async () => (await text().catch(() => '')) === '{"a":1}\n{"b":2}\n');
     lines.push('{"c":3}');
     await lines.close();
     expect(await text()).to.equal('{"c":3}\n');

@@ -189,7 +189,7 @@ describe('routing headers', () => {
     const router = new ScriptedRouter([{ instanceId: 1n }]);
     await using gateway = await startHarness({}, router);
     gateway.addWorker(1n, new ScriptedWorker());
-    const headers = { 'content-type': 'application/json', 'x-stator-timeout-ms': '20' };
+    const headers = { 'content-type': 'application/json', 'x-stator-timeout-ms': '500' };
     const body = { model: 'test-model', messages: [{ role: 'user', content: 'Hi' }] };
     const response = await gateway.post('/v1/chat/completions', body, { headers });
     expect(response.status, await response.text()).to.equal(504);

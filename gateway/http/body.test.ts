@@ -17,7 +17,7 @@ const limitBytes = 10_000;
 const document = JSON.stringify({ text: 'words '.repeat(100) });
 
 describe('the body of a request', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let server: Server;
   let url: string;
   let timeoutMs = 10_000;

@@ -21,7 +21,7 @@ const policy: UrlPolicy = {
 };
 
 describe('fetching', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let server: Server;
   let port: number;
   let answer: RequestListener;

@@ -24,7 +24,7 @@ describe('TLS', function () {
     it('needs the openssl command for its certificates');
     return;
   }
-  this.timeout(30_000);
+  this.timeout(60_000);
 
   let certificates: Certificates;
   let server: RpcServer;

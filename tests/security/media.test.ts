@@ -10,7 +10,7 @@ const gif = Buffer.from('R0lGODlhAQABAAAAACw=', 'base64');
 
 /** The attacker owns evil.example and its name server, and wants what listens at 127.0.0.2. */
 describe('media URLs of an attacker', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let names: NameServer;
   let host: Server;
   let asked: string[];

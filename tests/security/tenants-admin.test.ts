@@ -62,7 +62,7 @@ async function raw(address: string, request: string): Promise<string> {
 }
 
 describe('administration on a port of its own', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
 
   it('is not on the public port, whoever asks and however', async () => {
     await using world = await startWorld({ internalToken });

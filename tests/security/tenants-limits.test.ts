@@ -12,7 +12,7 @@ const hashOf = (key: string): string => `sha256:${createHash('sha256').update(ke
 
 /** What somebody tries who holds a key with limits and wants more. */
 describe('limits, seen by those who want more', function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let directory = '';
   let worker = new ScriptedWorker();
 

@@ -11,7 +11,7 @@ describe('certificates of transfers', function () {
     it('needs the openssl command for its certificates');
     return;
   }
-  this.timeout(20_000);
+  this.timeout(60_000);
 
   it('are renewed without a restart: who is connected stays, who comes sees the new one', async () => {
     const heard: string[] = [];
