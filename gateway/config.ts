@@ -151,14 +151,20 @@ export const gatewaySettings = defineSettings({
   apiKeysStore: setting.optionalString({
     group: 'Tenants',
     secret: true,
-    help: 'Store of API keys, as --store: those that `stator keys create --api-keys-store` puts there. Unset: none.',
+    help: 'Store of API keys, as --store, or etcd:http://host:2379[,…], or discovery: for the etcd of --discovery: those that `stator keys create --api-keys-store` puts there. Unset: none.',
   }),
   apiKeysReloadSeconds: setting.number({
     default: 2,
     min: 0.05,
     max: 3600,
     group: 'Tenants',
-    help: 'Seconds between looks at that file and that store.',
+    help: 'Seconds between looks at that file and that store; etcd tells of changes by itself.',
+  }),
+  apiKeysStaleSeconds: setting.optionalInteger({
+    min: 10,
+    max: 30 * 86_400,
+    group: 'Tenants',
+    help: 'Seconds for which the keys of a store or etcd that does not answer are good. Unset: until it answers.',
   }),
   oidcIssuer: setting.optionalString({
     group: 'Tenants',

@@ -4,6 +4,8 @@ import { openStore } from '#lib/store/open.ts';
 import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { GatewayConfig } from './config.ts';
+import { openKeyPlace } from './tenants/key-place.ts';
+import type { KeySource } from './tenants/key-source.ts';
 import { StoredKeys } from './tenants/stored-keys.ts';
 
 /** What gateways share. */
@@ -11,8 +13,8 @@ export interface GatewayStores {
   readonly store: Store;
   /** Of limits and budgets; may be the same. */
   readonly limitsStore: Store;
-  /** Read once; undefined: keys are not kept in a store. */
-  readonly storedKeys: StoredKeys | undefined;
+  /** Read once, and followed until it is closed; undefined: keys are kept in files only. */
+  readonly storedKeys: KeySource | undefined;
   close(): Promise<void>;
 }
 
@@ -39,9 +41,14 @@ export async function openStores(config: GatewayConfig, telemetry: Telemetry): P
     const store = await open(config.store);
     const limitsUrl = config.limitsStore ?? config.store;
     const limitsStore = await open(limitsUrl, (thrown) => openLater(limitsUrl, thrown));
-    const { apiKeysStore } = config;
-    const storedKeys = apiKeysStore === undefined ? undefined : new StoredKeys(await open(apiKeysStore));
-    await storedKeys?.refresh(0);
+    const storedKeys = (await openKeyPlace(config, { log: telemetry.log, openStore: open })) ?? undefined;
+    try {
+      if (storedKeys instanceof StoredKeys) await storedKeys.start(config.apiKeysReloadSeconds * 1000);
+      else await storedKeys?.start();
+    } catch (thrown) {
+      await storedKeys?.close();
+      throw thrown;
+    }
     return { store, limitsStore, storedKeys, close };
   } catch (thrown) {
     await close();

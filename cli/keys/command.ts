@@ -41,7 +41,9 @@ export async function listKeys(argv: readonly string[]): Promise<void> {
   const settings = configure({ name: 'keys list', settings: listKeysSettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('keys list', async () => {
-    const entries = await withKeys(settings, (book) => book.list());
+    const entries = await withKeys(settings, (book) =>
+      book.list((id, problem) => process.stderr.write(`stator keys list: ${id} is no key: ${problem}\n`)),
+    );
     const keys = entries.map(({ hash: _, previous, ...rest }) => ({
       ...rest,
       ...(previous === undefined ? {} : { previous_expires: previous.expires }),
@@ -60,7 +62,7 @@ export async function listKeys(argv: readonly string[]): Promise<void> {
 }
 
 export async function revokeKey(argv: readonly string[]): Promise<void> {
-  const summary = 'Takes an API key out of the file or store; gateways refuse it as soon as they have read that again.';
+  const summary = 'Takes an API key out of the file or store; gateways refuse it as soon as they know.';
   const settings = configure({ name: 'keys revoke', settings: revokeKeySettings, argv, summary })?.settings;
   if (settings === undefined) return;
   await runInterruptible('keys revoke', async () => {

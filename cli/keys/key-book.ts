@@ -1,40 +1,39 @@
+import { existsSync } from 'node:fs';
 import { isMap, isSeq } from 'yaml';
+import type { KeyBook } from '#gateway/tenants/key-book.ts';
 import type { KeyEntry } from '#gateway/tenants/key-entry.ts';
 import { keyEntry } from '#gateway/tenants/key-entry.ts';
 import { readKeyDocument } from '#gateway/tenants/key-file.ts';
-import { StoredKeys } from '#gateway/tenants/stored-keys.ts';
+import { type KeyPlace, openKeyPlace } from '#gateway/tenants/key-place.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { openStore } from '#lib/store/open.ts';
+import type { Store } from '#lib/store/store.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import { openKeyDocument, saveKeyDocument } from './key-document.ts';
 
-/** Where keys are kept. */
-export interface KeyBook {
-  add(entry: KeyEntry): Promise<void>;
-  list(): Promise<readonly KeyEntry[]>;
-  /** Throws `not_found`. */
-  change(id: string, change: (entry: KeyEntry) => KeyEntry): Promise<void>;
-  /** Throws `not_found`. */
-  remove(id: string): Promise<void>;
-}
-
-export interface KeyPlace {
+export interface KeyPlaces extends KeyPlace {
   readonly apiKeysFile: string;
-  readonly apiKeysStore: string | undefined;
 }
 
 const maxBytes = 1024 ** 3;
 
 /** Works with the keys of the store where one is named, else with those of the file. */
-export async function withKeys<T>(place: KeyPlace, work: (book: KeyBook) => Promise<T>): Promise<T> {
-  if (place.apiKeysStore === undefined) return work(new KeyFile(place.apiKeysFile));
+export async function withKeys<T>(place: KeyPlaces, work: (book: KeyBook) => Promise<T>): Promise<T> {
   if (place.apiKeysStore === 'memory:')
     throw StatorError.invalid('apiKeysStore', 'A store in memory ends with this command: name one that lasts.');
-  const store = await openStore(place.apiKeysStore, { telemetry: quietTelemetry(), maxBytes });
+  const telemetry = quietTelemetry();
+  const opened: Store[] = [];
+  const open = async (url: string): Promise<Store> => {
+    const store = await openStore(url, { telemetry, maxBytes });
+    opened.push(store);
+    return store;
+  };
+  const stored = await openKeyPlace(place, { log: telemetry.log, openStore: open });
   try {
-    return await work(new StoredKeys(store));
+    return await work(stored ?? new KeyFile(place.apiKeysFile));
   } finally {
-    await store.close();
+    await stored?.close();
+    for (const store of opened) await store.close();
   }
 }
 
@@ -47,6 +46,8 @@ class KeyFile implements KeyBook {
 
   async add(entry: KeyEntry): Promise<void> {
     const document = openKeyDocument(this.#path);
+    const isThere = existsSync(this.#path) && readKeyDocument(this.#path).keys.some(({ id }) => id === entry.id);
+    if (isThere) throw new StatorError('conflict', `${this.#path} has a key ${entry.id} already.`);
     document.addIn(['keys'], document.createNode(entry));
     saveKeyDocument(this.#path, document);
   }

@@ -1,11 +1,16 @@
 import { defineSettings, setting } from '#lib/config/settings.ts';
+import { processSettings } from '#lib/service/settings.ts';
 
 const place = {
   apiKeysFile: setting.string({ default: 'keys.yaml', help: 'File of API keys (docs/tenants.md).' }),
   apiKeysStore: setting.optionalString({
     secret: true,
-    help: 'Store of API keys, instead of the file: sqlite:/FILE, postgres://… or redis://…, as gateways name it.',
+    help: 'Store of API keys, instead of the file, as gateways name it: sqlite:/FILE, postgres://…, redis://…, etcd:http://host:2379[,…], or discovery: for the etcd of --discovery.',
   }),
+  discovery: processSettings.discovery,
+  namespace: processSettings.namespace,
+  etcdUsername: processSettings.etcdUsername,
+  etcdPassword: processSettings.etcdPassword,
 };
 const optionalLimit = (help: string) => setting.optionalInteger({ min: 1, help });
 

@@ -81,7 +81,7 @@ export class Access {
 
   /** Ends once limits have been told what was used. */
   async close(): Promise<void> {
-    this.tenants.close();
+    await this.tenants.close();
     this.#audit?.close();
     await this.tenants.limits.close();
   }

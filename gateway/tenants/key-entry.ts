@@ -60,6 +60,22 @@ export function policyOf(fields: z.output<z.ZodObject<typeof policyFields>>): Po
   };
 }
 
+/** A key, and the one before it, by their hashes in hexadecimal; the newer one first. */
+export function apiKeysOf(entry: KeyEntry): [hash: string, key: ApiKey][] {
+  const caller: Caller = { ...policyOf(entry), id: entry.id, tenant: entry.tenant ?? entry.id };
+  const disabled = entry.disabled ?? false;
+  const expires = timeOf(entry.expires);
+  const current: ApiKey = { caller, expiresUnixMs: expires, disabled };
+  const name = (hash: string): string => hash.slice('sha256:'.length);
+  if (entry.previous === undefined || entry.previous.hash === entry.hash) return [[name(entry.hash), current]];
+  const until = timeOf(entry.previous.expires) ?? 0;
+  const previous: ApiKey = { caller, expiresUnixMs: Math.min(until, expires ?? until), disabled };
+  return [
+    [name(entry.hash), current],
+    [name(entry.previous.hash), previous],
+  ];
+}
+
 /** The keys of a list by their hashes; `refuse` makes the error for what is there twice. */
 export function keysOf(
   entries: readonly KeyEntry[],
@@ -70,18 +86,9 @@ export function keysOf(
   for (const [index, entry] of entries.entries()) {
     if (ids.has(entry.id)) throw refuse(`keys[${index}].id`, `the id ${entry.id} is used twice`);
     ids.add(entry.id);
-    const caller: Caller = { ...policyOf(entry), id: entry.id, tenant: entry.tenant ?? entry.id };
-    const disabled = entry.disabled ?? false;
-    const expires = timeOf(entry.expires);
-    const held = [{ hash: entry.hash, expiresUnixMs: expires }];
-    if (entry.previous !== undefined) {
-      const until = timeOf(entry.previous.expires) ?? 0;
-      held.push({ hash: entry.previous.hash, expiresUnixMs: Math.min(until, expires ?? until) });
-    }
-    for (const { hash, expiresUnixMs } of held) {
-      const name = hash.slice('sha256:'.length);
+    for (const [name, key] of apiKeysOf(entry)) {
       if (keys.has(name)) throw refuse(`keys[${index}].hash`, 'another key has the same hash');
-      keys.set(name, { caller, expiresUnixMs, disabled });
+      keys.set(name, key);
     }
   }
   return keys;

@@ -1,63 +1,82 @@
+import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
-import type { Store } from '#lib/store/store.ts';
-import { type ApiKey, byId, type KeyEntry, keyEntry, keysOf } from './key-entry.ts';
+import type { Store, StoredDocument } from '#lib/store/store.ts';
+import type { KeyBook } from './key-book.ts';
+import type { ApiKey, KeyEntry } from './key-entry.ts';
+import { KeyRecords, readEntry } from './key-records.ts';
+import type { KeySource } from './key-source.ts';
 
 const collection = 'api-keys';
 /** Is written with every change, so that gateways need not read all keys to know of one. */
 const changes = { collection: 'api-keys-changed', key: 'now' } as const;
 const pageSize = 500;
-const mostKeys = 100_000;
 const mostTries = 20;
 
+/** Changes are told; this long one that was not may go unseen. */
+const mostAgeMs = 60_000;
+
 /** API keys in a store, for all gateways that use it: each one a document by its id, with its hash. */
-export class StoredKeys {
+export class StoredKeys implements KeySource, KeyBook {
   readonly #store: Store;
-  #keys: ReadonlyMap<string, ApiKey> = new Map();
-  #ids: ReadonlyMap<string, ApiKey> = new Map();
+  readonly #log: Logger;
+  readonly #records: KeyRecords;
+  #timer: NodeJS.Timeout | null = null;
+  #refreshing: Promise<void> | null = null;
   #change = -1;
   #readMs = Number.NEGATIVE_INFINITY;
+  #seenMs = Number.NEGATIVE_INFINITY;
+  #failure: string | null = null;
 
-  constructor(store: Store) {
+  constructor(store: Store, log: Logger) {
     this.#store = store;
+    this.#log = log;
+    this.#records = new KeyRecords(log);
   }
 
-  /** By SHA-256 of the key, as read last. */
   get keys(): ReadonlyMap<string, ApiKey> {
-    return this.#keys;
+    return this.#records.keys;
   }
 
   get ids(): ReadonlyMap<string, ApiKey> {
-    return this.#ids;
+    return this.#records.ids;
   }
 
-  /**
-   * Reads the keys again if any has changed, and in any case after `mostAgeMs`; whether it did. Throws
-   * `storage_unavailable`, and `invalid_argument` for what is no key; then those read before stay.
-   */
-  async refresh(mostAgeMs: number): Promise<boolean> {
-    const change = (await this.#store.get(changes.collection, changes.key))?.version ?? 0;
-    if (change === this.#change && performance.now() - this.#readMs < mostAgeMs) return false;
-    const refuse = (field: string, message: string): Error =>
-      StatorError.invalid('apiKeysStore', `The store of keys: ${field}: ${message}`);
-    this.#keys = keysOf(await this.list(), refuse);
-    this.#ids = byId(this.#keys);
-    this.#change = change;
-    this.#readMs = performance.now();
-    return true;
+  get problem(): string | null {
+    return this.#failure ?? this.#records.problem;
   }
 
-  /** Every key, by id. Throws like `refresh`. */
-  async list(): Promise<KeyEntry[]> {
+  get refused(): number {
+    return this.#records.refused;
+  }
+
+  get seenMs(): number {
+    return this.#seenMs;
+  }
+
+  /** Reads the keys, and again whenever they changed, looking so often. Throws `storage_unavailable` the first time. */
+  async start(reloadMs: number): Promise<void> {
+    await this.#refresh();
+    this.#timer = setInterval(() => {
+      this.#refreshing ??= this.#tryRefresh().finally(() => {
+        this.#refreshing = null;
+      });
+    }, reloadMs).unref();
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    await this.#refreshing;
+  }
+
+  /** Every key, by id; `onRefused` is told of what is none. */
+  async list(onRefused: (id: string, problem: string) => void): Promise<KeyEntry[]> {
     const entries: KeyEntry[] = [];
-    let after: string | null = null;
-    for (;;) {
-      const page = await this.#store.list(collection, { after, limit: pageSize });
-      for (const { key, value } of page) entries.push(entryOf(key, value));
-      if (entries.length > mostKeys)
-        throw StatorError.invalid('apiKeysStore', `The store of keys has more than ${mostKeys} keys.`);
-      after = page.at(-1)?.key ?? null;
-      if (page.length < pageSize) return entries;
+    for await (const { key, value } of this.#documents()) {
+      const read = readEntry(key, value);
+      if (typeof read === 'string') onRefused(key, read);
+      else entries.push(read);
     }
+    return entries;
   }
 
   /** Adds a key. Throws `conflict` where there is one of that id. */
@@ -89,6 +108,41 @@ export class StoredKeys {
   async #changed(): Promise<void> {
     await this.#store.put(changes.collection, changes.key, new Uint8Array());
   }
+
+  async #tryRefresh(): Promise<void> {
+    try {
+      await this.#refresh();
+      if (this.#failure !== null) this.#log.info('the store of API keys answers again');
+      this.#failure = null;
+    } catch (thrown) {
+      if (this.#failure === null)
+        this.#log.error({ err: thrown }, 'the store of API keys cannot be used; the old keys stay');
+      this.#failure = StatorError.from(thrown).message;
+    }
+  }
+
+  async #refresh(): Promise<void> {
+    const askedMs = performance.now();
+    const change = (await this.#store.get(changes.collection, changes.key))?.version ?? 0;
+    if (change !== this.#change || askedMs - this.#readMs >= mostAgeMs) {
+      const documents: [string, Uint8Array][] = [];
+      for await (const { key, value } of this.#documents()) documents.push([key, value]);
+      this.#records.replaceAll(documents);
+      this.#change = change;
+      this.#readMs = askedMs;
+    }
+    this.#seenMs = askedMs;
+  }
+
+  async *#documents(): AsyncGenerator<StoredDocument> {
+    let after: string | null = null;
+    for (;;) {
+      const page = await this.#store.list(collection, { after, limit: pageSize });
+      yield* page;
+      after = page.at(-1)?.key ?? null;
+      if (page.length < pageSize) return;
+    }
+  }
 }
 
 function missing(id: string): StatorError {
@@ -99,10 +153,9 @@ function bytesOf(entry: KeyEntry): Uint8Array {
   return Buffer.from(JSON.stringify(entry));
 }
 
+/** The entry of a document that is to be changed. Throws `invalid_argument`. */
 function entryOf(id: string, value: Uint8Array): KeyEntry {
-  try {
-    return keyEntry.parse(JSON.parse(Buffer.from(value).toString()));
-  } catch (cause) {
-    throw StatorError.invalid('apiKeysStore', `The store of keys: ${id} cannot be read.`, { cause });
-  }
+  const read = readEntry(id, value);
+  if (typeof read !== 'string') return read;
+  throw StatorError.invalid('apiKeysStore', `The store of keys: ${id} cannot be read: ${read}`);
 }

@@ -1,23 +1,18 @@
 import { createHash } from 'node:crypto';
-import { statSync } from 'node:fs';
-import type { Logger } from 'pino';
 import { StatorError } from '#lib/errors/errors.ts';
 import { anybody, type Caller, currentCaller, isOfProvider } from './caller.ts';
+import type { FileKeys } from './file-keys.ts';
 import type { ApiKey, KeyTable } from './key-entry.ts';
-import { loadKeys } from './key-file.ts';
+import type { KeySource } from './key-source.ts';
 import type { Limits } from './limits.ts';
-import type { StoredKeys } from './stored-keys.ts';
 
 export interface TenantsOptions {
-  readonly keysFile: string | undefined;
-  /** Read once already. With neither: everybody may call. */
-  readonly storedKeys: StoredKeys | undefined;
-  /** Milliseconds between looks at both. */
-  readonly reloadMs: number;
+  /** With neither: everybody may call. */
+  readonly file: FileKeys | undefined;
+  readonly stored: KeySource | undefined;
+  /** Milliseconds after which keys that could not be compared with their source let nobody in; null: they always do. */
+  readonly mostStaleMs: number | null;
   readonly limits: Limits;
-  readonly log: Logger;
-  /** Told how many keys are in force. */
-  readonly onKeys?: (count: number) => void;
   /** Vouches for callers whose token is none of our keys; null for one that it does not know. */
   readonly verifyToken?: ((token: string, tenants: KeyTable['tenants']) => Promise<Caller | null>) | undefined;
 }
@@ -36,45 +31,43 @@ export interface Credentials {
   readonly apiKey: string;
 }
 
-/** Changes of stored keys are told; this long one that was not may go unseen. */
-const storedKeysAgeMs = 60_000;
+const noTenants: KeyTable['tenants'] = new Map();
 
-/** Who may call, and what: keys from a file and a store that are read again when they change, limits, and what keeps tenants apart. */
+/** Who may call, and what: keys from files and stores as they are now, limits, and what keeps tenants apart. */
 export class Tenants {
   readonly limits: Limits;
   readonly #o: TenantsOptions;
-  #file: KeyTable = { keys: new Map(), ids: new Map(), tenants: new Map() };
-  #fingerprint = '';
-  readonly #timers: NodeJS.Timeout[] = [];
-  /** Why the file, or the store, as it is now is not in force; null: it is. */
-  #fileProblem: string | null = null;
-  #storeProblem: string | null = null;
-  #refreshing = false;
+  readonly #sources: readonly KeySource[];
 
-  /** Throws `invalid_argument` for a file that cannot be used. */
   constructor(options: TenantsOptions) {
     this.#o = options;
     this.limits = options.limits;
-    const { keysFile, storedKeys, reloadMs } = options;
-    if (storedKeys !== undefined)
-      this.#timers.push(setInterval(() => void this.#refresh(storedKeys), reloadMs).unref());
-    if (keysFile !== undefined) {
-      this.#fingerprint = fingerprintOf(keysFile);
-      this.#file = loadKeys(keysFile);
-      // Watches miss what Kubernetes does with symbolic links.
-      this.#timers.push(setInterval(() => this.#reload(keysFile), reloadMs).unref());
-    }
-    this.#count();
+    this.#sources = [options.file, options.stored].filter((source) => source !== undefined);
   }
 
   /** Whether callers must say who they are. */
   get required(): boolean {
-    const { keysFile, storedKeys, verifyToken } = this.#o;
-    return keysFile !== undefined || storedKeys !== undefined || verifyToken !== undefined;
+    return this.#sources.length > 0 || this.#o.verifyToken !== undefined;
   }
 
   get problem(): string | null {
-    return this.#fileProblem ?? this.#storeProblem;
+    return this.#sources.find(({ problem }) => problem !== null)?.problem ?? null;
+  }
+
+  /** Keys in force, and records that are none. */
+  get counts(): { readonly keys: number; readonly refused: number } {
+    let [keys, refused] = [0, 0];
+    for (const source of this.#sources) {
+      keys += source.keys.size;
+      refused += source.refused;
+    }
+    return { keys, refused };
+  }
+
+  /** Milliseconds since all sources were last known to be as they are in force here. */
+  get ageMs(): number {
+    const nowMs = performance.now();
+    return Math.max(0, ...this.#sources.map(({ seenMs }) => nowMs - seenMs));
   }
 
   /** Who sends these headers; throws `unauthenticated`. */
@@ -85,9 +78,9 @@ export class Tenants {
       throw new StatorError('unauthenticated', 'An API key is required: send it as `authorization: Bearer <key>`.');
     }
     const hash = createHash('sha256').update(token).digest('hex');
-    const known = this.#file.keys.get(hash) ?? this.#o.storedKeys?.keys.get(hash);
+    const known = this.#find(({ keys }) => keys.get(hash));
     if (known !== undefined) return callerOf(known);
-    const vouched = await this.#o.verifyToken?.(token, this.#file.tenants);
+    const vouched = await this.#o.verifyToken?.(token, this.#tenants);
     if (vouched !== undefined && vouched !== null) return vouched;
     throw new StatorError('unauthenticated', 'The API key is not valid.');
   }
@@ -95,10 +88,10 @@ export class Tenants {
   /** Somebody who left work behind, as they may call now. Throws `unauthenticated` where they may no longer. */
   renewed(caller: Caller): Caller {
     if (!this.required) return caller;
-    const known = this.#file.ids.get(caller.id) ?? this.#o.storedKeys?.ids.get(caller.id);
+    const known = this.#find(({ ids }) => ids.get(caller.id));
     if (known !== undefined) return callerOf(known);
     if (this.#o.verifyToken !== undefined && isOfProvider(caller)) {
-      const policy = this.#file.tenants.get(caller.tenant) ?? this.#file.tenants.get('*');
+      const policy = this.#tenants.get(caller.tenant) ?? this.#tenants.get('*');
       if (policy !== undefined) return { ...caller, ...policy };
     }
     throw new StatorError('unauthenticated', 'Whoever asked for this may no longer call.');
@@ -126,42 +119,24 @@ export class Tenants {
     throw new StatorError('unauthenticated', 'Nobody is known to have sent this request.');
   }
 
-  close(): void {
-    for (const timer of this.#timers) clearInterval(timer);
+  async close(): Promise<void> {
+    for (const source of this.#sources) await source.close();
   }
 
-  #count(): void {
-    this.#o.onKeys?.(this.#file.keys.size + (this.#o.storedKeys?.keys.size ?? 0));
+  get #tenants(): KeyTable['tenants'] {
+    return this.#o.file?.tenants ?? noTenants;
   }
 
-  #reload(keysFile: string): void {
-    const now = fingerprintOf(keysFile);
-    if (now === this.#fingerprint) return;
-    this.#fingerprint = now;
-    try {
-      this.#file = loadKeys(keysFile);
-      this.#fileProblem = null;
-      this.#count();
-      this.#o.log.info({ keys: this.#file.keys.size }, 'API keys were read again');
-    } catch (thrown) {
-      this.#fileProblem = StatorError.from(thrown).message;
-      this.#o.log.error({ err: thrown }, 'the file of API keys changed but cannot be used; the old keys stay');
+  /** A key of the first source that has it. Throws `storage_unavailable` where that source was away for too long. */
+  #find(lookUp: (source: KeySource) => ApiKey | undefined): ApiKey | undefined {
+    for (const source of this.#sources) {
+      const found = lookUp(source);
+      if (found === undefined) continue;
+      const { mostStaleMs } = this.#o;
+      if (mostStaleMs === null || performance.now() - source.seenMs <= mostStaleMs) return found;
+      throw new StatorError('storage_unavailable', 'API keys cannot be checked now: where they are does not answer.');
     }
-  }
-
-  async #refresh(stored: StoredKeys): Promise<void> {
-    if (this.#refreshing) return;
-    this.#refreshing = true;
-    try {
-      if (await stored.refresh(storedKeysAgeMs)) this.#count();
-      this.#storeProblem = null;
-    } catch (thrown) {
-      if (this.#storeProblem === null)
-        this.#o.log.error({ err: thrown }, 'the store of API keys cannot be used; the old keys stay');
-      this.#storeProblem = StatorError.from(thrown).message;
-    } finally {
-      this.#refreshing = false;
-    }
+    return undefined;
   }
 }
 
@@ -202,9 +177,4 @@ function matches(pattern: string, name: string): boolean {
     at = found + part.length;
   }
   return true;
-}
-
-function fingerprintOf(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? '' : `${stat.ino}:${stat.mtimeMs}:${stat.size}`;
 }

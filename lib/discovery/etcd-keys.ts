@@ -10,6 +10,11 @@ export function instancesPrefix(namespace: string): string {
   return `/stator/v1/${namespace}/instances/`;
 }
 
+/** `/stator/v1/<namespace>/<collection>/`: records that nobody's lease holds. */
+export function recordsPrefix(namespace: string, collection: string): string {
+  return `/stator/v1/${namespace}/${collection}/`;
+}
+
 /** `/stator/v1/<namespace>/instances/<kind>/<instance id, 16 hexadecimal digits>` */
 export function instanceKey(instance: Instance): Buffer {
   const prefix = instancesPrefix(instance.namespace);

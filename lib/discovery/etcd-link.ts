@@ -3,14 +3,19 @@ import { Etcd3, EtcdLeaseInvalidError } from 'etcd3';
 import type { Logger } from 'pino';
 import { type EtcdTarget, readCredentials } from './etcd-target.ts';
 import { WatchRestart } from './etcd-watch-stream.ts';
-import type { DiscoveryMetrics } from './metrics.ts';
 import { discoveryClosed } from './validate.ts';
+
+/** What is told of a link, for its process and for metrics. */
+export interface LinkMetrics {
+  readonly connected: { set(connected: boolean): void };
+  readonly reconnects: { inc(): void };
+}
 
 export interface EtcdLinkOptions {
   readonly target: EtcdTarget;
   readonly requestTimeoutMs: number;
   readonly log: Logger;
-  readonly metrics: DiscoveryMetrics;
+  readonly metrics: LinkMetrics;
 }
 
 /** One connection to one endpoint, for as long as it works. */
@@ -20,7 +25,7 @@ export interface EtcdConnection {
 }
 
 /** Who uses the link, for the one answer to "is the back end there". */
-export type LinkUser = 'watch' | 'registration';
+export type LinkUser = 'watch' | 'registration' | 'calls';
 
 /**
  * The process's connection to etcd. It knows one endpoint at a time: whoever finds it broken says so, and the next

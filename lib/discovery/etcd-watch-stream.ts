@@ -13,6 +13,8 @@ export interface WatchStreamOptions {
   readonly signal: AbortSignal;
   created(): void;
   event(event: IEvent): void;
+  /** Anything came: the server is there. */
+  alive(): void;
 }
 
 /**
@@ -35,6 +37,7 @@ export async function followRange(connection: EtcdConnection, o: WatchStreamOpti
   stream
     .on('data', (response) => {
       unanswered = 0;
+      o.alive();
       const cause = causeOfCancel(response);
       if (cause !== undefined) reject(cause);
       else if (response.created) o.created();

@@ -1,27 +1,35 @@
 import type { IEvent, IKeyValue } from 'etcd3';
-import type { Logger } from 'pino';
-import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import { Backoff } from './backoff.ts';
-import { decodeInstance, endOfPrefix, instanceIdOf, instancesPrefix } from './etcd-keys.ts';
+import { endOfPrefix } from './etcd-keys.ts';
 import type { EtcdConnection, EtcdLink } from './etcd-link.ts';
 import { followRange, WatchRestart } from './etcd-watch-stream.ts';
-import type { InstanceTable } from './table.ts';
 
 /** Keys of one answer to a listing: an instance with many cards is large. */
 const PAGE_KEYS = 100;
 
+/** What a watcher tells of the keys with its prefix, in the order of the changes. */
+export interface RangeSink {
+  /** All that is there. */
+  replaceAll(kvs: readonly IKeyValue[]): void;
+  put(kv: IKeyValue): void;
+  remove(key: Buffer): void;
+  /** etcd answered: what was told still holds. */
+  alive?(): void;
+  /** Following broke off and is tried again. */
+  failed?(error: unknown): void;
+}
+
 export interface EtcdWatcherOptions {
   readonly link: EtcdLink;
-  readonly namespace: string;
+  readonly prefix: string;
   readonly progressMs: number;
   readonly auditMs: number;
   readonly backoff: Backoff;
-  readonly log: Logger;
-  readonly table: InstanceTable;
+  readonly sink: RangeSink;
 }
 
 /**
- * Keeps the table equal to what etcd holds: lists, then watches from the revision after the listing, and does both again
+ * Keeps the sink equal to what etcd holds: lists, then watches from the revision after the listing, and does both again
  * after anything that ends the watch. So nothing falls between the two, and a lost piece of history does not matter.
  */
 export class EtcdWatcher {
@@ -35,7 +43,7 @@ export class EtcdWatcher {
 
   constructor(o: EtcdWatcherOptions) {
     this.#o = o;
-    this.#prefix = Buffer.from(instancesPrefix(o.namespace));
+    this.#prefix = Buffer.from(o.prefix);
     this.#end = endOfPrefix(this.#prefix);
   }
 
@@ -59,6 +67,7 @@ export class EtcdWatcher {
       } catch (error) {
         if (signal.aborted) return;
         link.failed('watch', error, connection);
+        this.#o.sink.failed?.(error);
         await backoff.wait(signal);
       }
     }
@@ -77,6 +86,7 @@ export class EtcdWatcher {
         this.#o.link.succeeded('watch');
       },
       event: (event) => this.#apply(event),
+      alive: () => this.#o.sink.alive?.(),
     });
     try {
       await Promise.race([followed, this.#audit(connection, signal)]);
@@ -92,13 +102,9 @@ export class EtcdWatcher {
     const revision = await this.#readAll(connection, false, (kv) => kvs.push(kv));
     if (this.#shutdown.signal.aborted) return revision;
     this.#revisions.clear();
-    const instances: Instance[] = [];
-    for (const kv of kvs) {
-      this.#revisions.set(kv.key.toString('utf8'), kv.mod_revision);
-      const instance = kv.value.length === 0 ? undefined : this.#decode(kv);
-      if (instance !== undefined) instances.push(instance);
-    }
-    this.#o.table.replaceAll(instances, 'stale');
+    for (const kv of kvs) this.#revisions.set(kv.key.toString('utf8'), kv.mod_revision);
+    this.#o.sink.replaceAll(kvs);
+    this.#o.sink.alive?.();
     return revision;
   }
 
@@ -127,33 +133,14 @@ export class EtcdWatcher {
 
   #apply(event: IEvent): void {
     const { kv } = event;
-    const instanceId = instanceIdOf(kv.key);
     // Its type says `Delete`, the wire `DELETE`.
     if (event.type.toUpperCase() === 'DELETE') {
       this.#revisions.delete(kv.key.toString('utf8'));
-      if (instanceId !== undefined) this.#o.table.remove(instanceId, 'expired');
+      this.#o.sink.remove(kv.key);
       return;
     }
     this.#revisions.set(kv.key.toString('utf8'), kv.mod_revision);
-    if (kv.value.length === 0) {
-      if (instanceId !== undefined) this.#o.table.remove(instanceId, 'withdrawn');
-      return;
-    }
-    const instance = this.#decode(kv);
-    if (instance !== undefined) this.#o.table.put(instance);
-  }
-
-  #decode(kv: IKeyValue): Instance | undefined {
-    try {
-      return decodeInstance(kv.key, kv.value);
-    } catch (error) {
-      this.#o.table.metrics.invalidEntries.inc();
-      this.#o.log.warn(
-        { err: error, key: kv.key.toString('utf8') },
-        'discovery entry is not a valid instance and is ignored',
-      );
-      return undefined;
-    }
+    this.#o.sink.put(kv);
   }
 
   /**

@@ -2,6 +2,8 @@ import type { Instance, ServiceKind } from '#gen/stator/discovery/v1/discovery_p
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import { Backoff } from './backoff.ts';
 import type { Discovery, InstanceListener, Registration, Watch } from './discovery.ts';
+import { instancesInto } from './etcd-instances.ts';
+import { instancesPrefix } from './etcd-keys.ts';
 import { EtcdLink } from './etcd-link.ts';
 import { EtcdRegistrar } from './etcd-registrar.ts';
 import type { EtcdTarget } from './etcd-target.ts';
@@ -46,12 +48,11 @@ export class EtcdDiscovery implements Discovery {
     });
     this.#watcher = new EtcdWatcher({
       link: this.#link,
-      namespace: this.#namespace,
+      prefix: instancesPrefix(this.#namespace),
       progressMs: Math.min(5000, Math.max(250, thirdOfTtlMs)),
       auditMs: o.auditMs ?? 30_000,
       backoff: new Backoff(backoff),
-      log,
-      table: this.#table,
+      sink: instancesInto(this.#table, log),
     });
   }
 

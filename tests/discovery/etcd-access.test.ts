@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { assert } from 'chai';
 import type { Etcd3 } from 'etcd3';
+import { runStator } from '#cli/stator.test-support.ts';
+import { startHarness } from '#gateway/testing/harness.ts';
 import { Recorder, testInstance } from '#lib/discovery/conformance-support.ts';
 import type { Discovery } from '#lib/discovery/discovery.ts';
 import { type DiscoveryOptions, openDiscovery } from '#lib/discovery/open.ts';
@@ -72,6 +74,40 @@ describe('etcd discovery: access', function () {
       await rejects(none.register(testInstance(1n)), 'unauthenticated');
       const outsider = await open(server.discoveryUrl, { username: 'outsider', password: PASSWORD });
       await rejects(outsider.register(testInstance(1n)), 'permission_denied');
+    });
+  });
+
+  describe('of API keys', () => {
+    let server: EtcdServer;
+
+    before(async function () {
+      server = (await startEtcd()) ?? skip(this, NO_ETCD);
+      await enableUsers(server.client);
+    });
+    after(async () => server?.stop());
+
+    it('is for the user of discovery, by command and by gateway', async () => {
+      const place = ['--api-keys-store', 'discovery:', '--discovery', server.discoveryUrl];
+      const keys = (command: string, user: string, ...args: string[]) =>
+        runStator(['keys', command, ...place, '--etcd-username', user, '--etcd-password', PASSWORD, ...args]);
+      const created = await keys('create', 'stator', '--id', 'ci');
+      assert.match(created.stdout, /^sk-stator-/, created.stderr);
+      const second = await keys('rotate', 'stator', '--id', 'ci', '--keep-old-seconds', '0');
+      assert.match(second.stdout, /^sk-stator-/, second.stderr);
+      assert.deepEqual(JSON.parse((await keys('list', 'stator', '--json')).stdout), [{ id: 'ci' }]);
+      assert.include((await keys('list', 'outsider')).stderr, 'refuses the user');
+      const config = { apiKeysStore: server.discoveryUrl, etcdPassword: PASSWORD };
+      await using gateway = await startHarness({ ...config, etcdUsername: 'stator' });
+      const statusOf = async (key: string): Promise<number> => {
+        const response = await fetch(`${gateway.url}/v1/models`, { headers: { 'x-api-key': key.trim() } });
+        await response.arrayBuffer();
+        return response.status;
+      };
+      assert.deepEqual([await statusOf(created.stdout), await statusOf(second.stdout)], [401, 200]);
+      await rejects(startHarness({ ...config, etcdUsername: 'outsider' }), 'permission_denied');
+      await rejects(startHarness({ ...config, etcdUsername: 'stator', etcdPassword: 'guess' }), 'unauthenticated');
+      assert.equal((await keys('revoke', 'stator', '--id', 'ci')).code, 0);
+      await until('it is refused', async () => (await statusOf(second.stdout)) === 401);
     });
   });
 

@@ -6,7 +6,8 @@ import { Backoff } from '#lib/discovery/backoff.ts';
 import { Recorder, testInstance } from '#lib/discovery/conformance-support.ts';
 import type { Discovery } from '#lib/discovery/discovery.ts';
 import { EtcdDiscovery, type EtcdDiscoveryOptions } from '#lib/discovery/etcd.ts';
-import { instanceKey } from '#lib/discovery/etcd-keys.ts';
+import { instancesInto } from '#lib/discovery/etcd-instances.ts';
+import { instanceKey, instancesPrefix } from '#lib/discovery/etcd-keys.ts';
 import { EtcdLink } from '#lib/discovery/etcd-link.ts';
 import { parseEtcdTarget } from '#lib/discovery/etcd-target.ts';
 import { EtcdWatcher } from '#lib/discovery/etcd-watcher.ts';
@@ -20,7 +21,7 @@ import { skip } from '#tests/support/skip.ts';
 import { startTcpProxy, type TcpProxy } from '#tests/support/tcp-proxy.ts';
 import { until } from '#tests/support/until.ts';
 
-const TTL_SECONDS = 2;
+const TTL_SECONDS = 4;
 /** Far longer than anything here takes; only a hang reaches it. */
 const RECOVERY_MS = 45_000;
 
@@ -337,12 +338,12 @@ describe('etcd discovery under faults', function () {
   it('finds by comparison what the watch did not tell', async () => {
     const telemetry = quietTelemetry();
     const table = new InstanceTable(telemetry);
-    const { log } = telemetry;
     const target = parseEtcdTarget(server.endpoint, { tls: false, options: {} });
-    const link = new EtcdLink({ target, requestTimeoutMs: 2000, log, metrics: table.metrics });
+    const link = new EtcdLink({ target, requestTimeoutMs: 2000, log: telemetry.log, metrics: table.metrics });
     loseEvents((await link.connection()).etcd.watchClient);
     const backoff = new Backoff({ firstMs: 10, maximumMs: 10 });
-    const watcher = new EtcdWatcher({ link, namespace: 'faults', progressMs: 1000, auditMs: 50, backoff, log, table });
+    const sink = { prefix: instancesPrefix('faults'), sink: instancesInto(table, telemetry.log) };
+    const watcher = new EtcdWatcher({ link, ...sink, progressMs: 1000, auditMs: 50, backoff });
     const recorder = new Recorder();
     recorders.push(recorder);
     const { synced } = table.watch(undefined, recorder);
