@@ -7,7 +7,7 @@ import { settingTables } from './setting-tables.ts';
 import { runStator } from './stator.test-support.ts';
 
 describe('the stator command', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   it('lists its commands', async () => {
     const { code, stdout } = await runStator(['--help']);

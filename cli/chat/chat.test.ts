@@ -39,7 +39,7 @@ async function startEcho(asked: Asked[]): Promise<{ url: string; server: Server 
 }
 
 describe('stator chat', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let asked: Asked[];
   let echo: { url: string; server: Server };
   beforeEach(async () => {

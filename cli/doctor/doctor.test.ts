@@ -13,7 +13,7 @@ interface Report {
 }
 
 describe('stator doctor', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let folder: string;
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'stator-doctor-'));

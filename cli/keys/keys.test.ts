@@ -7,7 +7,7 @@ import { runStator } from '../stator.test-support.ts';
 
 describe('stator keys', function () {
   // Every step is a process of its own.
-  this.timeout(120_000);
+  this.timeout(180_000);
   let directory = '';
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'stator-keys-'));

@@ -5,7 +5,7 @@ import { runStator } from '../stator.test-support.ts';
 
 describe('stator kvbm', function () {
   // Each command is a process.
-  this.timeout(60_000);
+  this.timeout(180_000);
   let kvbm: TestKvbm;
 
   beforeEach(async () => {

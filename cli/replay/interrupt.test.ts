@@ -8,7 +8,7 @@ import { statorCommand } from '../stator.test-support.ts';
 const load = ['--synthetic', 'plain', '--request-count', '50', '--input-tokens', '64', '--output-tokens', '4'];
 
 describe('stator replay, interrupted', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   it('reports what is over and ends with code 130', async () => {
     let arrived = 0;

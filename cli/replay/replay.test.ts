@@ -10,7 +10,7 @@ const small = ['--synthetic', 'plain', '--request-count', '120', '--input-tokens
 const shared = ['--num-prefix-groups', '4', '--shared-prefix-ratio', '0.8', '--trace-block-size', '64'];
 
 describe('stator replay', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let folder = '';
 
   before(async () => {

@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { WorkerProcess } from './worker-process.ts';
 
 describe('WorkerProcess', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   let records: { msg: string; level: number }[];
   let workers: WorkerProcess[];

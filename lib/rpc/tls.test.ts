@@ -136,7 +136,7 @@ describe('TLS', function () {
       gatewayId: 'test',
       telemetry: quietTelemetry(),
     });
-    await session.ready(AbortSignal.timeout(10_000));
+    await session.ready(AbortSignal.timeout(30_000));
     const recorder = new Recorder();
     session.submit(scriptRequest(1, 20), recorder);
     await until(() => {

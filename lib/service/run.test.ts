@@ -42,7 +42,7 @@ function start(...flags: string[]): Fixture {
 
 describe('runMain', function () {
   // Processes start slowly on a busy machine.
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     it(`stops in order and ends with 0 after ${signal}`, async () => {

@@ -144,7 +144,7 @@ describe('subscription to a publisher', () => {
   });
 
   it('begins anew with a publisher whose process was killed', async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     const start = async (...args: string[]): Promise<string[]> => {
       const fixture = fileURLToPath(new URL('./testing/publisher.fixture.ts', import.meta.url));
       const child = spawn(process.execPath, ['--conditions=source', fixture, ...args], {

@@ -5,7 +5,7 @@ import { findNixl, NO_NIXL } from '#tests/support/nixl.ts';
 import { skip } from '#tests/support/skip.ts';
 
 describe('stator doctor and NIXL', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   async function examine(library: string): Promise<(name: string) => Finding | undefined> {
     const { findings } = await nixlSection(library);

@@ -69,7 +69,7 @@ describe('requests of coding agents', () => {
 });
 
 describe('requests of coding agents, with llama.cpp', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let cluster: Cluster | undefined;
   const model = 'default-model';
 

@@ -5,7 +5,7 @@ import { type Harness, startHarness } from '#gateway/testing/harness.ts';
 import { startBrowser } from '../support/browser.ts';
 
 describe('the page of the OpenAPI document', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let browser: Browser | undefined;
   let gateway: Harness | undefined;
 

@@ -5,7 +5,7 @@ import { type Cluster, startCluster } from '../support/cluster.ts';
 import { post } from '../support/http.ts';
 
 describe('the console in a browser', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let browser: Browser | undefined;
   let cluster: Cluster;
   let page: Page;

@@ -34,7 +34,7 @@ interface Recorded {
 const blockSize = 16;
 
 describe('agents', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   let trace: string;
   let cluster: Cluster;
@@ -226,7 +226,7 @@ describe('agents', function () {
 });
 
 describe('agents whose prompts and answers come from workers apart', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let cluster: Cluster;
 
   before(async () => {
@@ -267,7 +267,7 @@ describe('agents whose prompts and answers come from workers apart', function ()
 });
 
 describe('agents that wait for one worker', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let cluster: Cluster;
 
   before(async () => {

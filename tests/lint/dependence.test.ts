@@ -66,7 +66,7 @@ describe('dependence rules', () => {
   let findings: readonly Finding[];
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     root = await mkdtemp(path.join(os.tmpdir(), 'stator-lint-'));
     await copyFile(inProject('biome.json'), path.join(root, 'biome.json'));
     for (const [file, specifier] of [...forbidden, ...allowed]) await put(file, importOf(specifier));

@@ -11,7 +11,7 @@ const CALLER_SPAN = '00f067aa0ba902b7';
 const worker = { engine: 'mocker', settings: { model: 'synthetic', stepMs: 1 } } as const;
 
 describe('tracing', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let sink: OtlpSink;
   let cluster: Cluster;
   let spans: CollectedSpan[];

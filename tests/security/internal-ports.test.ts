@@ -58,7 +58,7 @@ interface Found {
 }
 
 describe('ports behind the gateway', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let cluster: Cluster;
   let kvbm: StatorProcess;
   let slabs: string;

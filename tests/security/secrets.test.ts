@@ -28,7 +28,7 @@ function findSecrets(where: string, text: string): void {
 }
 
 describe('secrets', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let folder: string;
 
   before(async () => {

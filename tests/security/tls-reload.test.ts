@@ -12,7 +12,7 @@ import { until } from '../support/until.ts';
 type Pair = ReturnType<Certificates['issue']>;
 
 describe('certificates that are renewed', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let cluster: Cluster;
   let certificates: Certificates;
   let files: Pair;

@@ -40,7 +40,7 @@ export interface RedisProcess {
 
 export async function startRedis(program: string): Promise<RedisProcess> {
   const folder = await mkdtemp(path.join(tmpdir(), 'stator-redis-'));
-  const port = await freePort();
+  let port = 0;
   const password = 'stator-test';
   let child: ChildProcess | null = null;
   const start = async (): Promise<void> => {
@@ -63,7 +63,16 @@ export async function startRedis(program: string): Promise<RedisProcess> {
     await rm(folder, { recursive: true, force: true });
   };
   process.once('exit', () => child?.kill('SIGKILL'));
-  await start();
+  for (let attempt = 1; ; attempt += 1) {
+    port = await freePort();
+    try {
+      await start();
+      break;
+    } catch (error) {
+      // Somebody may have taken the port between our look and the server's.
+      if (attempt === 3) throw error;
+    }
+  }
   return { url: `redis://:${password}@127.0.0.1:${port}/0`, kill, start, dispose };
 }
 

@@ -68,7 +68,7 @@ describe('session to a worker that is lost', () => {
       backoffMinMs: 1,
       backoffMaxMs: 20,
     });
-    await session.ready(AbortSignal.timeout(10_000));
+    await session.ready(AbortSignal.timeout(30_000));
     running = new Recorder();
   });
 
@@ -153,7 +153,7 @@ describe('session to a worker that is lost', () => {
   }
 
   async function expectNewSequence(): Promise<void> {
-    await session.ready(AbortSignal.timeout(10_000));
+    await session.ready(AbortSignal.timeout(30_000));
     const next = new Recorder();
     session.submit(scriptRequest(2, 5), next);
     await next.ended;

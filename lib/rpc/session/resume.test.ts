@@ -54,7 +54,7 @@ class World {
     switch (next.kind) {
       case 'submit':
         // In a loop, because a cut that is due may break the connection before this continues.
-        while (this.session.state !== 'ready') await this.session.ready(AbortSignal.timeout(10_000));
+        while (this.session.state !== 'ready') await this.session.ready(AbortSignal.timeout(30_000));
         this.#submit(next.length);
         return;
       case 'cancel': {
@@ -143,7 +143,7 @@ describe('session resume', () => {
 
   it('sends a lost submit and a lost cancel again', async () => {
     const world = new World();
-    await world.session.ready(AbortSignal.timeout(10_000));
+    await world.session.ready(AbortSignal.timeout(30_000));
     world.links.cutAfter(0, 1000);
     await world.run({ kind: 'submit', length: 1000 });
     await settle();

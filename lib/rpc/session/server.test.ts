@@ -316,7 +316,7 @@ describe('EngineSession callbacks', () => {
       telemetry,
       openLink: new MemoryLinks(server).open,
     });
-    await session.ready(AbortSignal.timeout(10_000));
+    await session.ready(AbortSignal.timeout(30_000));
     return { server, session };
   }
 

@@ -53,7 +53,7 @@ describe('session over gRPC', () => {
       ...options,
     });
     open.push(session);
-    await session.ready(AbortSignal.timeout(10_000));
+    await session.ready(AbortSignal.timeout(30_000));
     return session;
   }
 
@@ -122,7 +122,7 @@ describe('session over gRPC', () => {
     expect(() => session.submit(scriptRequest(2, 1), new Recorder())).to.throw(StatorError, /connecting/);
     await until(() => runner.cancelled === 1 && sessions.running === 0, 'the worker cancels the sequence');
     proxy.refusing = false;
-    await session.ready(AbortSignal.timeout(10_000));
+    await session.ready(AbortSignal.timeout(30_000));
     const next = new Recorder();
     session.submit(scriptRequest(2, 5), next);
     await next.ended;

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 
-/** For tests: resolves once the condition holds; fails, naming it, where it does not within ten seconds. */
+/** For tests: resolves once the condition holds; fails, naming it, where it does not within half a minute. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 30_000;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`waited in vain: ${what}`);
     await delay(1);

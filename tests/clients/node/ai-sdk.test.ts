@@ -30,7 +30,7 @@ interface Found {
 
 for (const provider of ['openai responses', 'openai chat', 'openai-compatible', 'anthropic']) {
   describe(`Vercel AI SDK, provider ${provider}`, function () {
-    this.timeout(120_000);
+    this.timeout(180_000);
     let agent: ScriptedAgent;
     let found: Found;
 

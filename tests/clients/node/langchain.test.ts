@@ -4,7 +4,7 @@ import { question, type ScriptedAgent, startScriptedAgent } from '../support/scr
 
 for (const api of ['responses', 'chat']) {
   describe(`LangChain and LangGraph for Node, ${api}`, function () {
-    this.timeout(120_000);
+    this.timeout(180_000);
     let agent: ScriptedAgent;
     let found: LangchainFound;
 

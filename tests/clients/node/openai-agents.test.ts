@@ -7,7 +7,7 @@ const events = ['raw_model_stream_event', 'run_item_stream_event'];
 
 for (const api of ['responses', 'chat']) {
   describe(`OpenAI Agents SDK for Node, ${api}`, function () {
-    this.timeout(120_000);
+    this.timeout(180_000);
     let agent: ScriptedAgent;
     let found: AgentsFound;
 

@@ -33,7 +33,7 @@ function expectPlan({ city, days }: Plan): void {
 }
 
 describe('frameworks for Node with real engines', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   const model = 'default-model';
   let cluster: Cluster | undefined;
   let found: Found;

@@ -14,7 +14,7 @@ interface Found {
 }
 
 describe('official anthropic package for Python', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let agent: ScriptedAgent;
   let found: Found;
 

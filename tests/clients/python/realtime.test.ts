@@ -17,7 +17,7 @@ interface Found {
 const key = 'a-key';
 
 describe('official openai package for Python, realtime', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   const directory = mkdtempSync(join(tmpdir(), 'stator-realtime-'));
   let world: RealtimeWorld | undefined;
   let found: Found;

@@ -36,7 +36,7 @@ export function grpcClientCases(stack: GetStack): void {
     let client: Client;
     let folder: string | undefined;
     before(async function () {
-      this.timeout(60_000);
+      this.timeout(180_000);
       const python = findPython() ?? skip(this, 'the Python packages openai and grpcio-tools are not installed');
       folder = await mkdtemp(path.join(os.tmpdir(), 'stator-python-'));
       await generatePython(python, folder);
@@ -88,7 +88,7 @@ function clientCases(stack: GetStack, client: Client, notFound: string): void {
 }
 
 async function answerOf(command: string, args: readonly string[]): Promise<Answer> {
-  const { status, output } = await run(command, args, { timeoutMs: 60_000 });
+  const { status, output } = await run(command, args, { timeoutMs: 120_000 });
   if (status !== 0) throw new Error(output);
   return JSON.parse(output.trim().split('\n').at(-1) ?? '') as Answer;
 }

@@ -36,7 +36,7 @@ export function openaiPythonCases(stack: GetStack): void {
   let found: Found;
 
   before(async function () {
-    this.timeout(90_000);
+    this.timeout(180_000);
     const python = findPython() ?? skip(this, 'the Python packages openai and grpcio-tools are not installed');
     const script = inProject('tests/clients/python/chat_openai.py');
     const { status, output } = await run(python, [script, `${stack().cluster.url}/v1`, stack().model]);
