@@ -114,7 +114,7 @@ export function routeRequest(extra: MessageInitShape<typeof RouteRequestSchema> 
 }
 
 export async function eventually(what: string, check: () => Promise<boolean> | boolean): Promise<void> {
-  for (let i = 0; i < 1500; i++) {
+  for (let i = 0; i < 3000; i++) {
     if (await check()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

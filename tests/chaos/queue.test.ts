@@ -10,7 +10,7 @@ import { until } from '../support/until.ts';
 const MODEL = 'synthetic';
 
 describe("the router's queue", function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let cluster: Cluster;
   let calls: RouterCalls;
   const open: ChatStream[] = [];

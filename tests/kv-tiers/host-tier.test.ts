@@ -19,7 +19,7 @@ const blockSize = 16;
 const blockBytes = 20_000;
 
 describe('KV tiers of a worker: host memory', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let kvbm: TestKvbm;
   const open: TieredWorker[] = [];
 

@@ -7,8 +7,7 @@ import { skip } from '#tests/support/skip.ts';
 import { until } from '#tests/support/until.ts';
 import { type NodeOverrides, spec, TestNode } from './node.ts';
 
-describe('blocks of other nodes', function () {
-  this.timeout(30_000);
+describe('blocks of other nodes', () => {
   let hub: MemoryHub;
   let nodes: TestNode[];
 

@@ -34,7 +34,7 @@ async function end(child: ChildProcess): Promise<void> {
 
 for (const backend of ['tcp', 'shm'] as const)
   describe(`a node in another process, over ${backend}`, function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     let lender: ChildProcess;
     let here: TestNode;
 

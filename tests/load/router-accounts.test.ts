@@ -36,7 +36,7 @@ policy_classes:
 `;
 
 describe('accounts of the router', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   const cleanups: (() => unknown)[] = [];
   let discovery: Discovery;
   let router: RouterService;

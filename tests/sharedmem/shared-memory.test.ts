@@ -41,8 +41,7 @@ function mappings(file: string): number {
     .filter((line) => line.endsWith(file)).length;
 }
 
-describe('shared memory', function () {
-  this.timeout(30_000);
+describe('shared memory', () => {
   const addon = hostMemory();
   let folder: string;
   let file: string;

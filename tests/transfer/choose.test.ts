@@ -31,9 +31,7 @@ describe('the choice of a transfer back end', () => {
   });
 });
 
-describe('transfer over TLS', function () {
-  this.timeout(20_000);
-
+describe('transfer over TLS', () => {
   it('moves bytes between those with certificates of one authority, and refuses others', async function () {
     if (!opensslFound()) skip(this, 'there is no openssl on this machine');
     const authority = new Certificates();

@@ -23,7 +23,7 @@ const ENDLESS = 1000;
 
 export function describeBackend(backend: TransferBackend, missing: () => string | undefined): void {
   describe(`transfer over ${backend}`, function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     let agent: TransferAgent;
     let lender: PeerProcess;
     let peer: Peer;

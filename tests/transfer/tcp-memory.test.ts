@@ -9,8 +9,7 @@ import { until } from '#tests/support/until.ts';
 const MIB = 1 << 20;
 const BYTES = 64 * MIB;
 
-describe('memory that is lent over sockets', function () {
-  this.timeout(30_000);
+describe('memory that is lent over sockets', () => {
   let lender: TcpAgent;
   let borrower: TcpAgent;
   let proxy: TcpProxy;

@@ -68,7 +68,7 @@ function thrownBy(call: () => unknown): StatorError {
 }
 
 describe(`llamacpp worker: engine${skippedBecause}`, function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let options: LlamacppOptions;
   let runner: Runner;
   let prompt: number[];

@@ -4,6 +4,10 @@ import path from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { expect } from 'chai';
 import { pino } from 'pino';
+import { gemmaCall } from '#core/grammar/calls/gemma.ts';
+import { kimiCalls } from '#core/grammar/calls/kimi-k3.ts';
+import { minimaxCalls } from '#core/grammar/calls/minimax-m3.ts';
+import { pythonicList } from '#core/grammar/calls/pythonic.ts';
 import { GbnfMatcher } from '#core/grammar/testing/matcher.ts';
 import {
   FinishReason,
@@ -26,6 +30,22 @@ const tag = (format: unknown): Constraint => ({
 });
 const integer = { type: 'json_schema', json_schema: { type: 'integer', minimum: 10, maximum: 99 } };
 const call = { type: 'tag', begin: '<tool_call>{"n": ', content: integer, end: '}</tool_call>' };
+
+const tools = [
+  {
+    name: 'f',
+    strict: true,
+    parameters: {
+      type: 'object',
+      properties: {
+        'from-date': { type: 'string', format: 'date' },
+        unit: { type: ['string', 'null'], enum: ["it's", 'é"', null] },
+        list: { type: 'array', items: { type: 'boolean' }, minItems: 1, maxItems: 2 },
+      },
+      required: ['from-date', 'unit', 'list'],
+    },
+  },
+];
 
 const constraints: Readonly<Record<string, Constraint>> = {
   'numbers within bounds': schema({ type: 'number', minimum: -2.5, exclusiveMaximum: 17.25 }),
@@ -68,6 +88,12 @@ const constraints: Readonly<Record<string, Constraint>> = {
     begin: '[',
     content: { type: 'grammar', grammar: 'root ::= word (" " word)? # two\nword ::= [a-z"]{1,3}' },
     end: ']',
+  }),
+  'calls as Gemma 4, Llama 4, MiniMax M3 or Kimi K3 write them': tag({
+    type: 'or',
+    elements: [gemmaCall(tools), pythonicList(tools, false), minimaxCalls(tools, false), kimiCalls(tools, false)].map(
+      (grammar) => ({ type: 'grammar', grammar }),
+    ),
   }),
 };
 

@@ -11,7 +11,7 @@ import { llamacppSettings } from './config.ts';
 import { startLlamacppWorker } from './service.ts';
 
 describe(`llamacpp worker: service${skippedBecause}`, function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
 
   it('registers its models and answers direct clients with text', async function () {
     if (smolLm2 === undefined) return this.skip();

@@ -37,7 +37,7 @@ async function pulls(worker: TestWorker, backend: string, outcome: string): Prom
 }
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 15_000; performance.now() < end; await delay(2)) if (await holds()) return;
+  for (const end = performance.now() + 30_000; performance.now() < end; await delay(2)) if (await holds()) return;
   throw new Error(`waited in vain: ${what}`);
 }
 

@@ -204,8 +204,7 @@ describe('plots of a report', () => {
     expect(page).to.include('a &lt; b').and.not.include('<script');
   });
 
-  it('become PNG', function () {
-    this.timeout(20_000);
+  it('become PNG', () => {
     const png = renderPng(svgOf('queue'));
     expect(Buffer.from(png.subarray(0, 8)).toString('latin1')).to.equal('\x89PNG\r\n\x1a\n');
     expect(new DataView(png.buffer, png.byteOffset).getUint32(16)).to.equal(1640);
