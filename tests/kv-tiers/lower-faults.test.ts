@@ -177,8 +177,9 @@ describe('KV blocks and a store that answers with errors', () => {
       await worker.release(read.leaseIds);
       expect((await worker.read('unknown', 4, { timeoutMs: 3000 })).blocks).to.equal(0);
       const seen = fake.requests.length;
-      await worker.store('b', 0, 8);
-      expect(fake.requests.length - seen).to.be.at.most(4);
+      await worker.store('b', 0, 20);
+      // Some of the earlier ones are still being repeated; for the new ones nobody asks.
+      expect(fake.requests.length - seen).to.be.below(20);
       await fake.close();
       await heldNothing(kvbm);
     });

@@ -43,7 +43,9 @@ describe('a replica of the router with peers that misbehave', () => {
   }
 
   async function refused(...messages: Fields[]): Promise<StatorError> {
-    const thrown = await send(messages, () => false).catch((error: unknown) => error);
+    let isOver = false;
+    const thrown = await send(messages, () => isOver).catch((error: unknown) => error);
+    isOver = true;
     if (!(thrown instanceof StatorError)) throw new Error(`no StatorError but ${String(thrown)}`);
     return thrown;
   }
