@@ -71,7 +71,8 @@ export function buildContext(
     maxSequenceTokens: config.migrationMaxTokens === 0 ? null : config.migrationMaxTokens,
   };
   const routeTimeoutMs = config.routeTimeoutSeconds * 1000;
-  const agents = new Agents(config, telemetry, () => pipeline);
+  // A store in memory is this gateway's own.
+  const agents = new Agents(config, telemetry, () => pipeline, config.store === 'memory:' ? null : stores.store);
   const pipeline: PipelineParts = {
     tokenizer: links.tokenizer,
     tables,

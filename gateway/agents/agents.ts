@@ -1,4 +1,5 @@
 import type { SettingsOf } from '#lib/config/settings.ts';
+import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Generation } from '../pipeline/generation.ts';
 import type { PipelineParts, TurnObserver } from '../pipeline/parts.ts';
@@ -9,7 +10,9 @@ import { AgentMetrics } from './metrics.ts';
 import { type SessionNaming, sessionNaming } from './redact.ts';
 import type { ToolEvent } from './request-trace/records.ts';
 import { noTrace, openRequestTrace, type TraceSink } from './request-trace/request-trace.ts';
+import { LocalSessions, type SessionBook } from './session-book.ts';
 import type { agentSettings } from './settings.ts';
+import { SharedSessions } from './shared-sessions.ts';
 import { SpeculativePrefills } from './speculation/speculation.ts';
 import { ToolClock } from './tool-clock.ts';
 import { openToolFeed, type ToolFeed } from './tool-events/feed.ts';
@@ -29,7 +32,10 @@ interface Turn {
 
 /** What the gateway does for agents around their turns: accounts, traces, the clock of tools, and the next turn in advance. */
 export class Agents implements TurnObserver {
+  /** Of this gateway. */
   readonly accounts: SessionAccounts;
+  /** Of all gateways that share the store. */
+  readonly sessions: SessionBook;
   readonly naming: SessionNaming;
   readonly #config: AgentConfig;
   readonly #telemetry: Telemetry;
@@ -40,8 +46,8 @@ export class Agents implements TurnObserver {
   readonly #turns = new Map<Generation, Turn>();
   #feed: ToolFeed | null = null;
 
-  /** Throws `invalid_argument` for a file of the request trace that cannot be written. */
-  constructor(config: AgentConfig, telemetry: Telemetry, parts: () => PipelineParts) {
+  /** `store`: where gateways share accounts; null: nowhere. Throws `invalid_argument` for a file of the request trace that cannot be written. */
+  constructor(config: AgentConfig, telemetry: Telemetry, parts: () => PipelineParts, store: Store | null) {
     const metrics = new AgentMetrics(telemetry.metrics);
     const nowMs = (): number => Date.now();
     this.#config = config;
@@ -54,6 +60,17 @@ export class Agents implements TurnObserver {
       nowMs,
       onForgotten: (why) => metrics.forgotten(why),
     });
+    this.sessions =
+      store === null
+        ? new LocalSessions(this.accounts, this.naming)
+        : new SharedSessions({
+            ...{ store, nowMs, naming: this.naming, log: telemetry.log },
+            maxSessions: config.sessionAccounts,
+            ttlMs: config.sessionAccountTtlSeconds * 1000,
+            syncMs: config.sessionAccountsSyncSeconds * 1000,
+            onExchange: (outcome) => metrics.accountExchange(outcome),
+            onLost: () => metrics.forgotten('room'),
+          });
     this.#tools = new ToolClock({
       maxCalls: mostOpenCalls,
       ttlMs: openCallTtlMs,
@@ -97,6 +114,7 @@ export class Agents implements TurnObserver {
     if (account !== null) {
       account.running += 1;
       account.requests += 1;
+      this.sessions.note(account);
     }
     for (const id of agent.toolResults) this.#resultCame(id, agent, tenant, account);
     this.#speculation.began(generation, account === null ? null : scopeOf(tenant, account.sessionId));
@@ -110,7 +128,10 @@ export class Agents implements TurnObserver {
     this.#speculation.ended(generation);
     this.#metrics.turn(agent.identity?.source ?? 'none', generation);
     this.#countTargets(generation);
-    if (turn.account !== null) addTurn(turn.account, generation);
+    if (turn.account !== null) {
+      addTurn(turn.account, generation);
+      this.sessions.note(turn.account);
+    }
     // The end of the answer goes first.
     setImmediate(() => {
       try {
@@ -127,6 +148,7 @@ export class Agents implements TurnObserver {
     this.#feed?.close();
     this.#speculation.close();
     await this.#trace.close();
+    await this.sessions.close();
   }
 
   /** Whether a next turn is expected, and wanted in advance. */
@@ -140,7 +162,9 @@ export class Agents implements TurnObserver {
   #foresee(generation: Generation, { tenant, account }: Turn): void {
     const scope = account === null ? generation.request.requestId : scopeOf(tenant, account.sessionId);
     this.#speculation.foresee(generation, scope, (tokens) => {
-      if (account !== null) account.speculativeTokens += tokens;
+      if (account === null) return;
+      account.speculativeTokens += tokens;
+      this.sessions.note(account);
     });
   }
 
@@ -155,7 +179,10 @@ export class Agents implements TurnObserver {
   /** The model wants a tool: the agent runs it now. */
   #callEnded(id: string, name: string, { identity }: AgentFacts, { tenant, account }: Turn): void {
     const call = this.#tools.start(scopeOf(tenant, identity?.sessionId ?? ''), id, name);
-    if (account !== null) account.toolCalls += 1;
+    if (account !== null) {
+      account.toolCalls += 1;
+      this.sessions.note(account);
+    }
     const facts = { tool_call_id: id, status: 'running', started_at_unix_ms: call.startedMs } as const;
     this.#tool('tool_start', call.startedMs, identity, { ...facts, tool_name_hash: this.naming(name) });
   }
@@ -168,6 +195,7 @@ export class Agents implements TurnObserver {
     if (account !== null) {
       account.toolResults += 1;
       account.toolMs += durationMs;
+      this.sessions.note(account);
     }
     const times = { started_at_unix_ms: startedMs, ended_at_unix_ms: endedMs, duration_ms: durationMs };
     const facts = { tool_call_id: id, status: 'succeeded', ...times } as const;

@@ -24,6 +24,7 @@ export class AgentMetrics {
   readonly #requests;
   readonly #tokens;
   readonly #forgotten;
+  readonly #exchanges;
   readonly #speculations;
   readonly #speculated;
   readonly #toolEvents;
@@ -45,6 +46,12 @@ export class AgentMetrics {
     this.#forgotten = counterOf(registry, name('sessions_forgotten_total'), 'Accounts of sessions that were dropped.', [
       'why',
     ]);
+    this.#exchanges = counterOf(
+      registry,
+      name('session_exchanges_total'),
+      'Exchanges of accounts of sessions with the store: ok, conflict (another gateway was first: tried again) or failed.',
+      ['outcome'],
+    );
     this.#speculations = counterOf(
       registry,
       name('speculative_prefills_total'),
@@ -106,6 +113,10 @@ export class AgentMetrics {
 
   forgotten(why: 'expired' | 'room'): void {
     this.#forgotten.inc({ why });
+  }
+
+  accountExchange(outcome: 'ok' | 'conflict' | 'failed'): void {
+    this.#exchanges.inc({ outcome });
   }
 
   speculation(outcome: SpeculationOutcome): void {

@@ -22,6 +22,13 @@ export const agentSettings = {
     group,
     help: 'Seconds without a request after which the account of a session is forgotten.',
   }),
+  sessionAccountsSyncSeconds: setting.number({
+    default: 2,
+    min: 0.05,
+    max: 60,
+    group,
+    help: 'Seconds between exchanges of those accounts with other gateways of the same --store.',
+  }),
   speculativePrefills: setting.integer({
     default: 4,
     min: 0,

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import type { SessionAccount } from './accounts.ts';
-import type { SessionNaming } from './redact.ts';
+import type { SessionFigures } from './session-book.ts';
 
 const count = z.int().min(0);
 
@@ -39,27 +38,27 @@ export const agentSessionList = z
   })
   .meta({ id: 'AgentSessionList' });
 
-export function shownSession(account: SessionAccount, naming: SessionNaming): ShownSession {
-  const { promptTokens, cachedTokens } = account;
+export function shownSession({ name, parentName, source, counts, ...session }: SessionFigures): ShownSession {
+  const { promptTokens, cachedTokens } = counts;
   return {
     object: 'agent.session',
-    id: naming(account.sessionId),
-    parent_id: account.parentSessionId === '' ? null : naming(account.parentSessionId),
-    source: account.source,
-    first_request_at: account.firstUnixMs / 1000,
-    last_request_at: account.lastUnixMs / 1000,
-    final: account.isFinal,
-    running: account.running,
-    requests: account.requests,
-    failed: account.failed,
+    id: name,
+    parent_id: parentName === '' ? null : parentName,
+    source,
+    first_request_at: session.firstUnixMs / 1000,
+    last_request_at: session.lastUnixMs / 1000,
+    final: session.isFinal,
+    running: session.running,
+    requests: counts.requests,
+    failed: counts.failed,
     prompt_tokens: promptTokens,
     cached_tokens: cachedTokens,
     computed_tokens: Math.max(0, promptTokens - cachedTokens),
-    prefill_ms: Math.round(account.prefillMs * 1000) / 1000,
-    output_tokens: account.outputTokens,
-    speculative_tokens: account.speculativeTokens,
-    tool_calls: account.toolCalls,
-    tool_results: account.toolResults,
-    tool_ms: account.toolMs,
+    prefill_ms: Math.round(counts.prefillMs * 1000) / 1000,
+    output_tokens: counts.outputTokens,
+    speculative_tokens: counts.speculativeTokens,
+    tool_calls: counts.toolCalls,
+    tool_results: counts.toolResults,
+    tool_ms: counts.toolMs,
   };
 }

@@ -1,6 +1,7 @@
 import { roleName } from '#core/models/role-names.ts';
 import type { Instance } from '#gen/stator/discovery/v1/discovery_pb.ts';
 import type { RankLoad } from '#gen/stator/events/v1/events_pb.ts';
+import { figuresOf } from '../agents/session-book.ts';
 import { type ShownSession, shownSession } from '../agents/shown-session.ts';
 import type { GatewayContext } from '../context.ts';
 import type { RequestLife } from '../telemetry/request-journal.ts';
@@ -84,7 +85,9 @@ export async function consoleState(ctx: GatewayContext): Promise<ConsoleState> {
     services: services.shown(),
     tiers,
     requests,
-    sessions: agents.accounts.list(null, shownSessions).map((account) => shownSession(account, agents.naming)),
+    sessions: agents.accounts
+      .list(null, shownSessions)
+      .map((account) => shownSession(figuresOf(account, agents.naming))),
     totals: { running: journal.running, sequences: workers.inFlight, hit_rate: hitRate(requests) },
   };
 }

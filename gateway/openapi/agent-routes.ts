@@ -15,7 +15,7 @@ export const agentDocs: readonly RouteDoc[] = [
     path: '/v1/agents/sessions',
     method: 'get',
     operationId: 'listAgentSessions',
-    summary: 'What sessions of agents have used at this gateway, the one used last first.',
+    summary: 'What sessions of agents have used at the gateways of one store, the one used last first.',
     body: null,
     answers: [answered('The sessions.', agentSessionList)],
     parameters: [limit],

@@ -69,6 +69,26 @@ function describeGateways(name: string, openPlace: (context: Mocha.Context) => P
       return gateway;
     }
 
+    it('account sessions together', async () => {
+      const config = { sessionAccountsSyncSeconds: 0.05 };
+      await using one = await gatewayWith(new ScriptedWorker(answering('Yes')), config);
+      await using other = await gatewayWith(new ScriptedWorker(answering('Yes')), config);
+      const session = { 'x-stator-session-id': `thread-${name}` };
+      for (const gateway of [one, other, one]) {
+        const messages = [{ role: 'user' as const, content: 'Hi' }];
+        await clientOf(gateway).chat.completions.create({ model, messages }, { headers: session });
+      }
+      const path = `/v1/agents/sessions/${encodeURIComponent(`thread-${name}`)}`;
+      for (const gateway of [one, other])
+        await until('it knows all three', async () => {
+          const response = await fetch(`${gateway.url}${path}`);
+          const { requests, running, output_tokens: output } = (await response.json()) as Record<string, number>;
+          return requests === 3 && running === 0 && output === 9;
+        });
+      const listed = await (await fetch(`${other.url}/v1/agents/sessions`)).json();
+      expect(listed).to.have.nested.property('data[0].requests', 3);
+    });
+
     it('continue and delete the responses of each other', async () => {
       const worker = new ScriptedWorker(answering('More.'));
       await using first = await gatewayWith(new ScriptedWorker(answering('Yes.')));
