@@ -120,7 +120,10 @@ describe('KV tiers of worker processes', function () {
 
   it('outlive a block manager that is killed and restarted', async () => {
     await start();
-    const loading = load(8);
+    let isOver = false;
+    const loading = load(8).finally(() => {
+      isOver = true;
+    });
     await until('blocks were onboarded', async () => (await onboarded()) > 50);
     for (let life = 0; life < 2; life++) {
       await kvbm.kill();
@@ -128,7 +131,7 @@ describe('KV tiers of worker processes', function () {
       kvbm = await machine.kvbm();
       const before = await onboarded();
       await attached(a, b);
-      await Promise.race([loading, until('blocks are onboarded again', async () => (await onboarded()) > before)]);
+      await until('blocks are onboarded again', async () => isOver || (await onboarded()) > before);
     }
     await loading;
     await load(1);
