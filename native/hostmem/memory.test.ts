@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { hostMemory } from './index.ts';
@@ -23,6 +23,19 @@ function lend(file: string, slots: readonly (readonly [id: bigint, buffer: Uint8
   writeSync(fd, header, 0, header.length, 0);
   expect(hostMemory().own(fd)).to.equal(true);
   return fd;
+}
+
+/** How often this process has a file open. */
+function openings(file: string): number {
+  const opened = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      // The one that listed them.
+      return '';
+    }
+  });
+  return opened.filter((each) => each === file).length;
 }
 
 describe('memory of this host', function () {
@@ -99,6 +112,27 @@ describe('memory of this host', function () {
     expect(() => addon.copy(lender, false, 5000, [lent], new Float64Array(0), 1)).to.throw(TypeError);
     rmSync(file);
     expect(addon.openLender(file)).to.equal(null);
+  });
+
+  it('does not keep the file of a lender open for the handle of a copy that has ended', async () => {
+    const lent = addon.allocate(4 * MIB).fill(5);
+    const fd = lend(file, [[7n, lent]]);
+    const lender = addon.openLender(file);
+    if (lender === null) return expect.fail('its control file cannot be opened');
+    const before = openings(file);
+    const running = addon.copy(
+      lender,
+      true,
+      60_000,
+      [addon.allocate(4 * MIB)],
+      Float64Array.of(0, 7, 0, 0, 0, 4 * MIB),
+      2,
+    );
+    expect(await (typeof running === 'string' ? running : running.done)).to.equal('');
+    addon.closeLender(lender);
+    expect(openings(file)).to.equal(before - 1);
+    if (typeof running !== 'string') running.cancel();
+    closeSync(fd);
   });
 
   it('does not outlive the thread or process that works on it', async () => {

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -12,6 +23,9 @@ const HEADER_BYTES = 64;
 const SLOT_BYTES = 24;
 const MAGIC = 0x31304d4854415453n;
 const POLL_MS = 1;
+/** Far longer than a process takes from making its file to locking it. */
+const DRAFT_MS = 60_000;
+const leftover = /^(stator-transfer-[0-9a-f]{16})(\.sock|\.new)?$/;
 
 /**
  * Tells processes of the same user on this host what memory this one lends. The kernel drops its lock when this process
@@ -24,7 +38,7 @@ export class ControlFile {
   #closed = false;
 
   constructor(memory: HostMemory) {
-    sweep(memory);
+    sweepControlFiles(FOLDER, memory);
     this.#memory = memory;
     this.path = path.join(FOLDER, `${PREFIX}${randomBytes(8).toString('hex')}`);
     const draft = `${this.path}.new`;
@@ -92,19 +106,38 @@ export function checkControlFile(file: string, memory: HostMemory): void {
   }
 }
 
-/** Removes what killed processes of this user left. */
-function sweep(memory: HostMemory): void {
-  for (const name of readdirSync(FOLDER).filter((each) => /^stator-transfer-[0-9a-f]{16}$/.test(each))) {
-    const file = path.join(FOLDER, name);
-    try {
-      const fd = openSync(file, constants.O_RDWR | constants.O_NOFOLLOW);
-      const dead = !memory.alive(fd);
-      closeSync(fd);
-      if (!dead) continue;
-      rmSync(file, { force: true });
-      rmSync(`${file}.sock`, { force: true });
-    } catch {
-      // Another user's, or gone by now.
-    }
+/** Removes what killed processes of this user left: files that nobody holds, sockets without a file, drafts of long ago. */
+export function sweepControlFiles(folder: string, memory: Pick<HostMemory, 'alive'>): void {
+  for (const name of readdirSync(folder)) {
+    const [, id, kind] = leftover.exec(name) ?? [];
+    if (id === undefined) continue;
+    const file = path.join(folder, name);
+    // A process makes its file before its socket, so that one whose file is gone belongs to nobody.
+    if (kind === '.sock') removeWhere(file, () => !existsSync(path.join(folder, id)));
+    else removeWhere(file, () => (kind === undefined || isOld(file)) && !isHeld(file, memory));
   }
+}
+
+function removeWhere(file: string, isLeft: () => boolean): void {
+  try {
+    if (!isLeft()) return;
+    rmSync(file, { force: true });
+    if (!file.endsWith('.sock')) rmSync(`${file}.sock`, { force: true });
+  } catch {
+    // Another user's, or gone by now.
+  }
+}
+
+function isHeld(file: string, memory: Pick<HostMemory, 'alive'>): boolean {
+  const fd = openSync(file, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    return memory.alive(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A draft has no lock for a moment, which may be now. */
+function isOld(file: string): boolean {
+  return Date.now() - lstatSync(file).mtimeMs > DRAFT_MS;
 }

@@ -169,6 +169,8 @@ void LentCopy::end() {
   }
   if (writing_ >= 0) close(writing_);  // ends its locks
   writing_ = -1;
+  // Handles of it live as long as the collector lets them, and must not keep the lender's file open.
+  lender_.reset();
 }
 
 }  // namespace stator::hostmem

@@ -64,7 +64,7 @@ class LentCopy : public Job {
   std::string verify() const;
   std::string move(Place from, Place to);
 
-  const std::shared_ptr<Lender> lender_;
+  std::shared_ptr<Lender> lender_;
   const bool write_;
   const std::chrono::steady_clock::time_point deadline_;
   const std::vector<Piece> pieces_;
