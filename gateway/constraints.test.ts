@@ -28,6 +28,14 @@ async function ask(body: object, text: string, card: ModelCard = toolCard()) {
   return { message: answer.choices[0]?.message, constraint: request.guided?.constraint };
 }
 
+/** A card whose engine takes no structural tags. */
+function withoutTags(card: ModelCard): ModelCard {
+  const { capabilities } = card;
+  if (capabilities !== undefined)
+    capabilities.guidedModes = capabilities.guidedModes.filter((mode) => mode !== GuidedMode.STRUCTURAL_TAG);
+  return card;
+}
+
 function grammarOf(constraint: GuidedDecoding['constraint'] | undefined): GbnfMatcher {
   if (constraint?.case === 'jsonSchema') return new GbnfMatcher(jsonSchemaGrammar(JSON.parse(constraint.value)));
   if (constraint?.case === 'regex') return new GbnfMatcher(regexGrammar(constraint.value));
@@ -43,6 +51,7 @@ async function expectAllowed(body: object, card: ModelCard, allowed: readonly st
   for (const text of others) expect(grammar.matches(text), `forbids ${text}`).to.equal(false);
 }
 
+const m3 = ']<]minimax[>[';
 const args = { city: 'Paris', days: 3 };
 const wrong = { days: 3 };
 
@@ -89,6 +98,26 @@ const calls: Readonly<Record<string, (args: object) => string>> = {
     `<minimax:tool_call>\n<invoke name="get_weather">\n${parameters(given, (key) => `<parameter name="${key}">`, '</parameter>')}</invoke>\n</minimax:tool_call>`,
   deepseek_v3_2: (given) => dsml('function_calls', given),
   deepseek_v4: (given) => dsml('tool_calls', given),
+  gemma4: (given) =>
+    `<|tool_call>call:get_weather{${Object.entries(given)
+      .map(([key, value]) => `${key}:${typeof value === 'string' ? `<|"|>${value}<|"|>` : value}`)
+      .join(',')}}<tool_call|>`,
+  pythonic: (given) =>
+    `[get_weather(${Object.entries(given)
+      .map(([key, value]) => `${key}=${JSON.stringify(value)}`)
+      .join(', ')})]`,
+  minimax_m3: (given) =>
+    `${m3}<tool_call>\n${m3}<invoke name="get_weather">${Object.entries(given)
+      .map(([key, value]) => `${m3}<${key}>${value}${m3}</${key}>`)
+      .join('')}${m3}</invoke>\n${m3}</tool_call>`,
+  kimi_k3: (given) =>
+    `<|open|>tools<|sep|><|open|>call tool="get_weather" index="1"<|sep|>${Object.entries(given)
+      .map(
+        ([key, value]) => `<|open|>argument key="${key}" type="${typeof value}"<|sep|>${value}<|close|>argument<|sep|>`,
+      )
+      .join('')}<|close|>call<|sep|><|close|>tools<|sep|>`,
+  inkling: (given) =>
+    `<|message_model|>get_weather<|content_invoke_tool_json|>${JSON.stringify({ name: 'get_weather', args: given })}<|end_message|>`,
   kimi_k2: (given) =>
     `<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>${JSON.stringify(given)}<|tool_call_end|><|tool_calls_section_end|>`,
 };
@@ -226,12 +255,7 @@ describe('what engines keep answers to', () => {
   });
 
   it('leaves the constraint to an engine that makes room for reasoning by itself', async () => {
-    const card = toolCard();
-    if (card.capabilities !== undefined)
-      card.capabilities.guidedModes = card.capabilities.guidedModes.filter(
-        (mode) => mode !== GuidedMode.STRUCTURAL_TAG,
-      );
-    const { constraint } = await ask({ ...chat, ...jsonFormat }, '{"ok":true}', card);
+    const { constraint } = await ask({ ...chat, ...jsonFormat }, '{"ok":true}', withoutTags(toolCard()));
     expect(constraint?.case).to.equal('jsonSchema');
   });
 
@@ -262,7 +286,7 @@ describe('what engines keep answers to', () => {
 
   it('trusts the model with strict tools that nothing can keep to, and says so', async () => {
     await using gateway = await startHarness();
-    gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), toolCard({ toolCallParser: 'pythonic' }));
+    gateway.addWorker(1n, new ScriptedWorker(answering('Hi')), withoutTags(toolCard()));
     const said = async (body: object) => {
       const response = await gateway.post('/v1/chat/completions', body);
       await response.text();
@@ -277,10 +301,13 @@ describe('what engines keep answers to', () => {
   });
 
   it('refuses what cannot be kept to, naming the field', async () => {
-    const glm = toolCard({ toolCallParser: 'pythonic' });
+    const bare = withoutTags(toolCard());
+    const python = toolCard({ toolCallParser: 'pythonic' });
+    const spaced = { type: 'function', function: { name: 'f', strict: true, parameters: { required: ['two words'] } } };
     const cases: [object, string, ModelCard?][] = [
-      [strictChat, 'tools[0].function.strict', glm],
-      [{ ...chat, tools: [timeTool], ...jsonFormat }, 'response_format', glm],
+      [strictChat, 'tools[0].function.strict', bare],
+      [{ ...chat, tools: [timeTool, spaced] }, 'tools[1].function.strict', python],
+      [{ ...chat, tools: [timeTool], ...jsonFormat }, 'response_format', bare],
       [{ ...chat, tools: [timeTool], guided_regex: 'a' }, 'guided_regex'],
       [{ ...chat, tools: [timeTool], tool_choice: 'required', guided_regex: 'a' }, 'guided_regex'],
       [{ ...chat, guided_json: '{' }, 'guided_json'],

@@ -22,10 +22,13 @@ export interface Marker {
  * a marker. One rule for each beginning of a marker.
  */
 export function freeText(rules: RuleSet, markers: readonly Marker[], mayEnd: boolean): string {
+  return watchText(rules, markers, mayEnd)('');
+}
+
+/** The same, as what goes on after a character that was written already; after none, the whole. */
+export function watchText(rules: RuleSet, markers: readonly Marker[], mayEnd: boolean): (character: string) => string {
   const texts = markers.map(({ text }) => text);
-  const states = buildStates(rules, texts);
-  const [root] = states;
-  if (root === undefined) return '""';
+  const { root, states } = buildStates(rules, texts);
   const alphabet = [...new Set(texts.join(''))];
   const isForbidden = (state: State): boolean => markers[completed(state)]?.after === null;
   for (const state of states) {
@@ -33,7 +36,7 @@ export function freeText(rules: RuleSet, markers: readonly Marker[], mayEnd: boo
     if (marker === undefined) rules.define(state.rule, transitions(state, root, { alphabet, mayEnd, isForbidden }));
     else if (marker.after !== null) rules.define(state.rule, marker.after);
   }
-  return root.rule;
+  return (character) => (character === '' ? root : advance(root, character)).rule;
 }
 
 interface Watch {
@@ -70,7 +73,7 @@ function advance(from: State, character: string): State {
   }
 }
 
-function buildStates(rules: RuleSet, markers: readonly string[]): State[] {
+function buildStates(rules: RuleSet, markers: readonly string[]): { root: State; states: readonly State[] } {
   const create = (): State => ({ rule: rules.reserve(), next: new Map(), fail: null, marker: -1 });
   const root = create();
   const states = [root];
@@ -88,7 +91,7 @@ function buildStates(rules: RuleSet, markers: readonly string[]): State[] {
     if (state.marker < 0) state.marker = index;
   }
   link(root);
-  return states;
+  return { root, states };
 }
 
 function link(root: State): void {

@@ -73,13 +73,12 @@ export function characterClass(set: CodePoints): string | null {
 
 const classSpecials = '\\]^-"';
 
+/** Always four or eight digits: some readers of GBNF take any number of them after `\\x`. */
 function escaped(code: number, specials: string): string {
-  if (code < 0x20 || code === 0x7f) return `\\x${code.toString(16).padStart(2, '0')}`;
   const character = String.fromCodePoint(code);
+  if (character === '\\') return '\\\\';
   // A hyphen or caret has no escape of its own inside a class.
-  if (specials.includes(character)) return character === '\\' ? '\\\\' : `\\x${code.toString(16)}`;
-  if (code < 0x7f) return character;
-  if (code <= 0xff) return `\\x${code.toString(16)}`;
+  if (code >= 0x20 && code < 0x7f && !specials.includes(character)) return character;
   return code <= 0xffff ? `\\u${code.toString(16).padStart(4, '0')}` : `\\U${code.toString(16).padStart(8, '0')}`;
 }
 

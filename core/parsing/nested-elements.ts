@@ -1,4 +1,4 @@
-import { convertText, isSchema, propertySchema, typesOf } from './schema-types.ts';
+import { convertText, isSchema, itemsSchema, propertySchema, typesOf } from './schema-types.ts';
 
 /** An element's text, or its children by name in their order. */
 export type Element = string | readonly (readonly [name: string, value: Element])[];
@@ -60,7 +60,7 @@ export function convertElement(element: Element, schema: unknown, root: unknown)
     return types.has('object') ? '{}' : convertText(element, types);
   }
   if (types.has('array')) {
-    const items = isSchema(schema) ? schema['items'] : undefined;
+    const items = isSchema(root) ? itemsSchema(schema, root) : undefined;
     return `[${element.map(([, value]) => convertElement(value, items, root)).join(',')}]`;
   }
   const members = new Map<string, string[]>();

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { pythonToJson } from './python-literal.ts';
-import { convertText, convertUntyped, parameterTypes } from './schema-types.ts';
+import { convertText, convertUntyped, itemsSchema, parameterTypes, propertySchema, typesOf } from './schema-types.ts';
 import { weatherTools } from './testing/tools.ts';
 
 describe('types of parameters', () => {
@@ -23,6 +23,31 @@ describe('types of parameters', () => {
     expect(types({ type: 'nonsense' })).to.deep.equal([]);
     expect([...parameterTypes(weatherTools[0], 'toString')]).to.deep.equal([]);
     expect([...parameterTypes(undefined, 'p')]).to.deep.equal([]);
+  });
+
+  it('finds members behind references and combinations, and ends on schemas that hold themselves', () => {
+    const root = {
+      $defs: {
+        place: { properties: { lat: { type: 'number' } } },
+        named: { properties: { lat: { type: 'string' }, name: {} }, additionalProperties: { type: 'null' } },
+        list: { type: 'array', items: { type: 'integer' } },
+        loop: { anyOf: Array.from({ length: 20 }, () => ({ $ref: '#/$defs/loop' })) },
+      },
+    };
+    const of = (schema: unknown, key: string): string[] => [...typesOf(propertySchema(schema, root, key), root)];
+    const maybe = { anyOf: [{ $ref: '#/$defs/place' }, { type: 'null' }] };
+    expect(of(maybe, 'lat')).to.deep.equal(['number']);
+    const both = { anyOf: [maybe, { $ref: '#/$defs/named' }] };
+    expect(of(both, 'lat')).to.deep.equal(['number', 'string']);
+    expect(propertySchema(both, root, 'lat')).to.equal(propertySchema(both, root, 'lat'));
+    expect(of(both, 'other')).to.deep.equal(['null']);
+    expect(itemsSchema({ anyOf: [{ $ref: '#/$defs/list' }] }, root)).to.deep.equal({ type: 'integer' });
+    expect(of({ $ref: '#/$defs/loop' }, 'x')).to.deep.equal([]);
+    expect([...typesOf({ $ref: '#/$defs/loop' }, root)]).to.deep.equal([]);
+    expect([...typesOf({ anyOf: [{ enum: ['a'] }, { type: 'integer' }] }, root)]).to.have.members([
+      'string',
+      'integer',
+    ]);
   });
 
   it('converts text by the types, strings last', () => {

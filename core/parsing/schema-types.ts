@@ -5,6 +5,7 @@ import { pythonToJson } from './python-literal.ts';
 export type JsonType = 'string' | 'number' | 'integer' | 'boolean' | 'null' | 'object' | 'array';
 
 const maxDepth = 16;
+const choices = ['anyOf', 'oneOf', 'allOf'];
 type Schema = Readonly<Record<string, unknown>>;
 
 /** The JSON types that a tool's schema allows a parameter; empty: it says nothing. */
@@ -16,17 +17,61 @@ export function parameterTypes(tool: ToolSchema | undefined, key: string): Reado
 /** The JSON types that a schema allows; `root` is where its references lead. */
 export function typesOf(schema: unknown, root: unknown): ReadonlySet<JsonType> {
   const types = new Set<JsonType>();
-  collect(schema, isSchema(root) ? root : {}, types, 0);
+  collect(schema, isSchema(root) ? root : {}, types);
   return types;
 }
 
-/** The schema of an object's property, behind references too. */
+/** The schema of an object's property, behind references and combinations too. */
 export function propertySchema(schema: unknown, root: Schema, key: string): unknown {
-  const object = resolve(schema, root);
-  if (!isSchema(object)) return undefined;
-  const properties = object['properties'];
-  if (isSchema(properties) && Object.hasOwn(properties, key)) return properties[key];
-  return object['additionalProperties'];
+  const named = (object: Schema): unknown => {
+    const properties = object['properties'];
+    return isSchema(properties) && Object.hasOwn(properties, key) ? properties[key] : undefined;
+  };
+  const own = within(schema, root, `properties ${key}`, named);
+  return own ?? within(schema, root, 'additionalProperties', (object) => object['additionalProperties']);
+}
+
+/** The schema of an array's items, behind references and combinations too. */
+export function itemsSchema(schema: unknown, root: Schema): unknown {
+  return within(schema, root, 'items', (array) => array['items']);
+}
+
+const combined = new WeakMap<Schema, Map<string, unknown>>();
+
+/** What a schema and those that it combines say; the same object for the same question where several say something. */
+function within(schema: unknown, root: Schema, question: string, read: (schema: Schema) => unknown): unknown {
+  const found = new Set<unknown>();
+  gather(schema, root, (at) => {
+    const own = read(at);
+    if (own !== undefined) found.add(own);
+  });
+  if (found.size < 2 || !isSchema(schema)) return [...found][0];
+  let known = combined.get(schema);
+  if (known === undefined) {
+    known = new Map();
+    combined.set(schema, known);
+  }
+  const union = known.get(question) ?? { anyOf: [...found] };
+  known.set(question, union);
+  return union;
+}
+
+/** Visits a schema and all that it combines, each once. */
+function gather(
+  schema: unknown,
+  root: Schema,
+  visit: (schema: Schema) => void,
+  seen = new Set<unknown>(),
+  depth = 0,
+): void {
+  const at = resolve(schema, root);
+  if (!isSchema(at) || depth > maxDepth || seen.has(at)) return;
+  seen.add(at);
+  visit(at);
+  for (const choice of choices) {
+    const list = at[choice];
+    if (Array.isArray(list)) for (const item of list) gather(item, root, visit, seen, depth + 1);
+  }
 }
 
 function resolve(schema: unknown, root: Schema): unknown {
@@ -46,21 +91,20 @@ function resolve(schema: unknown, root: Schema): unknown {
   return at;
 }
 
-function collect(schema: unknown, root: Schema, types: Set<JsonType>, depth: number): void {
-  const at = resolve(schema, root);
-  if (!isSchema(at) || depth > maxDepth) return;
-  const named = Array.isArray(at['type']) ? at['type'] : [at['type']];
-  for (const type of named) if (isType(type)) types.add(type);
-  if (at['nullable'] === true) types.add('null');
-  for (const choice of ['anyOf', 'oneOf', 'allOf']) {
-    const list = at[choice];
-    if (Array.isArray(list)) for (const item of list) collect(item, root, types, depth + 1);
-  }
-  if (types.size > 0) return;
-  const values = Array.isArray(at['enum']) ? at['enum'] : 'const' in at ? [at['const']] : [];
-  for (const value of values) types.add(typeOf(value));
-  if ('properties' in at) types.add('object');
-  if ('items' in at) types.add('array');
+/** Types that schemas name; what their values and other keywords show where none names any. */
+function collect(schema: unknown, root: Schema, types: Set<JsonType>): void {
+  const shown = new Set<JsonType>();
+  gather(schema, root, (at) => {
+    const named = Array.isArray(at['type']) ? at['type'] : [at['type']];
+    for (const type of named) if (isType(type)) types.add(type);
+    if (at['nullable'] === true) types.add('null');
+    if (named.some(isType)) return;
+    const values = Array.isArray(at['enum']) ? at['enum'] : 'const' in at ? [at['const']] : [];
+    for (const value of values) shown.add(typeOf(value));
+    if ('properties' in at) shown.add('object');
+    if ('items' in at) shown.add('array');
+  });
+  for (const type of shown) types.add(type);
 }
 
 /** A parameter's text as JSON of one of the types, the stricter types first; a string where none fits. */

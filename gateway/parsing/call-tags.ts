@@ -1,3 +1,8 @@
+import { gemmaCall } from '#core/grammar/calls/gemma.ts';
+import { kimiCalls } from '#core/grammar/calls/kimi-k3.ts';
+import { minimaxCalls } from '#core/grammar/calls/minimax-m3.ts';
+import { pythonicList, pythonicText } from '#core/grammar/calls/pythonic.ts';
+import { type CallTool, callSchema } from '#core/grammar/calls/tool.ts';
 import type { ToolFormat } from '#core/parsing/context.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -93,17 +98,70 @@ const styles: Readonly<Record<string, CallsStyle>> = {
       end: '<|tool_call_end|>',
     },
   },
+  inkling: {
+    trigger: '<|content_invoke_tool_json|>',
+    call: {
+      begin: (name) => `<|content_invoke_tool_json|>{"name":${JSON.stringify(name)},"args":`,
+      end: '}<|end_message|>',
+    },
+    inMessages: true,
+  },
 };
 
-/** A tool and what its arguments must keep to. */
-export interface TaggedTool {
-  readonly name: string;
-  readonly schema: unknown;
+/** How a format writes calls whose arguments no style of structural tags knows: as a grammar of its own. */
+interface OwnStyle {
+  /** Free text in which calls keep to their schemas. */
+  readonly inText: (tools: readonly CallTool[], parallel: boolean) => Json;
+  /** Calls and nothing else. */
+  readonly alone: (tools: readonly CallTool[], parallel: boolean) => Json;
 }
+
+type CallsGrammar = (tools: readonly CallTool[], parallel: boolean) => string;
+
+const grammar = (text: string): Json => ({ type: 'grammar', grammar: text });
+const triggered = (trigger: string, tag: Json, parallel: boolean): Json => ({
+  type: 'triggered_tags',
+  triggers: [trigger],
+  tags: [tag],
+  stop_after_first: !parallel,
+});
+
+/** A list of calls between two marks, the first of which begins with the trigger. */
+function inMarks(trigger: string, begin: string, calls: CallsGrammar, end: string): OwnStyle {
+  const alone = (tools: readonly CallTool[], parallel: boolean): Json => ({
+    type: 'tag',
+    begin,
+    content: grammar(calls(tools, parallel)),
+    end,
+  });
+  return { alone, inText: (tools, parallel) => triggered(trigger, alone(tools, parallel), parallel) };
+}
+
+const gemmaTag = (tools: readonly CallTool[]): Json => ({
+  type: 'tag',
+  begin: '<|tool_call>call:',
+  content: grammar(gemmaCall(tools)),
+  end: '}<tool_call|>',
+});
+const m3 = ']<]minimax[>[';
+
+const ownStyles: Readonly<Record<string, OwnStyle>> = {
+  gemma4: {
+    inText: (tools, parallel) => triggered('<|tool_call>', gemmaTag(tools), parallel),
+    alone: (tools, parallel) => separated([gemmaTag(tools)], '', parallel),
+  },
+  pythonic: {
+    inText: (tools, parallel) => grammar(pythonicText(tools, parallel)),
+    alone: (tools, parallel) => grammar(pythonicList(tools, parallel)),
+  },
+  minimax_m3: inMarks(`${m3}<tool_call>`, `${m3}<tool_call>\n`, minimaxCalls, `${m3}</tool_call>`),
+  kimi_k3: inMarks('<|open|>tools<|sep|>', '<|open|>tools<|sep|>', kimiCalls, '<|close|>tools<|sep|>'),
+};
 
 /** Whether calls of a format can be kept to schemas. */
 export function hasCallTags(format: ToolFormat | null): boolean {
-  return format !== null && Object.hasOwn(styles, format.names[0] ?? '');
+  const name = format?.names[0] ?? '';
+  return Object.hasOwn(styles, name) || Object.hasOwn(ownStyles, name);
 }
 
 /** Whether calls of such a format may be all that an answer holds. */
@@ -111,8 +169,10 @@ export function canCallAlone(format: ToolFormat | null): boolean {
   return hasCallTags(format) && styles[format?.names[0] ?? '']?.inMessages !== true;
 }
 
-/** Free text in which calls keep to their tools' schemas, as the format of a structural tag. */
-export function callsInText(format: ToolFormat, tools: readonly TaggedTool[], parallel: boolean): Json {
+/** Free text in which calls keep to their tools' schemas, as the format of a structural tag. May throw GrammarError. */
+export function callsInText(format: ToolFormat, tools: readonly CallTool[], parallel: boolean): Json {
+  const own = ownStyles[format.names[0] ?? ''];
+  if (own !== undefined) return own.inText(tools, parallel);
   const style = styleOf(format);
   return {
     type: 'triggered_tags',
@@ -122,8 +182,10 @@ export function callsInText(format: ToolFormat, tools: readonly TaggedTool[], pa
   };
 }
 
-/** Calls and nothing else, at least one. */
-export function callsAlone(format: ToolFormat, tools: readonly TaggedTool[], parallel: boolean): Json {
+/** Calls and nothing else, at least one. May throw GrammarError. */
+export function callsAlone(format: ToolFormat, tools: readonly CallTool[], parallel: boolean): Json {
+  const own = ownStyles[format.names[0] ?? ''];
+  if (own !== undefined) return own.alone(tools, parallel);
   const style = styleOf(format);
   if (style.list !== undefined) return listTag(style, style.list, tools, parallel);
   return separated(callTags(style, tools), '\n', parallel);
@@ -138,7 +200,7 @@ function styleOf(format: ToolFormat): CallsStyle {
 function listTag(
   style: CallsStyle,
   list: NonNullable<CallsStyle['list']>,
-  tools: readonly TaggedTool[],
+  tools: readonly CallTool[],
   parallel: boolean,
 ): Json {
   const content = separated(callTags(style, tools), list.separator, parallel);
@@ -155,9 +217,10 @@ function argumentsFormat({ style }: CallStyle, schema: unknown): Json {
   return { type: 'json_schema', json_schema: schema, ...(style === undefined ? {} : { style }) };
 }
 
-function callTags({ call }: CallsStyle, tools: readonly TaggedTool[]): Json[] {
-  return tools.map(({ name, schema }) => {
-    const content = argumentsFormat(call, schema);
+function callTags({ call }: CallsStyle, tools: readonly CallTool[]): Json[] {
+  return tools.map((tool) => {
+    const { name } = tool;
+    const content = argumentsFormat(call, callSchema(tool));
     return {
       type: 'tag',
       begin: call.begin(name),

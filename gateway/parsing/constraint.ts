@@ -1,17 +1,15 @@
-import type { ToolSchema } from '#core/parsing/context.ts';
+import type { CallTool } from '#core/grammar/calls/tool.ts';
+import { GrammarError } from '#core/grammar/error.ts';
 import type { ToolChoice } from '#core/parsing/document.ts';
 import { GuidedMode, type ModelCard } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import type { Guided } from '../pipeline/request.ts';
-import { callsAlone, callsInText, canCallAlone, hasCallTags, type TaggedTool } from './call-tags.ts';
-import { argumentsSchema, forcedSchema } from './forced-calls.ts';
+import { callsAlone, callsInText, canCallAlone, hasCallTags } from './call-tags.ts';
+import { forcedSchema } from './forced-calls.ts';
 import { formatsOf } from './formats.ts';
 
 /** A tool that the model may call. */
-export interface OfferedTool extends ToolSchema {
-  /** Whether arguments must keep to the schema. */
-  readonly strict: boolean;
-}
+export type OfferedTool = CallTool;
 
 /** A constraint and the client's field that it comes from. */
 export interface NamedConstraint {
@@ -74,7 +72,11 @@ function strictCalls(rules: AnswerRules): NamedConstraint | null {
       `\`${field}\`: calls of this model cannot be kept to schemas unless \`${rules.fields.toolChoice}\` forces them`,
     );
   }
-  return tagged(callsInText(tool, taggedTools(rules), rules.parallel), rules.fields.tools, field);
+  return tagged(
+    compiled(rules, (tools) => callsInText(tool, tools, rules.parallel)),
+    rules.fields.tools,
+    field,
+  );
 }
 
 /** Either calls, or content that keeps to its own constraint. */
@@ -96,7 +98,10 @@ function contentOrCalls(rules: AnswerRules, content: NamedConstraint): NamedCons
   const schema: unknown = guided.case === 'jsonSchema' ? JSON.parse(guided.value) : { type: 'object' };
   const format = {
     type: 'or',
-    elements: [callsAlone(tool, taggedTools(rules), rules.parallel), { type: 'json_schema', json_schema: schema }],
+    elements: [
+      compiled(rules, (tools) => callsAlone(tool, tools, rules.parallel)),
+      { type: 'json_schema', json_schema: schema },
+    ],
   };
   return tagged(format, field, field);
 }
@@ -110,9 +115,36 @@ function canTag({ card }: AnswerRules): boolean {
   return modes.includes(GuidedMode.STRUCTURAL_TAG) && hasCallTags(formatsOf(card).tool);
 }
 
-/** Arguments of tools that are not strict are any object. */
-function taggedTools({ tools }: AnswerRules): TaggedTool[] {
-  return tools.map((tool) => ({ name: tool.name, schema: tool.strict ? argumentsSchema(tool) : { type: 'object' } }));
+/** What formats write themselves is compiled here: what it cannot express is refused by the tool that asks for it. */
+function compiled(rules: AnswerRules, run: (tools: readonly CallTool[]) => unknown): unknown {
+  const { tools, fields } = rules;
+  return shallow(() => {
+    try {
+      return run(tools);
+    } catch (error) {
+      if (!(error instanceof GrammarError)) throw error;
+      const field = fields.strict(culprit(tools, run));
+      const message = `\`${field}\`: ${error.message}`;
+      throw new StatorError(error.kind === 'invalid' ? 'invalid_argument' : 'unsupported', message, {
+        field,
+        cause: error,
+        ...(error.path === '' ? {} : { facts: { path: error.path } }),
+      });
+    }
+  }, fields.tools);
+}
+
+/** The first tool that fails by itself. */
+function culprit(tools: readonly CallTool[], run: (tools: readonly CallTool[]) => unknown): number {
+  const index = tools.findIndex((tool) => {
+    try {
+      run([tool]);
+      return false;
+    } catch {
+      return true;
+    }
+  });
+  return Math.max(0, index);
 }
 
 function jsonOf(value: unknown, field: string): string {

@@ -1,3 +1,4 @@
+import { argumentsSchema } from '#core/grammar/calls/tool.ts';
 import type { ToolSchema } from '#core/parsing/context.ts';
 import type { ToolChoice } from '#core/parsing/document.ts';
 
@@ -9,13 +10,6 @@ export function forcedSchema(tools: readonly ToolSchema[], choice: ToolChoice, p
 }
 
 type Json = Readonly<Record<string, unknown>>;
-
-const noArguments: Json = { type: 'object', properties: {}, additionalProperties: false };
-
-/** JSON Schema of the arguments of one tool. */
-export function argumentsSchema(tool: ToolSchema): unknown {
-  return tool.parameters ?? noArguments;
-}
 
 /** JSON Schema of the list of calls that `tool_choice` "required" forces: `[{"name": …, "parameters": …}]`. */
 function callListSchema(tools: readonly ToolSchema[], parallel: boolean): Json {

@@ -4,7 +4,7 @@ import type { ArrayShape } from './shapes.ts';
 
 /** Arrays of a shape; null: there is none. */
 export function arrayGbnf({ prefix, items, minItems, maxItems }: ArrayShape, emitter: Emitter): string | null {
-  const { rules, json } = emitter;
+  const { rules, notation } = emitter;
   if (maxItems !== null && maxItems < minItems) return null;
   const first: string[] = [];
   for (const place of prefix.slice(0, maxItems ?? prefix.length)) {
@@ -16,7 +16,7 @@ export function arrayGbnf({ prefix, items, minItems, maxItems }: ArrayShape, emi
   const rest = first.length < prefix.length || maxItems === first.length ? null : emitter.value(items ?? []);
   if (rest === null && first.length < minItems) return null;
   const most = rest === null ? first.length : maxItems;
-  const comma = `"," ${json.space}`;
+  const comma = `"," ${notation.space}`;
   let tail = '""';
   if (rest !== null) {
     const more = Math.max(0, minItems - first.length);
@@ -29,7 +29,7 @@ export function arrayGbnf({ prefix, items, minItems, maxItems }: ArrayShape, emi
     const item = `${index > 0 ? `${comma} ` : ''}${first[index] ?? ''} ${tail === '""' ? '' : rules.add(tail)}`;
     tail = index < minItems ? item : `(${item})?`;
   }
-  return `"[" ${json.space} ${tail} "]" ${json.space}`;
+  return `"[" ${notation.space} ${tail} "]" ${notation.space}`;
 }
 
 function commaList(item: string, comma: string, min: number, max: number | null): string {

@@ -8,14 +8,14 @@ import type { NumberShape } from './shapes.ts';
 const maxDivisor = 256;
 
 /** Numbers of a shape; null: there is none. */
-export function numberGbnf(shape: NumberShape, { rules, json }: Emitter): string | null {
+export function numberGbnf(shape: NumberShape, { rules, notation }: Emitter): string | null {
   const { integer, min, max, multipleOf } = shape;
   const bounded = min !== null || max !== null;
   if (multipleOf !== null && !(integer && multipleOf === 1))
-    return `${multiples(shape, multipleOf, rules)} ${json.space}`;
-  if (!bounded) return integer ? json.integer : json.number;
+    return `${multiples(shape, multipleOf, rules)} ${notation.space}`;
+  if (!bounded) return integer ? notation.integer : notation.number;
   const body = integer ? integersBetween(lowest(min), highest(max)) : numbersBetween(min, max);
-  return body === null ? null : `${rules.add(body)} ${json.space}`;
+  return body === null ? null : `${rules.add(body)} ${notation.space}`;
 }
 
 function lowest(min: Bound | null): bigint | null {

@@ -1,11 +1,10 @@
 import { GrammarError } from '../error.ts';
 import { oneOf, repeat } from '../gbnf.ts';
-import { jsonCharacter, regexGbnf } from '../regex/gbnf.ts';
 import { stringGbnf } from './emit-string.ts';
 import type { Emitter } from './emitter.ts';
 import { propertyOf } from './meet.ts';
+import type { MemberStyle } from './notation.ts';
 import { patternRegex } from './patterns.ts';
-import { jsonLiteral } from './rules.ts';
 import type { ObjectShape } from './shapes.ts';
 
 interface Member {
@@ -13,28 +12,37 @@ interface Member {
   readonly required: boolean;
 }
 
-/**
- * Objects of a shape; null: there is none. Properties come in the order in which they are named; properties that are not
- * named come only where none are.
- */
+/** Objects of a shape, in braces; null: there is none. */
 export function objectGbnf(shape: ObjectShape, emitter: Emitter): string | null {
-  const { json } = emitter;
+  const { space, ...notation } = emitter.notation;
+  const members = membersGbnf(shape, emitter, { ...notation, between: `${space} ":" ${space}` });
+  return members === null ? null : `"{" ${space} ${members} "}" ${space}`;
+}
+
+/**
+ * The members of objects of a shape; null: there is no such object. Properties come in the order in which they are named;
+ * properties that are not named come only where none are.
+ */
+export function membersGbnf(shape: ObjectShape, emitter: Emitter, style: MemberStyle): string | null {
   const names = [...new Set([...shape.properties.keys(), ...shape.required])];
-  if (names.length === 0) return openObject(shape, emitter);
+  if (names.length === 0) return openMembers(shape, emitter, style);
   const members: Member[] = [];
   for (const name of names) {
     const required = shape.required.has(name);
     const value = emitter.expander.allows(shape.names, name) ? emitter.value(propertyOf(shape, name)) : null;
     if (value === null && required) return null;
     if (value !== null)
-      members.push({ expression: `${jsonLiteral(name)} ${json.space} ":" ${json.space} ${value}`, required });
+      members.push({ expression: `${style.key(name, shape.at)} ${style.between} ${value}`, required });
   }
   checkCount(shape, members);
-  return `"{" ${json.space} ${memberList(members, emitter)} "}" ${json.space}`;
+  return memberList(members, emitter);
 }
 
 /** The number of properties cannot be watched while each may be left out. */
-function checkCount({ minProperties, maxProperties, at }: ObjectShape, members: readonly Member[]): void {
+export function checkCount(
+  { minProperties, maxProperties, at }: ObjectShape,
+  members: readonly { readonly required: boolean }[],
+): void {
   if (members.filter(({ required }) => required).length < minProperties) {
     throw new GrammarError(
       'unsupported',
@@ -52,22 +60,22 @@ function checkCount({ minProperties, maxProperties, at }: ObjectShape, members: 
 }
 
 /** Two rules for each property: one while nothing stands before it, one that needs a comma. */
-function memberList(members: readonly Member[], { rules, json }: Emitter): string {
+function memberList(members: readonly Member[], { rules, notation }: Emitter): string {
   let first = '""';
   let next = '""';
   for (const { expression, required } of members.toReversed()) {
     const member = rules.add(expression);
     const alone = next === '""' ? member : `${member} ${next}`;
-    const after = `"," ${json.space} ${alone}`;
+    const after = `"," ${notation.space} ${alone}`;
     first = required ? rules.add(alone) : rules.add(`${alone} | ${first}`);
     next = required ? rules.add(after) : rules.add(`${after} | ${next}`);
   }
   return first;
 }
 
-/** Objects whose properties nobody named. */
-function openObject(shape: ObjectShape, emitter: Emitter): string | null {
-  const { rules, json } = emitter;
+/** Members that nobody named. */
+function openMembers(shape: ObjectShape, emitter: Emitter, style: MemberStyle): string | null {
+  const { rules, notation } = emitter;
   const { minProperties, maxProperties, at } = shape;
   if (minProperties > 1) {
     // A name may come twice, and twice the same is one property.
@@ -77,16 +85,14 @@ function openObject(shape: ObjectShape, emitter: Emitter): string | null {
       `minProperties above 1 at ${at} needs named properties, which is not supported otherwise.`,
     );
   }
-  const empty = `"{" ${json.space} "}" ${json.space}`;
-  const member = openMember(shape, emitter);
-  if (member === null || maxProperties === 0) return minProperties > 0 ? null : empty;
+  const member = openMember(shape, emitter, style);
+  if (member === null || maxProperties === 0) return minProperties > 0 ? null : '""';
   const one = rules.add(member);
-  const list = `${one} ${repeat(`"," ${json.space} ${one}`, 0, maxProperties === null ? null : maxProperties - 1)}`;
-  return `"{" ${json.space} ${minProperties > 0 ? list : `(${list})?`} "}" ${json.space}`;
+  const more = repeat(`"," ${notation.space} ${one}`, 0, maxProperties === null ? null : maxProperties - 1);
+  return minProperties > 0 ? `${one} ${more}` : `(${one} ${more})?`;
 }
 
-function openMember(shape: ObjectShape, emitter: Emitter): string | null {
-  const { rules, json } = emitter;
+function openMember(shape: ObjectShape, emitter: Emitter, style: MemberStyle): string | null {
   const [pattern, another] = shape.patterns;
   if (another !== undefined) {
     throw new GrammarError(
@@ -104,20 +110,21 @@ function openMember(shape: ObjectShape, emitter: Emitter): string | null {
       `propertyNames together with patternProperties at ${shape.at} is not supported.`,
     );
   }
+  const place = `${shape.at}/patternProperties`;
   const name =
     pattern === undefined
-      ? nameGbnf(shape, emitter)
-      : `"\\"" ${rules.add(regexGbnf(patternRegex(pattern.pattern, `${shape.at}/patternProperties`), rules, jsonCharacter))} "\\""`;
-  return name === null ? null : `${name} ${json.space} ":" ${json.space} ${value}`;
+      ? nameGbnf(shape, emitter, style)
+      : style.matching(patternRegex(pattern.pattern, place), place);
+  return name === null ? null : `${name} ${style.between} ${value}`;
 }
 
 /** Names that `propertyNames` allows. */
-function nameGbnf({ names }: ObjectShape, emitter: Emitter): string | null {
+function nameGbnf({ names, at }: ObjectShape, emitter: Emitter, style: MemberStyle): string | null {
   const shapes = names.length === 0 ? 'any' : emitter.expander.all(names);
-  if (shapes === 'any') return `"\\"" ${emitter.json.character}* "\\""`;
+  if (shapes === 'any') return style.anyKey;
   const options = shapes.flatMap((shape) => {
-    if (shape.type === 'literal') return typeof shape.value === 'string' ? [jsonLiteral(shape.value)] : [];
-    const name = shape.type === 'string' ? stringGbnf(shape, emitter) : null;
+    if (shape.type === 'literal') return typeof shape.value === 'string' ? [style.key(shape.value, at)] : [];
+    const name = shape.type === 'string' ? stringGbnf(shape, style) : null;
     return name === null ? [] : [name];
   });
   return options.length === 0 ? null : oneOf(options);

@@ -1,18 +1,16 @@
 import { GrammarError } from '../error.ts';
-import { repeat } from '../gbnf.ts';
 import { lengthsOf, type Regex } from '../regex/ast.ts';
-import { jsonCharacter, regexGbnf } from '../regex/gbnf.ts';
-import type { Emitter } from './emitter.ts';
 import { formatRegex } from './formats.ts';
+import type { Notation } from './notation.ts';
 import { patternRegex } from './patterns.ts';
 import type { StringShape } from './shapes.ts';
 
 /** Strings of a shape, without white space after them; null: there is none. */
-export function stringGbnf(shape: StringShape, { rules, json }: Emitter): string | null {
+export function stringGbnf(shape: StringShape, notation: Pick<Notation, 'string' | 'matching'>): string | null {
   const { minLength, maxLength, at } = shape;
   if (maxLength !== null && maxLength < minLength) return null;
   const regex = regexOf(shape);
-  if (regex === null) return `"\\"" ${repeat(json.character, minLength, maxLength)} "\\""`;
+  if (regex === null) return notation.string(minLength, maxLength);
   const fitted = withinLength(regex, minLength, maxLength);
   if (fitted === null) {
     throw new GrammarError(
@@ -21,7 +19,7 @@ export function stringGbnf(shape: StringShape, { rules, json }: Emitter): string
       `A pattern or format together with a length that it does not keep to by itself is not supported (at ${at}).`,
     );
   }
-  return `"\\"" ${rules.add(regexGbnf(fitted, rules, jsonCharacter))} "\\""`;
+  return notation.matching(fitted, at);
 }
 
 /** The one expression that the text must match; null: none. */

@@ -5,7 +5,8 @@ import { numberGbnf } from './emit-number.ts';
 import { objectGbnf } from './emit-object.ts';
 import { stringGbnf } from './emit-string.ts';
 import { Expander } from './expander.ts';
-import { type JsonRules, jsonLiteral, jsonRulesOf } from './rules.ts';
+import type { Notation } from './notation.ts';
+import { jsonNotation } from './rules.ts';
 import { type All, type Expansion, isObject, type Shape } from './shapes.ts';
 
 /** Deepest nesting of values that are not the same schema again. */
@@ -14,7 +15,7 @@ const maxDepth = 200;
 /** Writes the grammar of the values that schemas of one document allow. */
 export class Emitter {
   readonly rules: RuleSet;
-  readonly json: JsonRules;
+  readonly notation: Notation;
   readonly expander: Expander;
   #depth = 0;
   readonly #ids = new Map<unknown, number>();
@@ -22,9 +23,9 @@ export class Emitter {
   /** Rules that came to nothing: their schemas allow no value. */
   readonly #empty = new Set<string>();
 
-  constructor(root: unknown, rules: RuleSet) {
+  constructor(root: unknown, rules: RuleSet, notation: Notation = jsonNotation(rules)) {
     this.rules = rules;
-    this.json = jsonRulesOf(rules);
+    this.notation = notation;
     this.expander = new Expander(root);
   }
 
@@ -41,14 +42,14 @@ export class Emitter {
     const places = all
       .map((place) => this.expander.target(place))
       .filter(({ schema }) => schema !== true && !isBare(schema));
-    if (places.length === 0) return this.json.value;
+    if (places.length === 0) return this.notation.value;
     const key = [...new Set(places.map(({ schema }) => this.#idOf(schema)))].sort((a, b) => a - b).join(' ');
     const known = this.#known.get(key);
     if (known !== undefined) return this.#empty.has(known) ? null : known;
     // The name is known before the body, so that a schema may hold itself.
     const name = this.rules.reserve();
     this.#known.set(key, name);
-    const body = this.#expression(this.expander.all(places));
+    const body = this.expression(this.expander.all(places), places[0]?.at ?? '#');
     if (body === null) {
       this.#empty.add(name);
       // Schemas inside of it may have referred to it; nothing ever is a value of theirs.
@@ -69,25 +70,26 @@ export class Emitter {
     return id;
   }
 
-  #expression(expansion: Expansion): string | null {
-    if (expansion === 'any') return this.json.value;
-    const options = expansion.map((shape) => this.#shape(shape)).filter((option) => option !== null);
+  /** A value that the schema at `at` allows by these shapes; null: there is none. */
+  expression(expansion: Expansion, at: string): string | null {
+    if (expansion === 'any') return this.notation.value;
+    const options = expansion.map((shape) => this.#shape(shape, at)).filter((option) => option !== null);
     return options.length === 0 ? null : oneOf(options);
   }
 
-  #shape(shape: Shape): string | null {
+  #shape(shape: Shape, at: string): string | null {
     switch (shape.type) {
       case 'literal':
-        return `${jsonLiteral(shape.value)} ${this.json.space}`;
+        return `${this.notation.literal(shape.value, at)} ${this.notation.space}`;
       case 'null':
-        return this.json.null;
+        return this.notation.null;
       case 'boolean':
-        return this.json.boolean;
+        return this.notation.boolean;
       case 'number':
         return numberGbnf(shape, this);
       case 'string': {
-        const body = stringGbnf(shape, this);
-        return body === null ? null : `${body} ${this.json.space}`;
+        const body = stringGbnf(shape, this.notation);
+        return body === null ? null : `${body} ${this.notation.space}`;
       }
       case 'array':
         return arrayGbnf(shape, this);
@@ -106,5 +108,5 @@ export function addJsonSchema(rules: RuleSet, schema: unknown): string {
   const emitter = new Emitter(schema, rules);
   const value = emitter.value([{ schema, at: '#' }]);
   if (value === null) throw new GrammarError('invalid', '#', 'The schema allows no value.');
-  return `${emitter.json.space} ${value}`;
+  return `${emitter.notation.space} ${value}`;
 }

@@ -100,6 +100,12 @@ export const taggedCases: readonly Case[] = [
     calls: [['get_weather', '{"city":"Paris","where":{"lat":1.5},"tags":["a","b"]}']],
   },
   {
+    name: 'minimax_m3: members of what may be null',
+    setup: { tool: 'minimax_m3', tools },
+    text: `${m3}<tool_call>\n${m3}<invoke name="get_weather">${m3}<route>${m3}<stops>${m3}<item>3${m3}</item>${m3}</stops>${m3}<fast>true${m3}</fast>${m3}</route>${m3}</invoke>\n${m3}</tool_call>`,
+    calls: [['get_weather', '{"route":{"stops":[3],"fast":true}}']],
+  },
+  {
     name: 'minimax_m3: cut off',
     setup: { tool: 'minimax_m3', tools },
     text: `${m3}<tool_call>${m3}<invoke name="get_weather">${m3}<days>3${m3}</days>${m3}<city>Pa`,

@@ -1,0 +1,19 @@
+import type { ToolSchema } from '#core/parsing/context.ts';
+
+/** A tool in a grammar of calls. */
+export interface CallTool extends ToolSchema {
+  /** Whether arguments keep to the schema; else they are any object. */
+  readonly strict: boolean;
+}
+
+const noArguments = { type: 'object', properties: {}, additionalProperties: false };
+
+/** JSON Schema of the arguments of one tool, whatever it is offered as. */
+export function argumentsSchema(tool: ToolSchema): unknown {
+  return tool.parameters ?? noArguments;
+}
+
+/** What the arguments of a call must keep to. */
+export function callSchema(tool: CallTool): unknown {
+  return tool.strict ? argumentsSchema(tool) : { type: 'object' };
+}
