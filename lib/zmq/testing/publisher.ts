@@ -99,9 +99,12 @@ async function bind(socket: Publisher | Router, endpoint?: string): Promise<void
   }
 }
 
-/** Below the ports that systems give to outgoing connections, which would take one while its publisher begins anew. */
+/**
+ * Below the ports that systems give to outgoing connections, which would take one while its publisher begins anew, and below
+ * those that servers of other tests are told beforehand.
+ */
 function anyEndpoint(): string {
-  return `tcp://127.0.0.1:${randomInt(10_000, 32_000)}`;
+  return `tcp://127.0.0.1:${randomInt(4000, 10_000)}`;
 }
 
 function numberBytes(sequence: number): Buffer {
