@@ -11,7 +11,7 @@ import type { Tally } from './tally.ts';
 const EXIT_GRACE_MS = 15_000;
 
 const COLOR = '--color';
-const [resultFile = '', timeoutMs = '20000', grep = '', ...rest] = process.argv.slice(2);
+const [resultFile = '', timeoutMs = '60000', grep = '', ...rest] = process.argv.slice(2);
 const files = rest.filter((argument) => argument !== COLOR);
 const mocha = new Mocha({
   timeout: Number(timeoutMs),
