@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { cacheDirectory } from '#lib/config/directories.ts';
 import { defineSettings, type SettingsOf, setting } from '#lib/config/settings.ts';
 import { serviceSettings } from '#lib/service/settings.ts';
 import { transferSettings } from '#lib/transfer/settings.ts';
+import { directoryPrefix } from './left-directories.ts';
 import { storedTierSettings } from './movers/tier-settings.ts';
 import { peerSettings } from './peers/settings.ts';
 
@@ -157,6 +157,6 @@ export type KvbmConfig = SettingsOf<typeof kvbmSettings>;
 export function slabDirectory({ slabDir, name }: Pick<KvbmConfig, 'slabDir' | 'name'>): string {
   if (slabDir !== undefined) return slabDir;
   const safe = name.replaceAll(/[^\w.-]/g, '_');
-  if (existsSync('/dev/shm')) return `/dev/shm/stator-kvbm-${userInfo().uid}-${safe}`;
+  if (existsSync('/dev/shm')) return `/dev/shm/${directoryPrefix()}${safe}`;
   return join(cacheDirectory(), 'kvbm', safe);
 }

@@ -15,6 +15,7 @@ import { evictionPolicies } from './eviction-policies.ts';
 import { Holders } from './holders.ts';
 import { HostTier } from './host-tier.ts';
 import { Layouts, type MapMemory } from './layouts.ts';
+import { noteKeeper, sweepDirectories } from './left-directories.ts';
 import { kvbmMetrics, measureAtScrape } from './metrics.ts';
 import { NamespaceBook } from './namespace-book.ts';
 import { Presence } from './presence.ts';
@@ -70,6 +71,9 @@ async function build(
   const bulk = new BulkMemory(addon);
   const directory = new SlabDirectory(slabDirectory(config), addon, hash64);
   closers.push(() => directory.close(config.discard));
+  noteKeeper(directory.path, config.discard);
+  const left = sweepDirectories(directory.path, addon);
+  if (left.length > 0) log.info({ left }, 'slabs of block managers that were killed are removed');
   const { epoch } = directory;
   const manager = new BlockManager({ quota: quotaOf(config, () => manager), eventLimit: config.eventLimit });
   const metrics = kvbmMetrics(telemetry.metrics, manager);

@@ -32,7 +32,11 @@ export interface FoundSlab {
 }
 
 const slabName = /^[0-9a-f]{32}\.slab$/;
-const ownNames = /^(?:lock|epoch|namespaces\.json|writers\.json)(?:\.new)?$/;
+/** A slab that had no name yet, on file systems where that needs a draft. */
+const draftName = /^[0-9a-f]{32}\.slab\.[0-9a-f]{16}\.new$/;
+const ownNames = /^(?:lock|epoch|keeper|namespaces\.json|writers\.json)(?:\.new)?$/;
+/** Names the process whose end ends a directory that is to be discarded. */
+export const keeperName = 'keeper';
 
 /**
  * The directory of one block manager: slabs, the book of namespaces, who had the right to write, and the number of its
@@ -48,6 +52,7 @@ export class SlabDirectory {
   constructor(path: string, locks: HostLocks, hash: Hash64) {
     this.path = path;
     this.#lock = lockDirectory(path, locks);
+    for (const name of readdirSync(path)) if (draftName.test(name)) rmSync(join(path, name), { force: true });
     const lives = [readEpoch(this.epochFile), ...this.slabs(hash).map(({ epoch }) => epoch)];
     this.epoch = (Math.max(...lives) % (2 ** 32 - 1)) + 1;
     writeFileSync(`${this.epochFile}.new`, `${this.epoch}\n`, { mode: 0o600 });
@@ -89,8 +94,9 @@ export class SlabDirectory {
   }
 }
 
-function removeOwn(path: string): void {
-  const isOurs = (name: string): boolean => slabName.test(name) || ownNames.test(name);
+/** Removes what block managers put into a directory, and it too when nothing else is in it. Only under its lock. */
+export function removeOwn(path: string): void {
+  const isOurs = (name: string): boolean => [slabName, draftName, ownNames].some((names) => names.test(name));
   for (const name of readdirSync(path)) if (isOurs(name)) rmSync(join(path, name), { force: true });
   if (readdirSync(path).length === 0) rmdirSync(path);
 }
