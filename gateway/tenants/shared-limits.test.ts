@@ -9,42 +9,10 @@ import { anybody, type Caller } from './caller.ts';
 import type { Entry } from './limits.ts';
 import type { SharedAccount } from './shared-account.ts';
 import { SharedLimits, type SharedLimitsOptions } from './shared-limits.ts';
+import { FaultyStore } from './testing/faulty-store.ts';
 
 const noon = Date.UTC(2026, 10, 21, 12);
 const caller = (changes: Partial<Caller>): Caller => ({ ...anybody, id: 'a', tenant: 'a', ...changes });
-
-/** A store that can be made to fail, to lose its answers, or to say nothing for a while. */
-class FaultyStore implements Store {
-  readonly inner: Store;
-  fault: 'none' | 'down' | 'mute' | 'slow' = 'none';
-  delayMs = (): number => 0;
-  gate: Promise<void> = Promise.resolve();
-  puts = 0;
-
-  constructor(inner: Store) {
-    this.inner = inner;
-  }
-
-  async #through<T>(call: () => Promise<T>): Promise<T> {
-    await this.gate;
-    if (this.fault === 'slow') await new Promise((resolve) => setTimeout(resolve, this.delayMs()));
-    if (this.fault === 'down') throw new StatorError('storage_unavailable', 'down');
-    const answer = await call();
-    if (this.fault === 'mute') throw new StatorError('storage_unavailable', 'mute');
-    return answer;
-  }
-
-  readonly get: Store['get'] = (...args) => this.#through(() => this.inner.get(...args));
-  readonly put: Store['put'] = (...args) => {
-    this.puts += 1;
-    return this.#through(() => this.inner.put(...args));
-  };
-  readonly delete: Store['delete'] = (...args) => this.#through(() => this.inner.delete(...args));
-  readonly deletePrefix: Store['deletePrefix'] = (...args) => this.#through(() => this.inner.deletePrefix(...args));
-  readonly list: Store['list'] = (...args) => this.#through(() => this.inner.list(...args));
-  readonly count: Store['count'] = (...args) => this.#through(() => this.inner.count(...args));
-  readonly close: Store['close'] = () => this.inner.close();
-}
 
 describe('shared limits', () => {
   let nowMs = noon;
@@ -295,6 +263,50 @@ describe('shared limits', () => {
     await until(() => limits.isAlone);
     await until(() => !limits.isAlone);
     expect(puts).to.be.at.least(3);
+    const found = await store.get('limits', 'a');
+    const { spent } = JSON.parse(Buffer.from(found?.value ?? []).toString()) as SharedAccount;
+    expect(spent.monthTokens).to.equal(600);
+  });
+
+  it('count once what was under way when an answer to an older question came late', async () => {
+    const limits = gateway({ timeoutMs: 30 });
+    const a = caller({ tokensPerMonth: 1000 });
+    const { get, put } = store;
+    const [entry] = await enterMany([limits], a, 1);
+    let [release, hear] = [(): void => {}, (): void => {}];
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const heard = new Promise<void>((resolve) => {
+      hear = resolve;
+    });
+    let [gets, puts] = [0, 0];
+    let late: Promise<unknown> = released;
+    Object.assign(store, {
+      get: (...args: Parameters<Store['get']>): ReturnType<Store['get']> => {
+        gets += 1;
+        if (gets > 1) return get(...args);
+        const answer = released.then(() => get(...args));
+        late = answer;
+        return answer;
+      },
+      put: async (...args: Parameters<Store['put']>): Promise<number> => {
+        puts += 1;
+        if (puts === 1) throw new StatorError('storage_unavailable', 'lost');
+        if (puts === 2) {
+          release();
+          await late;
+          // The late answer is read before this one.
+          await new Promise((resolve) => setImmediate(resolve));
+          hear();
+        }
+        return put(...args);
+      },
+    });
+    entry?.leave(600);
+    await heard;
+    await until(() => !limits.isAlone);
+    await limits.close();
     const found = await store.get('limits', 'a');
     const { spent } = JSON.parse(Buffer.from(found?.value ?? []).toString()) as SharedAccount;
     expect(spent.monthTokens).to.equal(600);

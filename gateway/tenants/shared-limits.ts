@@ -40,6 +40,8 @@ interface Waiter {
 
 const defaultTimeoutMs = 1000;
 const defaultRetryMs = 1000;
+/** Tries to tell what is untold when the gateway ends: nobody tells it afterwards. */
+const lastTries = 3;
 /** Exchanges of different callers at once. */
 const mostAtOnce = 16;
 
@@ -104,16 +106,20 @@ export class SharedLimits implements Limits {
     await this.#ticking;
     this.#closed = true;
     for (const account of this.#accounts.values()) {
-      if (account.recheck !== null) clearTimeout(account.recheck);
-      account.recheck = null;
-      const over = new StatorError('draining', 'The gateway is shutting down. Retry elsewhere.', {
-        retryAfterMs: 1000,
-      });
-      for (const { reject } of account.waiting.splice(0)) reject(over);
-      await account.exchanging;
+      this.#dismiss(account);
+      while (account.exchanging !== null) await account.exchanging;
+      // An exchange puts back those whom it could not let in.
+      this.#dismiss(account);
       account.rest();
     }
     await this.#tellAll();
+  }
+
+  #dismiss(account: LocalAccount<Waiter>): void {
+    if (account.recheck !== null) clearTimeout(account.recheck);
+    account.recheck = null;
+    const over = new StatorError('draining', 'The gateway is shutting down. Retry elsewhere.', { retryAfterMs: 1000 });
+    for (const { reject } of account.waiting.splice(0)) reject(over);
   }
 
   #account(caller: Caller): LocalAccount<Waiter> {
@@ -245,9 +251,19 @@ export class SharedLimits implements Limits {
 
   async #tellOne(account: LocalAccount<Waiter>): Promise<void> {
     if (account.isBusy) return;
-    if (this.#closed) return this.#tell(account, 0).catch(() => {});
+    if (this.#closed) return this.#tellLast(account);
     this.#decide(account, false);
     await account.exchanging;
+  }
+
+  async #tellLast(account: LocalAccount<Waiter>): Promise<void> {
+    for (let tries = 1; tries <= lastTries; tries++) {
+      try {
+        return await this.#tell(account, 0);
+      } catch {
+        // It is in the log.
+      }
+    }
   }
 
   /** One exchange; throws where it failed or took too long, with nothing lost of what there was to tell. */
@@ -272,8 +288,12 @@ export class SharedLimits implements Limits {
 
   async #exchangeOf(account: LocalAccount<Waiter>, waiting: number, signal: AbortSignal): Promise<KnownAccount> {
     const { caller } = account;
-    if (account.known === null || account.isUnsure) account.resolve(await this.#stored.read(caller), this.#gateway);
-    signal.throwIfAborted();
+    if (account.known === null || account.isUnsure) {
+      const found = await this.#stored.read(caller);
+      // What is read too late says nothing of the exchange that may be under way by then.
+      signal.throwIfAborted();
+      account.resolve(found, this.#gateway);
+    }
     this.#exchange += 1;
     const same = { gateway: this.#gateway, leaseMs: this.#o.leaseMs, waiting };
     const ask: Ask = { ...same, ...account.ask(this.#exchange), nowUnixMs: this.#now() };
