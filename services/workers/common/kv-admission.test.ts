@@ -98,8 +98,11 @@ async function bench(options: Partial<KvAdmissionOptions> = {}): Promise<Bench> 
   const finished: Finished[] = [];
   const listener = { onStep: (step: StepBatch) => void finished.push(...step.finished), onFatal: () => {} };
   await engine.start(listener, { signal: AbortSignal.timeout(60_000) });
+  started.push(engine);
   return { inner, source, engine, finished };
 }
+
+const started: AdmittingEngine[] = [];
 
 function request(o: Parameters<typeof create<typeof GenerateRequestSchema>>[1] = {}): GenerateRequest {
   return create(GenerateRequestSchema, { tokenIds: Array.from({ length: 10 }, (_, i) => i), ...o });
@@ -108,6 +111,9 @@ function request(o: Parameters<typeof create<typeof GenerateRequestSchema>>[1] =
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('AdmittingEngine', () => {
+  // What a source was asked for and never gives is waited for until then.
+  afterEach(() => Promise.all(started.splice(0).map((engine) => engine.stop())));
+
   it('submits at once what no source concerns, what has no full block, and what must not be reused', async () => {
     const { inner, source, engine } = await bench();
     engine.submit(1, request({ tokenIds: [1, 2, 3] }));
@@ -159,6 +165,7 @@ describe('AdmittingEngine', () => {
     await turn();
     expect(next.asked).to.have.length(1);
     expect(inner.submitted).to.deep.equal([1, 2]);
+    await both.stop();
     await engine.stop();
   });
 
