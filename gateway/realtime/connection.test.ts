@@ -136,13 +136,13 @@ describe('realtime connections', () => {
     });
 
     it('but not while a response is being made', async () => {
-      await using world = await realtimeWorld({ realtimeIdleSeconds: 1, realtimeMaxSeconds: 1 });
+      await using world = await realtimeWorld({ realtimeIdleSeconds: 3, realtimeMaxSeconds: 3 });
       const client = await world.connect();
       client.say('Hi');
       client.send({ type: 'response.create' });
       const sequence = await world.worker.sequence(0);
       // Longer than both.
-      await new Promise((resolve) => setTimeout(resolve, 1200));
+      await new Promise((resolve) => setTimeout(resolve, 3200));
       expect(client.close).to.equal(null);
       sequence.tokens('Hello');
       sequence.finish();
