@@ -1,15 +1,15 @@
-import { oneOf, quote, RuleSet } from './gbnf.ts';
+import { type GrammarOptions, oneOf, quote, RuleSet } from './gbnf.ts';
 import { addJsonSchema } from './json/emitter.ts';
 import { plainCharacter, regexGbnf } from './regex/gbnf.ts';
 import { wholeRegex } from './regex/parse.ts';
 
 /**
  * GBNF whose every text is JSON that a schema (2020-12) allows. What the schema leaves open may be narrowed: properties
- * come in the schema's order and only those that are named, white space is bounded. A keyword that could not be kept to
+ * come in the schema's order and only those that are named, white space is that of compact or indented JSON. A keyword that could not be kept to
  * is refused with its place, never ignored. Throws GrammarError.
  */
-export function jsonSchemaGrammar(schema: unknown): string {
-  const rules = new RuleSet();
+export function jsonSchemaGrammar(schema: unknown, options?: GrammarOptions): string {
+  const rules = new RuleSet(options);
   return rules.grammar(addJsonSchema(rules, schema));
 }
 

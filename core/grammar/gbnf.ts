@@ -6,17 +6,26 @@ const maxRules = 8000;
 /** Most characters of one grammar. */
 const maxLength = 4 << 20;
 
+/** Ten levels of two blanks, as llama.cpp's own grammars have them. */
+export const defaultJsonIndent = 20;
+
+/** What an engine leaves open in constraints. */
+export interface GrammarOptions {
+  /** Most blanks behind a line break between values of JSON; 0: no line breaks. Default 20. */
+  readonly jsonIndent?: number;
+}
+
 /** The rules of a grammar in GBNF, llama.cpp's form of BNF. Expressions are strings; rules are made where one is used twice. */
 export class RuleSet {
   readonly #rules = new Map<string, string>();
   readonly #names = new Map<string, string>();
-  readonly #prefix: string;
+  /** Most blanks behind a line break between values of JSON; 0: no line breaks. */
+  readonly jsonIndent: number;
   #length = 0;
   #next = 0;
 
-  /** `prefix`: in front of the names of all rules, so that several sets can share a grammar. */
-  constructor(prefix = '') {
-    this.#prefix = prefix;
+  constructor({ jsonIndent = defaultJsonIndent }: GrammarOptions = {}) {
+    this.jsonIndent = jsonIndent;
   }
 
   /** Adds a rule with a name of its own; the same body gets the same rule. */
@@ -32,7 +41,7 @@ export class RuleSet {
   /** A name whose body comes later, so that a rule may refer to itself. */
   reserve(): string {
     this.#next++;
-    return `${this.#prefix}r${this.#next}`;
+    return `r${this.#next}`;
   }
 
   define(name: string, body: string): void {

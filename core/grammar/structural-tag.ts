@@ -1,6 +1,6 @@
 import { GrammarError } from './error.ts';
 import { freeText, type Marker } from './free-text.ts';
-import { oneOf, quote, RuleSet, repeat } from './gbnf.ts';
+import { type GrammarOptions, oneOf, quote, RuleSet, repeat } from './gbnf.ts';
 import { addJsonSchema } from './json/emitter.ts';
 import { isObject } from './json/shapes.ts';
 import { addGbnf } from './nested-gbnf.ts';
@@ -17,8 +17,8 @@ const maxDepth = 100;
  * GBNF of a structural tag, XGrammar's description of free text with constrained parts, in its present form
  * (`{"type": "structural_tag", "format": …}`) or its first (`structures` and `triggers`). Throws GrammarError.
  */
-export function structuralTagGrammar(tag: unknown): string {
-  const rules = new RuleSet();
+export function structuralTagGrammar(tag: unknown, options?: GrammarOptions): string {
+  const rules = new RuleSet(options);
   return rules.grammar(new TagWriter(rules).format(formatOf(tag), '#/format', null, 0));
 }
 

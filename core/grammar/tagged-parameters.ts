@@ -22,6 +22,8 @@ export interface ParameterStyle {
   readonly told: boolean;
   /** What the parser reads a value as that the schema says nothing about. */
   readonly untyped: 'string' | 'json';
+  /** Whether the parser takes a line break at an end of a value for layout, which it is not here. */
+  readonly trims?: true;
   /** Whether names are written as in XML. */
   readonly escapes?: true;
 }
@@ -61,6 +63,7 @@ export const parameterStyles: ReadonlyMap<string, ParameterStyle> = new Map<stri
       head: () => '">',
       close: '</parameter>',
       after: '\n',
+      trims: true,
       told: false,
       untyped: 'string',
     },
@@ -145,7 +148,7 @@ class ParameterWriter {
   /** A parameter up to its end; null: it can have no value. */
   #parameter(written: string, name: string, all: All): string | null {
     const { rules, expander } = this.emitter;
-    const { open, head, told, close, after, untyped, tag = close } = this.#style;
+    const { open, head, told, close, after, untyped, tag = close, trims = false } = this.#style;
     const expansion = expander.all(all);
     const types = parameterTypes({ name: '', parameters: this.#schema }, name);
     const options: string[] = [];
@@ -155,7 +158,7 @@ class ParameterWriter {
       if (expansion === 'any') options.push(`${begin} ${this.#anyValue(group, isTold)}`);
       else {
         const shapes = expansion.filter((shape: Shape) => head(kindOf(shape)) === group);
-        const value = rawValues(shapes, all, this.emitter, { close, after, tag, told, types, untyped });
+        const value = rawValues(shapes, all, this.emitter, { close, after, tag, told, types, untyped, trims });
         if (value !== null) options.push(`${begin} ${value}`);
       }
     }

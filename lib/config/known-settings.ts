@@ -114,6 +114,7 @@ export const knownSettings: readonly string[] = [
   'internalToken',
   'json',
   'keepOldSeconds',
+  'jsonIndent',
   'keptPromptShare',
   'killAfterTokens',
   'kserve',

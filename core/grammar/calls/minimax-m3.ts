@@ -96,7 +96,7 @@ class ElementWriter {
   #expression({ all, schema }: ElementPlace): string | null {
     const expansion = this.#emitter.expander.all(all);
     const types = typesOf(schema, this.#root);
-    const raw = { close: mark, after: '', tag: mark, told: false, types, untyped: 'string' as const };
+    const raw = { close: mark, after: '', tag: mark, told: false, types, untyped: 'string' as const, trims: false };
     if (expansion === 'any') return rawText(this.#rules, raw);
     const nests = (shape: Shape): boolean => isNested(shape, types);
     const options: (string | null)[] = expansion.filter(nests).map((shape) => {

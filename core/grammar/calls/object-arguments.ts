@@ -10,7 +10,7 @@ export function argumentMembers(
   rules: RuleSet,
   schema: unknown,
   notation: Notation,
-  style: MemberStyle = { ...notation, between: `${notation.space} ":" ${notation.space}` },
+  style: MemberStyle = { ...notation, between: `":" ${notation.space}` },
 ): string {
   const emitter = new Emitter(schema, rules, notation);
   const shapes = emitter.expander.all([{ schema, at: '#' }]);

@@ -22,23 +22,21 @@ export function pythonNotation(rules: RuleSet): Notation {
     rules.add(oneOf(quotes.map((mark, index) => `${quote(mark)} ${content(index)} ${quote(mark)}`)));
   const string = (min: number, max: number | null): string =>
     either((index) => repeat(characters[index] ?? '', min, max));
-  const integer = rules.add(`${wholeNumeral} ${space}`);
-  const number = rules.add(`${numeral} ${space}`);
-  const boolean = rules.add(`("True" | "False") ${space}`);
-  const nothing = rules.add(`"None" ${space}`);
+  const integer = rules.add(wholeNumeral);
+  const number = rules.add(numeral);
   const text = string(0, null);
   const value = rules.reserve();
-  const pair = rules.add(`${text} ${space} ":" ${space} ${value}`);
-  const dict = rules.add(`"{" ${space} (${pair} ("," ${space} ${pair})*)? "}" ${space}`);
-  const list = rules.add(`"[" ${space} (${value} ("," ${space} ${value})*)? "]" ${space}`);
-  rules.define(value, `${dict} | ${list} | ${text} ${space} | ${number} | ${boolean} | ${nothing}`);
+  const pair = rules.add(`${text} ":" ${space} ${value}`);
+  const dict = rules.add(`"{" (${pair} ("," ${space} ${pair})*)? "}"`);
+  const list = rules.add(`"[" (${value} ("," ${space} ${value})*)? "]"`);
+  rules.define(value, `${dict} | ${list} | ${text} | ${number} | "True" | "False" | "None"`);
   return {
     space,
     value,
     integer,
     number,
-    boolean,
-    null: nothing,
+    boolean: '("True" | "False")',
+    null: '"None"',
     literal,
     string,
     matching: (regex, at) => either((index) => regexGbnf(regex, rules, characterIn(quotes[index] ?? '"', at))),

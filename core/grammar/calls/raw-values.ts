@@ -22,6 +22,8 @@ export interface RawPlace {
   readonly types: ReadonlySet<JsonType>;
   /** What it reads where the schema names no type. */
   readonly untyped: 'string' | 'json';
+  /** Whether the parser takes a line break at an end of a value for layout. */
+  readonly trims: boolean;
 }
 
 /** JSON types as models name them: whole numbers are numbers. */
@@ -78,8 +80,14 @@ function isKnown(kind: Kind, types: ReadonlySet<JsonType>): boolean {
 }
 
 /** Whether the parser reads a string that the schema names as a value that the schema allows. */
-function isReadAs(text: string, all: All, emitter: Emitter, { close, tag, told, types, untyped }: RawPlace): boolean {
+function isReadAs(
+  text: string,
+  all: All,
+  emitter: Emitter,
+  { close, tag, told, types, untyped, trims }: RawPlace,
+): boolean {
   if (text.includes(tag) || (text + close).indexOf(close) < text.length) return false;
+  if (trims && /^\n|\n$/.test(text)) return false;
   if (told || isOnlyString(types) || (types.size === 0 && untyped === 'string')) return true;
   const json = types.size === 0 ? convertUntyped(text) : convertText(text, types);
   return emitter.expander.allows(all, JSON.parse(json));
@@ -126,7 +134,7 @@ type StringShape = Shape & { type: 'string' };
 function rawString(
   shape: StringShape,
   rules: RuleSet,
-  { close, after, tag }: RawPlace,
+  { close, after, tag, trims }: RawPlace,
   first: CodePoints | null,
 ): string | null {
   const { minLength, maxLength, patterns, format } = shape;
@@ -137,7 +145,8 @@ function rawString(
     const begin = characterClass(without(first, codePointsOf(`${close[0]}${tag[0]}`)));
     return `(${begin} ${rest} | ${end})`;
   }
-  const inside = without(allCodePoints, codePointsOf('<'));
+  const outside = codePointsOf(trims ? '<\n' : '<');
+  const inside = without(allCodePoints, outside);
   const character = characterClass(inside) ?? '';
   const body = stringGbnf(shape, {
     string: (min, max) => {
@@ -150,9 +159,7 @@ function rawString(
         const message = `A pattern or format at ${place} beside other types is not supported in this format of calls.`;
         throw new GrammarError('unsupported', place, message);
       }
-      return rules.add(
-        regexGbnf(regex, rules, (set) => characterClass(without(set, codePointsOf('<'))) ?? tagged(place)),
-      );
+      return rules.add(regexGbnf(regex, rules, (set) => characterClass(without(set, outside)) ?? tagged(place)));
     },
   });
   return body === null ? null : `${body} ${end}`;
@@ -162,6 +169,6 @@ function tagged(at: string): never {
   throw new GrammarError(
     'unsupported',
     at,
-    `The pattern at ${at} needs "<", which is not supported in this format of calls.`,
+    `The pattern at ${at} needs a character that is not supported in this format of calls.`,
   );
 }

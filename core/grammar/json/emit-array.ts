@@ -29,7 +29,7 @@ export function arrayGbnf({ prefix, items, minItems, maxItems }: ArrayShape, emi
     const item = `${index > 0 ? `${comma} ` : ''}${first[index] ?? ''} ${tail === '""' ? '' : rules.add(tail)}`;
     tail = index < minItems ? item : `(${item})?`;
   }
-  return `"[" ${notation.space} ${tail} "]" ${notation.space}`;
+  return `"[" ${notation.space} ${tail} "]"`;
 }
 
 function commaList(item: string, comma: string, min: number, max: number | null): string {

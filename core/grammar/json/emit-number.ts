@@ -11,11 +11,10 @@ const maxDivisor = 256;
 export function numberGbnf(shape: NumberShape, { rules, notation }: Emitter): string | null {
   const { integer, min, max, multipleOf } = shape;
   const bounded = min !== null || max !== null;
-  if (multipleOf !== null && !(integer && multipleOf === 1))
-    return `${multiples(shape, multipleOf, rules)} ${notation.space}`;
+  if (multipleOf !== null && !(integer && multipleOf === 1)) return multiples(shape, multipleOf, rules);
   if (!bounded) return integer ? notation.integer : notation.number;
   const body = integer ? integersBetween(lowest(min), highest(max)) : numbersBetween(min, max);
-  return body === null ? null : `${rules.add(body)} ${notation.space}`;
+  return body === null ? null : rules.add(body);
 }
 
 function lowest(min: Bound | null): bigint | null {

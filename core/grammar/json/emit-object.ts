@@ -15,8 +15,8 @@ interface Member {
 /** Objects of a shape, in braces; null: there is none. */
 export function objectGbnf(shape: ObjectShape, emitter: Emitter): string | null {
   const { space, ...notation } = emitter.notation;
-  const members = membersGbnf(shape, emitter, { ...notation, between: `${space} ":" ${space}` });
-  return members === null ? null : `"{" ${space} ${members} "}" ${space}`;
+  const members = membersGbnf(shape, emitter, { ...notation, between: `":" ${space}` });
+  return members === null ? null : `"{" ${space} ${members} "}"`;
 }
 
 /**

@@ -29,8 +29,14 @@ export class Emitter {
     this.expander = new Expander(root);
   }
 
-  /** A value that all of the schemas allow, as an expression; null: there is none. */
+  /** A value that all of the schemas allow and the white space behind it, as an expression; null: there is none. */
   value(all: All): string | null {
+    const value = this.bare(all);
+    return value === null ? null : `${value} ${this.notation.space}`;
+  }
+
+  /** The same without white space behind it. */
+  bare(all: All): string | null {
     this.#depth++;
     if (this.#depth > maxDepth) throw new GrammarError('unsupported', '#', 'The schema is nested too deep.');
     const expression = this.#value(all);
@@ -80,17 +86,15 @@ export class Emitter {
   #shape(shape: Shape, at: string): string | null {
     switch (shape.type) {
       case 'literal':
-        return `${this.notation.literal(shape.value, at)} ${this.notation.space}`;
+        return this.notation.literal(shape.value, at);
       case 'null':
         return this.notation.null;
       case 'boolean':
         return this.notation.boolean;
       case 'number':
         return numberGbnf(shape, this);
-      case 'string': {
-        const body = stringGbnf(shape, this.notation);
-        return body === null ? null : `${body} ${this.notation.space}`;
-      }
+      case 'string':
+        return stringGbnf(shape, this.notation);
       case 'array':
         return arrayGbnf(shape, this);
       case 'object':
@@ -103,10 +107,16 @@ function isBare(schema: unknown): boolean {
   return isObject(schema) && Object.keys(schema).length === 0;
 }
 
-/** Adds the rules of a JSON Schema to a grammar; the expression of its values, white space around them included. */
+/** Models leave a line free between their reasoning and an answer. */
+const leadingSpace = '"" | " " | "\\n"{1,2}';
+
+/**
+ * Adds the rules of a JSON Schema to a grammar; the expression of its values, and white space in front of them. Behind
+ * them is none: a model that is done must not be able to go on with it.
+ */
 export function addJsonSchema(rules: RuleSet, schema: unknown): string {
   const emitter = new Emitter(schema, rules);
-  const value = emitter.value([{ schema, at: '#' }]);
+  const value = emitter.bare([{ schema, at: '#' }]);
   if (value === null) throw new GrammarError('invalid', '#', 'The schema allows no value.');
-  return `${emitter.notation.space} ${value}`;
+  return `${rules.add(leadingSpace)} ${value}`;
 }

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { jsonSchemaGrammar } from '../constraints.ts';
+import { structuralTagGrammar } from '../structural-tag.ts';
 import { GbnfMatcher } from '../testing/matcher.ts';
 import { refusal } from '../testing/refusal.ts';
 
@@ -74,6 +75,32 @@ describe('grammars of JSON Schemas', () => {
     check({ type: 'string', pattern: '^[A-Z]{2}\\d+$' }, ['AB1'], ['A1', 'xAB1', 'AB1x']);
     check({ type: 'string', pattern: 'b"\\n' }, ['ab"\nc'], ['b']);
     check({ type: 'string', pattern: '^[a-z]*$', minLength: 1, maxLength: 3 }, ['abc'], ['', 'abcd']);
+  });
+
+  it('have the white space of compact and of indented JSON, and none behind the value', () => {
+    const value = { a: [1, { b: null }], c: {}, d: [] };
+    const texts = [JSON.stringify(value), JSON.stringify(value, null, 2), JSON.stringify(value, null, 4)];
+    const oneLine = '{"a": [1, {"b": null}], "c": {}, "d": []}';
+    const properties = { a: { type: 'array' }, c: { type: 'object' }, d: { type: 'array', items: {} } };
+    const named = { type: 'object', properties, required: ['a', 'c', 'd'] };
+    for (const schema of [true, named]) {
+      const grammar = matcher(schema);
+      for (const text of [...texts, oneLine, ` ${oneLine}`, `\n\n${oneLine}`])
+        expect(grammar.matches(text), text).to.equal(true);
+      for (const text of [`${oneLine} `, `${oneLine}\n`, `   ${oneLine}`, `\n\n\n${oneLine}`])
+        expect(grammar.matches(text), text).to.equal(false);
+    }
+    const list = matcher({ type: 'array', items: { type: 'integer' } });
+    for (const gap of ['', ' ', '\n', `\n${' '.repeat(20)}`, '\n\t'])
+      expect(list.matches(`[${gap}1,${gap}2${gap}]`), gap).to.equal(true);
+    for (const gap of ['  ', '\t', '\n\n', `\n${' '.repeat(21)}`])
+      for (const text of [`[${gap}1]`, `[1,${gap}2]`, `[1${gap}]`]) expect(list.matches(text), text).to.equal(false);
+    const compact = new GbnfMatcher(jsonSchemaGrammar(true, { jsonIndent: 0 }));
+    expect([...texts, oneLine].map((text) => compact.matches(text))).to.deep.equal([true, false, false, true]);
+    const two = new GbnfMatcher(
+      structuralTagGrammar({ format: { type: 'json_schema', json_schema: {} } }, { jsonIndent: 6 }),
+    );
+    expect(texts.map((text) => two.matches(text))).to.deep.equal([true, true, false]);
   });
 
   it('combine schemas as JSON Schema does', () => {

@@ -5,9 +5,9 @@ import type { Regex } from '../regex/ast.ts';
  * expressions of a grammar.
  */
 export interface Notation {
-  /** Optional white space, which follows every mark and value. */
+  /** Optional white space, which follows marks, and values that something else follows. */
   readonly space: string;
-  /** Any value at all; this and the next ones with the space that follows them. */
+  /** Any value at all. */
   readonly value: string;
   readonly integer: string;
   readonly number: string;

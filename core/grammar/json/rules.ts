@@ -18,29 +18,31 @@ export function jsonNotation(rules: RuleSet): Notation {
   return known;
 }
 
-/** Adds them; each value is followed by optional white space, which is bounded: a model may otherwise write it for ever. */
+/**
+ * Adds them. White space between values is what compact JSON, JSON on one line and indented JSON have, and no more: a model
+ * may otherwise write it for ever.
+ */
 function addJson(rules: RuleSet): Notation {
-  const space = rules.add('"" | " " | "\\n"{1,2} [ \\t]{0,20}');
+  const lines = rules.jsonIndent === 0 ? '' : ` | "\\n" [ \\t]{0,${rules.jsonIndent}}`;
+  const space = rules.add(`"" | " "${lines}`);
   const character = rules.add('[^"\\\\\\x7F\\x00-\\x1F] | [\\\\] (["\\\\bfnrt/] | "u" [0-9a-fA-F]{4})');
   const string = (min: number, max: number | null): string => `"\\"" ${repeat(character, min, max)} "\\""`;
-  const integer = rules.add(`${wholeNumeral} ${space}`);
-  const number = rules.add(`${numeral} ${space}`);
-  const boolean = rules.add(`("true" | "false") ${space}`);
-  const nothing = rules.add(`"null" ${space}`);
-  const text = rules.add(`${string(0, null)} ${space}`);
+  const integer = rules.add(wholeNumeral);
+  const number = rules.add(numeral);
+  const boolean = rules.add('"true" | "false"');
+  const text = rules.add(string(0, null));
   const value = rules.reserve();
-  const object = rules.add(
-    `"{" ${space} (${text} ":" ${space} ${value} ("," ${space} ${text} ":" ${space} ${value})*)? "}" ${space}`,
-  );
-  const array = rules.add(`"[" ${space} (${value} ("," ${space} ${value})*)? "]" ${space}`);
-  rules.define(value, `${object} | ${array} | ${text} | ${number} | ${boolean} | ${nothing}`);
+  const pair = rules.add(`${text} ":" ${space} ${value} ${space}`);
+  const object = rules.add(`"{" ${space} (${pair} ("," ${space} ${pair})*)? "}"`);
+  const array = rules.add(`"[" ${space} (${value} ${space} ("," ${space} ${value} ${space})*)? "]"`);
+  rules.define(value, `${object} | ${array} | ${text} | ${number} | ${boolean} | "null"`);
   return {
     space,
     value,
     integer,
     number,
     boolean,
-    null: nothing,
+    null: '"null"',
     literal: jsonLiteral,
     string,
     matching: (regex) => `"\\"" ${rules.add(regexGbnf(regex, rules, jsonCharacter))} "\\""`,

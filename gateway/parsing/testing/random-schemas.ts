@@ -25,6 +25,7 @@ export function randomSchemas(random: () => number): RandomSchemas {
       () => ({ type: 'string', enum: some(words, 4) }),
       () => ({ type: 'string', minLength: 2, maxLength: 5 }),
       () => ({ type: 'string', minLength: 1 }),
+      () => ({ type: 'string', minLength: 2, maxLength: 2 }),
       () => ({ type: 'string', pattern: pick(['^[A-Z]{2}\\d+$', '^a|b$', '"\\s', "^[^x]'?$"]) }),
       () => ({ const: pick(words) }),
     ])();

@@ -110,6 +110,13 @@ export const llamacppSettings = defineSettings({
     group,
     help: "Parser of reasoning (docs/parsing.md); empty: by the chat template's markup; none: none.",
   }),
+  jsonIndent: setting.integer({
+    default: defaultOptions.jsonIndent,
+    min: 0,
+    max: 200,
+    group,
+    help: 'Most blanks that indent a line of JSON that a schema asks for; 0: JSON without line breaks.',
+  }),
 });
 
 export type LlamacppConfig = SettingsOf<typeof llamacppSettings>;
@@ -145,6 +152,7 @@ export function engineOptions(config: LlamacppConfig): LlamacppOptions[] {
     pooling: config.pooling,
     toolCallParser: config.toolCallParser,
     reasoningParser: config.reasoningParser,
+    jsonIndent: config.jsonIndent,
     cacheDir: digestCacheDir(),
   }));
 }

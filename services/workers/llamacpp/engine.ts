@@ -134,6 +134,7 @@ export class LlamacppEngine implements Engine {
       contextLength,
       modelNames: new Set([card.name, ...card.aliases]),
       adapterNames: new Set(this.#adapters.keys()),
+      jsonIndent: this.#options.jsonIndent,
     });
     try {
       engineSubmit(engine, submit);

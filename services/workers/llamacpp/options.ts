@@ -1,3 +1,4 @@
+import { defaultJsonIndent } from '#core/grammar/gbnf.ts';
 import type { KvType } from '#native/llamacpp/index.ts';
 
 export type PoolingMode = 'auto' | 'none' | 'mean' | 'cls' | 'last' | 'rank';
@@ -32,6 +33,8 @@ export interface LlamacppOptions {
   readonly pooling: PoolingMode;
   readonly toolCallParser: string;
   readonly reasoningParser: string;
+  /** Most blanks that indent a line of JSON that a schema asks for; 0: no line breaks. */
+  readonly jsonIndent: number;
   /** Folder for digests of large files. */
   readonly cacheDir: string;
 }
@@ -56,4 +59,5 @@ export const defaultOptions: Omit<LlamacppOptions, 'modelPath' | 'cacheDir'> = {
   pooling: 'auto',
   toolCallParser: '',
   reasoningParser: '',
+  jsonIndent: defaultJsonIndent,
 };

@@ -11,6 +11,7 @@ export interface RequestLimits {
   readonly contextLength: number;
   readonly modelNames: ReadonlySet<string>;
   readonly adapterNames: ReadonlySet<string>;
+  readonly jsonIndent: number;
 }
 
 /** A checked request in the addon's form. Throws StatorError that names the field for anything the card does not promise. */
@@ -44,7 +45,7 @@ export function toSubmitRequest(handle: number, request: GenerateRequest, limits
     adapter: adapterOf(request, limits),
     cacheSalt: cache?.cacheSalt ?? '',
     topLogprobs: within('output.top_logprobs', output?.topLogprobs, 0, maxTopLogprobs) ?? null,
-    grammar: guidedGrammar(request.guided),
+    grammar: guidedGrammar(request.guided, limits),
     ...samplingOf(request.sampling, limits.vocabSize),
   };
 }
