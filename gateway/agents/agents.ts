@@ -3,7 +3,7 @@ import type { Store } from '#lib/store/store.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Generation } from '../pipeline/generation.ts';
 import type { PipelineParts, TurnObserver } from '../pipeline/parts.ts';
-import { currentCaller } from '../tenants/caller.ts';
+import { anybody, type Caller, currentCaller } from '../tenants/caller.ts';
 import { type SessionAccount, SessionAccounts } from './accounts.ts';
 import type { AgentFacts } from './facts.ts';
 import { AgentMetrics } from './metrics.ts';
@@ -25,6 +25,7 @@ const openCallTtlMs = 3_600_000;
 
 /** A turn that runs. */
 interface Turn {
+  readonly caller: Caller;
   readonly tenant: string;
   /** null: its request names no session. */
   readonly account: SessionAccount | null;
@@ -108,9 +109,10 @@ export class Agents implements TurnObserver {
 
   began(generation: Generation): void {
     const { agent } = generation.request;
-    const tenant = currentCaller()?.tenant ?? '';
+    const caller = currentCaller() ?? anybody;
+    const { tenant } = caller;
     const account = agent.identity === null ? null : this.accounts.use(tenant, agent.identity);
-    this.#turns.set(generation, { tenant, account });
+    this.#turns.set(generation, { caller, tenant, account });
     if (account !== null) {
       account.running += 1;
       account.requests += 1;
@@ -159,13 +161,14 @@ export class Agents implements TurnObserver {
     return choices.every(({ finish }) => finish !== null && finish.reason !== 'error');
   }
 
-  #foresee(generation: Generation, { tenant, account }: Turn): void {
+  #foresee(generation: Generation, { caller, tenant, account }: Turn): void {
     const scope = account === null ? generation.request.requestId : scopeOf(tenant, account.sessionId);
-    this.#speculation.foresee(generation, scope, (tokens) => {
+    const onTokens = (tokens: number): void => {
       if (account === null) return;
       account.speculativeTokens += tokens;
       this.sessions.note(account);
-    });
+    };
+    this.#speculation.foresee(generation, { scope, caller, onTokens });
   }
 
   #countTargets({ request, times, outputTokens }: Generation): void {

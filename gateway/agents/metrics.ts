@@ -10,6 +10,8 @@ export type SpeculationOutcome =
   | 'dropped_full'
   | 'dropped_load'
   | 'dropped_short'
+  /** It is more than its caller's limits have left, or its key is no longer in force. */
+  | 'dropped_limits'
   /** Given up: other requests came, or the turn itself. */
   | 'cancelled_load'
   | 'cancelled_superseded'

@@ -1,5 +1,10 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import type { GatewayConfig } from '../config.ts';
+import { unlimited } from '../tenants/caller.ts';
 import { decodeBytes } from '../testing/byte-tokenizer.ts';
 import { type Harness, startHarness } from '../testing/harness.ts';
 import { answering, type ScriptedSequence, ScriptedWorker } from '../testing/scripted-worker.ts';
@@ -161,6 +166,85 @@ describe('the next turn in advance', () => {
     const body = { model: 'test-model', prompt: 'x', max_tokens: 1, nvext: speculative };
     expect((await short.post('/v1/completions', body)).status).to.equal(200);
     await done(short, 'dropped_short');
+  });
+
+  describe('is charged to whose turn it was', () => {
+    let directory = '';
+    beforeEach(() => {
+      directory = mkdtempSync(join(tmpdir(), 'stator-speculation-'));
+    });
+    afterEach(() => rmSync(directory, { recursive: true }));
+
+    const headers = { authorization: 'Bearer right' };
+    const caller = { ...unlimited, id: 'a', tenant: 'a', tokensPerDay: 1000 };
+    const hash = `sha256:${createHash('sha256').update('right').digest('hex')}`;
+
+    async function startFor(worker: ScriptedWorker, key: object, more: Partial<GatewayConfig> = {}): Promise<Harness> {
+      const apiKeysFile = join(directory, 'keys.yaml');
+      writeFileSync(apiKeysFile, JSON.stringify({ keys: [{ id: 'a', hash, ...key }] }));
+      return start(worker, { apiKeysFile, apiKeysReloadSeconds: 0.05, ...more });
+    }
+
+    async function fits(gateway: Harness, tokens: number): Promise<boolean> {
+      try {
+        await gateway.context.access.tenants.limits.spend(caller, tokens);
+        return true;
+      } catch {
+        return false;
+      }
+    }
+
+    /** Waits until exactly so many tokens of the budget are used. */
+    const used = (gateway: Harness, tokens: number): Promise<unknown> =>
+      until(async () => (await fits(gateway, 1000 - tokens)) && !(await fits(gateway, 1001 - tokens)));
+
+    const outcome = (gateway: Harness, name: string): Promise<unknown> =>
+      until(async () =>
+        (await gateway.context.telemetry.metrics.metrics()).includes(
+          `stator_gateway_speculative_prefills_total{outcome="${name}"} 1`,
+        ),
+      );
+
+    it('with all its tokens, also where it is given up', async () => {
+      const worker = new ScriptedWorker(answers('It rains.'));
+      const gateway = await startFor(worker, { tokens_per_day: 1000 });
+      await chat(gateway, {}, headers);
+      const [turn, next] = [await worker.sequence(0), await worker.sequence(1)];
+      const first = turn.request.tokenIds.length + 'It rains.'.length + next.request.tokenIds.length + 1;
+      await used(gateway, first);
+
+      worker.script = answers('It rains.', { isHeld: true });
+      const session = { ...headers, 'x-stator-session-id': 's' };
+      await chat(gateway, {}, session);
+      await worker.sequence(3);
+      await chat(gateway, { nvext: {} }, session);
+      await outcome(gateway, 'cancelled_superseded');
+      const plain = turn.request.tokenIds.length + 'It rains.'.length;
+      await used(gateway, first + 2 * plain + next.request.tokenIds.length);
+    });
+
+    it('and not begun where it is more than they have left', async () => {
+      const worker = new ScriptedWorker(answers('It rains.'));
+      // The turn fits, and what comes next does not.
+      const gateway = await startFor(worker, { tokens_per_day: 40 });
+      await chat(gateway, {}, headers);
+      await outcome(gateway, 'dropped_limits');
+      expect(worker.sequences).to.have.length(1);
+    });
+
+    it('and not begun where they may no longer call', async () => {
+      const worker = new ScriptedWorker();
+      const gateway = await startFor(worker, {});
+      const answer = chat(gateway, {}, headers);
+      const sequence = await worker.sequence(0);
+      writeFileSync(join(directory, 'keys.yaml'), JSON.stringify({ keys: [] }));
+      await until(() => gateway.context.access.tenants.counts.keys === 0);
+      worker.script = answers('It rains.');
+      answering('It rains.')(sequence);
+      await answer;
+      await outcome(gateway, 'dropped_limits');
+      expect(worker.sequences).to.have.length(1);
+    });
   });
 
   it('fails without anybody noticing, and leaves its place to others', async () => {

@@ -44,7 +44,7 @@ export interface PipelineParts {
   readonly metrics: GenerationMetrics;
   readonly turns: TurnObserver;
   readonly handoffs: HandoffHolders;
-  readonly tenants: Pick<Tenants, 'apply'>;
+  readonly tenants: Pick<Tenants, 'apply' | 'renewed' | 'limits'>;
   readonly migration: MigrationPolicy;
   /** Milliseconds that a request may wait for a worker. */
   readonly routeTimeoutMs: number;

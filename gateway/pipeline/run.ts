@@ -54,6 +54,6 @@ export async function runRequests(
 }
 
 /** What a generation costs its caller: the prompt once, and the output of every choice. */
-function tokensOf({ prompt, outputTokens }: Generation): number {
+export function tokensOf({ prompt, outputTokens }: Generation): number {
   return prompt.tokenIds.length + outputTokens;
 }

@@ -20,10 +20,18 @@ export interface Entry {
   leave(tokens: number): void;
 }
 
+/** Charges tokens that were used. */
+export type Charge = (tokens: number) => void;
+
 /** Limits of callers. */
 export interface Limits {
   /** Lets a request in or throws `rate_limited` with the time after which it will be. */
   enter(caller: Caller): Entry | Promise<Entry>;
+  /**
+   * For work that no request of the caller waits for: throws `rate_limited` unless all of its tokens fit into what is left
+   * now. The answer charges what it took, once.
+   */
+  spend(caller: Caller, tokens: number): Charge | Promise<Charge>;
   /** Whether they hold although what gateways share cannot be reached. */
   readonly isAlone: boolean;
   /** Gives back what is held for requests to come. */
@@ -76,6 +84,22 @@ export function checkBudgets({ tokensPerDay, tokensPerMonth }: Caller, spent: Sp
     const waitMs = nextMonthUnixMs(nowUnixMs) - nowUnixMs;
     throw limited(`The budget of ${tokensPerMonth} tokens a month is used up.`, waitMs, tokensPerMonth);
   }
+}
+
+/** Throws unless so many tokens fit into the minute's worth and the budgets. */
+export function checkRoom(
+  { tokensPerMinute, tokensPerDay, tokensPerMonth }: Caller,
+  tokens: number,
+  left: { readonly tokens: number; readonly spent: Spent },
+): void {
+  const { dayTokens, monthTokens } = left.spent;
+  for (const [limit, room] of [
+    [tokensPerMinute, left.tokens],
+    [tokensPerDay, (tokensPerDay ?? 0) - dayTokens],
+    [tokensPerMonth, (tokensPerMonth ?? 0) - monthTokens],
+  ] as const)
+    if (limit !== null && tokens > room)
+      throw limited(`${tokens} tokens are more than this key has left.`, 1000, limit);
 }
 
 export function nextMonthUnixMs(nowUnixMs: number): number {

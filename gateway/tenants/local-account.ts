@@ -133,6 +133,11 @@ export class LocalAccount<Waiter> {
 
   end(tokens: number): void {
     this.#running -= 1;
+    this.charge(tokens);
+  }
+
+  /** The store is told of them later. */
+  charge(tokens: number): void {
     const { tokensPerMinute, tokensPerDay, tokensPerMonth } = this.caller;
     if (tokensPerMinute !== null || tokensPerDay !== null || tokensPerMonth !== null) this.#owedTokens += tokens;
   }

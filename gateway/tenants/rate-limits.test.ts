@@ -52,6 +52,24 @@ describe('rate limits', () => {
     refusal(() => clock.limits.enter(a));
   });
 
+  it('let work that nobody waits for take what is left, all of it or nothing', () => {
+    const clock = new Clock();
+    const a = caller({ tokensPerMinute: 600, tokensPerDay: 700, tokensPerMonth: 5000, requestsPerMinute: 1 });
+    clock.ask(a, 500);
+    expect(refusal(() => clock.limits.spend(a, 101))).to.include({ code: 'rate_limited' });
+    clock.limits.spend(a, 100)(90);
+    expect(refusal(() => clock.limits.spend(a, 11)).message).to.contain('11 tokens');
+    clock.ms += 60_000;
+    expect(
+      refusal(() => clock.limits.spend(a, 111)),
+      'the day',
+    ).to.include({ code: 'rate_limited' });
+    clock.limits.spend(a, 110)(110);
+    expect(refusal(() => clock.limits.enter(a)).message).to.contain('a day is used up');
+    // It is no request, and a key without limits has room for anything.
+    clock.limits.spend(caller({}), Number.MAX_SAFE_INTEGER)(1);
+  });
+
   it('charge tokens when they are known, and let nobody in while some are owed', () => {
     const clock = new Clock();
     const a = caller({ tokensPerMinute: 600 });

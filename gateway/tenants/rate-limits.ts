@@ -1,8 +1,10 @@
 import type { Caller } from './caller.ts';
 import {
+  type Charge,
   checkBudgets,
   checkConcurrent,
   checkRates,
+  checkRoom,
   type Entry,
   type Limits,
   type RateState,
@@ -59,11 +61,20 @@ export class RateLimits implements Limits {
     return { rates, leave: (tokens) => this.#leave(caller, tokens) };
   }
 
+  spend(caller: Caller, tokens: number): Charge {
+    checkRoom(caller, tokens, this.#account(caller));
+    return (used) => this.#charge(caller, this.#account(caller), used);
+  }
+
   async close(): Promise<void> {}
 
   #leave(caller: Caller, tokens: number): void {
     const account = this.#account(caller);
     account.running = Math.max(0, account.running - 1);
+    this.#charge(caller, account, tokens);
+  }
+
+  #charge(caller: Caller, account: Account, tokens: number): void {
     // What no limit asks for is not remembered, so that the account can be forgotten.
     if (caller.tokensPerMinute !== null) account.tokens -= tokens;
     if (caller.tokensPerDay === null && caller.tokensPerMonth === null) return;

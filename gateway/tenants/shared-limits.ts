@@ -6,7 +6,16 @@ import { counterOf } from '#lib/telemetry/metrics.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Caller } from './caller.ts';
 import { type KnownAccount, LimitAccounts } from './limit-accounts.ts';
-import { checkBudgets, checkConcurrent, type Entry, isUnlimited, type Limits, rateState } from './limits.ts';
+import {
+  type Charge,
+  checkBudgets,
+  checkConcurrent,
+  checkRoom,
+  type Entry,
+  isUnlimited,
+  type Limits,
+  rateState,
+} from './limits.ts';
 import { LocalAccount } from './local-account.ts';
 import { RateLimits } from './rate-limits.ts';
 import { type Ask, exchange, heldByOthers } from './shared-account.ts';
@@ -98,6 +107,23 @@ export class SharedLimits implements Limits {
       account.waiting.push({ resolve, reject });
       if (account.recheck === null) this.#decide(account, false);
     });
+  }
+
+  /** No request waits for it: what is not known well enough is asked. While the store fails nothing fits. */
+  async spend(caller: Caller, tokens: number): Promise<Charge> {
+    if (isUnlimited(caller)) return () => {};
+    const account = this.#account(caller);
+    if (!this.isAlone && !account.isFresh(this.#o.syncMs)) {
+      if (!account.isBusy) this.#decide(account, false);
+      await account.exchanging;
+    }
+    // So that the store is tried again although no request comes.
+    if (this.isAlone) account.isDirty = true;
+    if (this.isAlone || account.known === null)
+      throw new StatorError('rate_limited', 'What this key has left is not known now.', { retryAfterMs: 1000 });
+    const nowUnixMs = this.#now();
+    checkRoom(caller, tokens, { tokens: account.left(nowUnixMs).tokens, spent: account.spent(nowUnixMs) });
+    return (used) => this.#account(caller).charge(used);
   }
 
   /** Tells what is still untold and gives everything back. */

@@ -5,7 +5,10 @@ import { Generation } from '../../pipeline/generation.ts';
 import type { GenerationMetrics, PipelineParts } from '../../pipeline/parts.ts';
 import { createChoices, preparePrompt } from '../../pipeline/prepare.ts';
 import type { GenerationRequest } from '../../pipeline/request.ts';
+import { tokensOf } from '../../pipeline/run.ts';
 import { startTimes } from '../../pipeline/times.ts';
+import type { Caller } from '../../tenants/caller.ts';
+import type { Charge } from '../../tenants/limits.ts';
 import type { AgentMetrics, SpeculationOutcome } from '../metrics.ts';
 import { nextTurnTokens } from './next-turn.ts';
 
@@ -21,6 +24,15 @@ export interface SpeculationOptions {
   /** Milliseconds after which one is given up. */
   readonly timeoutMs: number;
   readonly metrics: AgentMetrics;
+}
+
+/** For whom a next turn is computed. */
+export interface Foreseen {
+  readonly scope: string;
+  /** Whose limits it is charged to. */
+  readonly caller: Caller;
+  /** Told what it took once it is done. */
+  readonly onTokens: (tokens: number) => void;
 }
 
 interface Running {
@@ -76,8 +88,8 @@ export class SpeculativePrefills {
     else this.#load.delete(model);
   }
 
-  /** Computes what follows a turn that has ended, unless something speaks against it. `onTokens`: what it took. */
-  foresee(generation: Generation, scope: string, onTokens: (tokens: number) => void): void {
+  /** Computes what follows a turn that has ended, unless something speaks against it. */
+  foresee(generation: Generation, foreseen: Foreseen): void {
     const { metrics, maxRunning, timeoutMs } = this.#o;
     if (this.#closed) return;
     const { request } = generation;
@@ -87,10 +99,10 @@ export class SpeculativePrefills {
       return;
     }
     const ending = new AbortController();
-    const running: Running = { scope, model: request.model.entry.name, ending };
+    const running: Running = { scope: foreseen.scope, model: request.model.entry.name, ending };
     this.#running.add(running);
     const timer = setTimeout(() => ending.abort(new GivenUp('cancelled_late')), timeoutMs).unref();
-    void this.#run(generation, ending.signal, onTokens)
+    void this.#run(generation, foreseen, ending.signal)
       .catch(
         (): SpeculationOutcome => (ending.signal.reason instanceof GivenUp ? ending.signal.reason.outcome : 'failed'),
       )
@@ -111,16 +123,20 @@ export class SpeculativePrefills {
     return (this.#load.get(model.entry.name) ?? 0) > this.#o.maxLoad * Math.max(1, model.entry.workers.size);
   }
 
-  async #run(before: Generation, signal: AbortSignal, onTokens: (tokens: number) => void): Promise<SpeculationOutcome> {
+  async #run(before: Generation, { caller, onTokens }: Foreseen, signal: AbortSignal): Promise<SpeculationOutcome> {
     const parts = { ...this.#o.parts(), turns: unheard, metrics: uncounted };
     const [choice] = before.choices;
     if (choice === undefined) return 'failed';
+    // Before the tokenizer has work; what the turn itself used may not have been charged yet.
+    if ((await roomFor(parts, caller, before.prompt.tokenIds.length)) === null) return 'dropped_limits';
     const tokenIds = await nextTurnTokens(parts, before, choice, signal);
     const room = before.request.model.entry.card.limits?.contextLength ?? 0;
     const isTooShort = tokenIds.length < Math.max(1, before.prompt.kvBlockSize);
     if (isTooShort || (room > 0 && tokenIds.length >= room)) return 'dropped_short';
     const request = nextRequest(before.request, tokenIds);
     const prompt = await preparePrompt(parts, request, signal);
+    const charge = await roomFor(parts, caller, prompt.tokenIds.length + 1);
+    if (charge === null) return 'dropped_limits';
     signal.throwIfAborted();
     const ended = Promise.withResolvers<void>();
     const nowMs = performance.now();
@@ -129,14 +145,28 @@ export class SpeculativePrefills {
     const times = startTimes(nowMs, nowMs);
     const generation = new Generation(parts, { request, prompt, choices, observer, times, explain: false });
     signal.addEventListener('abort', () => generation.cancel(), { once: true });
-    await generation.start();
-    await ended.promise;
+    // As requests are: also where it is given up.
+    try {
+      await generation.start();
+      await ended.promise;
+    } finally {
+      charge(tokensOf(generation));
+    }
     const error = choices[0]?.finish?.error ?? null;
     if (error !== null) throw error;
     const tokens = prompt.tokenIds.length;
     this.#o.metrics.speculated(tokens, generation.cachedTokens);
     onTokens(tokens);
     return 'done';
+  }
+}
+
+/** What charges the tokens to whoever asked for them; null: so many are more than they have left, or they may no longer call. */
+async function roomFor({ tenants }: PipelineParts, caller: Caller, tokens: number): Promise<Charge | null> {
+  try {
+    return await tenants.limits.spend(tenants.renewed(caller), tokens);
+  } catch {
+    return null;
   }
 }
 
