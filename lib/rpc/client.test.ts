@@ -138,6 +138,22 @@ describe('RpcClient', () => {
     await until(() => stub.aborted === 1, 'the handler is aborted');
   });
 
+  it('does not take a closed connection for the caller’s wish', async () => {
+    const client = await start();
+    const waiting = failure(client.abort({ requestId: 'wait' }, { signal: new AbortController().signal }));
+    const stream = client.generate({ tokenIds: [1], model: 'endless' })[Symbol.asyncIterator]();
+    await stream.next();
+    await until(() => stub.contexts.length === 2, 'both calls arrive');
+    for (const rpc of opened.splice(0)) rpc.close();
+    expect((await waiting).code).to.equal('worker_unavailable');
+    for (;;) {
+      const next = await stream.next().catch((thrown: unknown) => thrown);
+      if (!(next instanceof Error)) continue;
+      expect(next).to.include({ code: 'worker_unavailable' });
+      return;
+    }
+  });
+
   it('leaves a stream, and the server aborts the handler', async () => {
     const client = await start();
     const cancel = new AbortController();
