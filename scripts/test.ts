@@ -27,7 +27,7 @@ const HEAVY: ReadonlySet<string> = new Set(['chaos', 'kv-tiers', 'load', 'packag
 const ON_DEMAND: ReadonlySet<string> = new Set(['fuzz']);
 const HEAVY_FILE = '.heavy.test.ts';
 
-/** The unit tests run in several processes, which take about the same time. */
+/** The unit tests run in several processes. */
 const UNIT_FOLDERS = ['{core,lib,native}', 'gateway', '{services,cli,sim,bench,scripts}'];
 
 /** Files that run in one process. */

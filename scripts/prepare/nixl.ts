@@ -17,7 +17,7 @@ export async function prepareNixl(): Promise<string | undefined> {
   const work = await mkdtemp(`${folder}.`);
   try {
     const target = ['--no-deps', '--target', work, `${nixlPackage}==${nixlVersion}`];
-    const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...target];
+    const pip = ['-m', 'pip', 'install', '--quiet', '--no-compile', '--disable-pip-version-check', ...target];
     const installed = await run('python3', pip, { timeoutMs: FETCH_TIMEOUT_MS });
     if (installed.status !== 0) return `pip install failed: ${installed.output.trim().split('\n').at(-1) ?? ''}`;
     // Expert-parallel kernels for GPUs, half of the package.

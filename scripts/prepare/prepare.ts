@@ -17,29 +17,32 @@ interface Preparation {
   take(): Promise<string | undefined>;
 }
 
+/** Those that take long come first. */
 const fetched: readonly Preparation[] = [
-  { name: 'default model', required: false, take: prepareModel },
-  { name: 'etcd', required: false, take: prepareEtcd },
   { name: 'Python clients', required: false, take: preparePython },
-  { name: 'Go client', required: false, take: prepareGo },
   { name: 'versitygw (S3)', required: false, take: prepareVersitygw },
   { name: 'azurite (Azure)', required: false, take: prepareAzurite },
-  { name: 'Redis', required: false, take: prepareRedis },
   { name: 'NIXL', required: false, take: prepareNixl },
+  { name: 'Go client', required: false, take: prepareGo },
+  { name: 'default model', required: false, take: prepareModel },
   { name: 'NIXL header', required: false, take: prepareNixlHeader },
+  { name: 'etcd', required: false, take: prepareEtcd },
+  { name: 'Redis', required: false, take: prepareRedis },
 ];
 
 /** Gets what tests need; each thing that cannot be had is one failed or skipped item with its reason. */
 export async function prepareTests(show: (text: string) => void): Promise<Tally> {
   const tally = emptyTally();
   const say = (line: string): void => show(`${line}\n`);
-  // Compilers want processors, everything else the network.
-  await Promise.all([prepareEach([addons(say)], tally, say), prepareEach(fetched, tally, say)]);
+  // Compilers want processors, everything else the network for most of the time.
+  const waiting = fetched.values();
+  const lanes = [[addons(say)], waiting, waiting];
+  await Promise.all(lanes.map((lane) => prepareEach(lane, tally, say)));
   return tally;
 }
 
-async function prepareEach(some: readonly Preparation[], tally: Tally, say: (line: string) => void): Promise<void> {
-  for (const { name, required, take } of some) {
+async function prepareEach(lane: Iterable<Preparation>, tally: Tally, say: (line: string) => void): Promise<void> {
+  for (const { name, required, take } of lane) {
     const startMs = Date.now();
     const problem = await take().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
     if (problem === undefined) say(`ready ${name} (${since(startMs)})`);
