@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Item } from './conversation.ts';
+import { shownReasoning } from './schema.ts';
 import type { Wishes } from './wishes.ts';
 
 /** How the protocol names things: as it is now, or as in its beta. */
@@ -14,6 +15,10 @@ export interface Dialect {
   session(id: string, model: string, wishes: Wishes): object;
   /** What a response says of how it is made. */
   response(wishes: Wishes): object;
+}
+
+function included({ showReasoning }: Wishes): readonly string[] | null {
+  return showReasoning ? [shownReasoning] : null;
 }
 
 const current: Dialect = {
@@ -36,7 +41,7 @@ const current: Dialect = {
     truncation: 'disabled',
     tracing: null,
     prompt: null,
-    include: null,
+    include: included(wishes),
   }),
   response: (wishes) => ({ output_modalities: ['text'], max_output_tokens: wishes.maxOutputTokens }),
 };
@@ -59,6 +64,7 @@ const beta: Dialect = {
     max_response_output_tokens: wishes.maxOutputTokens,
     turn_detection: null,
     input_audio_transcription: null,
+    ...(wishes.showReasoning ? { include: included(wishes) } : {}),
   }),
   response: (wishes) => ({ modalities: ['text'], max_output_tokens: wishes.maxOutputTokens }),
 };

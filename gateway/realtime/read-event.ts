@@ -19,7 +19,7 @@ const speechFields = [
   'turn_detection',
 ];
 /** Further fields that may be there as long as they ask for nothing. */
-const emptyFields = ['prompt', 'tracing', 'include', 'id', 'object', 'expires_at', 'client_secret'];
+const emptyFields = ['prompt', 'tracing', 'id', 'object', 'expires_at', 'client_secret'];
 const speechParts = ['input_audio', 'output_audio', 'audio'];
 
 /** The JSON object of a message. Throws `invalid_argument`. */

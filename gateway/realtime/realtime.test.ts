@@ -104,6 +104,38 @@ describe('realtime', () => {
       expect(world.worker.sequences[0]?.request.tokenIds).to.have.length('<user>Hi<user>!'.length);
     });
 
+    it('with what the model thinks where that is asked for, in events of its own', async () => {
+      const worker = new ScriptedWorker(answering('<think>Hm, so.</think>Hello'));
+      await using world = await realtimeWorld({}, answering('x'));
+      world.gateway.addWorker(2n, worker, { ...toolCard(), name: 'thinker' });
+      for (const headers of [{}, { 'openai-beta': 'realtime=v1' }]) {
+        const client = await world.connect({ query: '?model=thinker', options: { headers } });
+        client.say('Hi');
+        client.send({ type: 'response.create' });
+        expect(textOf(await done(client))).to.equal('Hello');
+        expect(client.events.filter(({ type }) => type.startsWith('stator.'))).to.deep.equal([]);
+        client.send({ type: 'session.update', session: { include: ['stator.reasoning'] } });
+        const { session } = await client.event('session.updated');
+        expect(fields(session)['include']).to.deep.equal(['stator.reasoning']);
+        client.send({ type: 'response.create' });
+        const { id, output } = await done(client, 1);
+        const deltas = client.of('stator.reasoning.delta');
+        expect(deltas.map(({ delta }) => delta).join('')).to.equal('Hm, so.');
+        expect(deltas.every(({ response_id: of }) => of === id)).to.equal(true);
+        expect(client.of('stator.reasoning.done')).to.have.length(1);
+        expect(client.of('stator.reasoning.done')[0]).to.include({ response_id: id, text: 'Hm, so.' });
+        expect(output).to.have.length(1);
+        const types = client.events.map(({ type }) => type);
+        expect(types.indexOf('stator.reasoning.done')).to.be.lessThan(types.lastIndexOf('response.output_item.added'));
+        client.send({ type: 'response.create', response: { include: [] } });
+        await done(client, 2);
+        expect(client.of('stator.reasoning.done')).to.have.length(1);
+        client.send({ type: 'session.update', session: { include: ['item.input_audio_transcription.logprobs'] } });
+        const error = await client.error();
+        expect(error['param']).to.match(/^session\.include/);
+      }
+    });
+
     it('in the events of the beta with clients of it', async () => {
       await using world = await realtimeWorld({}, answering('Hello'));
       const client = await world.connect({ options: { headers: { 'openai-beta': 'realtime=v1' } } });

@@ -29,6 +29,8 @@ export class ResponseRecorder {
   readonly #o: RecorderOptions;
   readonly #output: Item[] = [];
   #open: MessageItem | CallItem | null = null;
+  /** Reasoning that is being told; empty: none. */
+  #reasoning = '';
 
   constructor(o: RecorderOptions) {
     this.#o = o;
@@ -38,8 +40,9 @@ export class ResponseRecorder {
     this.#o.send('response.created', { response: this.#shown('in_progress', null, null) });
   }
 
-  /** The protocol has no place for reasoning: it is not told. */
   part(part: AnswerPart): void {
+    if (part.kind === 'reasoning') this.#reason(part.text);
+    else this.#endReasoning();
     if (part.kind === 'content') this.#content(part.text);
     else if (part.kind === 'call') this.#call(part.id, part.name, part.arguments);
     else if (part.kind === 'arguments') this.#arguments(part.arguments);
@@ -47,9 +50,25 @@ export class ResponseRecorder {
   }
 
   end({ status, details }: ResponseEnd, generation: Generation | null): void {
+    this.#endReasoning();
     this.#close(status === 'completed' ? 'completed' : 'incomplete');
     const usage = generation === null ? null : usageFields(generation);
     this.#o.send('response.done', { response: this.#shown(status, details, usage) });
+  }
+
+  /** The protocol has no place for reasoning: who wants it gets events of our own, and items stay as they would be. */
+  #reason(text: string): void {
+    const { send, id, wishes } = this.#o;
+    if (!wishes.showReasoning) return;
+    this.#reasoning += text;
+    send('stator.reasoning.delta', { response_id: id, delta: text });
+  }
+
+  #endReasoning(): void {
+    if (this.#reasoning === '') return;
+    const text = this.#reasoning;
+    this.#reasoning = '';
+    this.#o.send('stator.reasoning.done', { response_id: this.#o.id, text });
   }
 
   #content(text: string): void {

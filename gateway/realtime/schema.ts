@@ -56,6 +56,9 @@ const mostTokens = z.union([z.int().min(1).max(1_048_576), z.literal('inf')]);
 const modalities = z.array(z.literal('text')).min(1).max(1);
 const metadata = z.record(z.string().max(64), z.string().max(512));
 
+/** What asks for reasoning to be shown: no value of the protocol's, which has no place for reasoning. */
+export const shownReasoning = 'stator.reasoning';
+
 /** What a session and a response say alike; older clients use other names for some. */
 const wishes = {
   instructions: z.string().nullish(),
@@ -70,6 +73,7 @@ const wishes = {
   reasoning: z
     .strictObject({ effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']).nullish() })
     .nullish(),
+  include: z.array(z.literal(shownReasoning)).max(1).nullish(),
 };
 
 const session = z.strictObject({

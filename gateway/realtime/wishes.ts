@@ -1,4 +1,4 @@
-import type { ResponseWishes, SessionUpdate, Tool, ToolChoice } from './schema.ts';
+import { type ResponseWishes, type SessionUpdate, shownReasoning, type Tool, type ToolChoice } from './schema.ts';
 
 /** How responses are made: what the session says, and for one response what it says itself. */
 export interface Wishes {
@@ -10,6 +10,8 @@ export interface Wishes {
   /** Null: the engine's default. */
   readonly temperature: number | null;
   readonly effort: NonNullable<NonNullable<SessionUpdate['reasoning']>['effort']> | null;
+  /** Whether the model's reasoning is told too. */
+  readonly showReasoning: boolean;
 }
 
 export const noWishes: Wishes = {
@@ -20,6 +22,7 @@ export const noWishes: Wishes = {
   maxOutputTokens: 'inf',
   temperature: null,
   effort: null,
+  showReasoning: false,
 };
 
 /** What is said replaces what was said; what is not stays. */
@@ -32,5 +35,6 @@ export function withWishes(before: Wishes, said: SessionUpdate | ResponseWishes)
     maxOutputTokens: said.max_output_tokens ?? said.max_response_output_tokens ?? before.maxOutputTokens,
     temperature: said.temperature ?? before.temperature,
     effort: said.reasoning?.effort ?? before.effort,
+    showReasoning: said.include ? said.include.includes(shownReasoning) : before.showReasoning,
   };
 }
