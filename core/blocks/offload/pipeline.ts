@@ -49,6 +49,7 @@ export class OffloadPipeline {
   readonly #filter: OffloadFilter;
   readonly #bandwidth: TokenBucket;
   readonly #settings: PipelineSettings;
+  readonly #onDisplaced: (item: OffloadItem) => void;
   /** Best first, and worst first: the second tells who is dropped when the queue is full. */
   readonly #best = new IndexedHeap<Waiting>((a, b) => isBefore(a, b));
   readonly #worst = new IndexedHeap<Waiting>((a, b) => isBefore(b, a));
@@ -58,9 +59,16 @@ export class OffloadPipeline {
   #order = 0;
   #underWay = 0;
 
-  constructor(filter: OffloadFilter, bandwidth: TokenBucket, settings: Partial<PipelineSettings> = {}) {
+  /** `onDisplaced`: a block that waited is dropped for one of higher priority, because the queue is full. */
+  constructor(
+    filter: OffloadFilter,
+    bandwidth: TokenBucket,
+    settings: Partial<PipelineSettings> = {},
+    onDisplaced: (item: OffloadItem) => void = () => {},
+  ) {
     this.#filter = filter;
     this.#bandwidth = bandwidth;
+    this.#onDisplaced = onDisplaced;
     this.#settings = { ...pipelineDefaults, ...settings };
   }
 
@@ -84,6 +92,7 @@ export class OffloadPipeline {
       const worst = this.#worst.peek();
       if (worst === undefined || isBefore(worst, waiting)) return 'dropped';
       this.#leave(worst);
+      this.#onDisplaced(worst.item);
     }
     this.#keys.add(key);
     waiting.places = [this.#best.push(waiting), this.#worst.push(waiting)];

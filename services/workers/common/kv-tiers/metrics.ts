@@ -29,6 +29,8 @@ export interface KvTierMetrics {
   copiedIn(ms: number): void;
   offloaded(blocks: number, bytes: number): void;
   offloadDropped(reason: OffloadDrop, blocks: number): void;
+  /** Blocks that wait without being kept from eviction. */
+  unheld(blocks: number): void;
   /** One batch of blocks from the engine into the slab, committed. */
   copiedOut(ms: number): void;
   prefetchHint(): void;
@@ -37,6 +39,7 @@ export interface KvTierMetrics {
 export interface KvTierState {
   readonly attached: () => boolean;
   readonly offloadWaiting: () => number;
+  readonly offloadHeld: () => number;
   readonly onboarding: () => number;
   readonly present: () => number;
 }
@@ -58,6 +61,11 @@ export function kvTierMetrics(registry: Registry, model: string, state: KvTierSt
   const offloadDropped = counter('offload_dropped_blocks_total', 'KV blocks that were not written back, by reason.', [
     'reason',
   ]);
+  const unheld = counter(
+    'offload_unheld_blocks_total',
+    'KV blocks that waited to be written back without being kept from eviction.',
+    [],
+  );
   const prefetches = counter('prefetch_hints_total', 'Prompts announced to the block manager while they wait.', []);
   const copies = histogramOf(
     registry,
@@ -76,6 +84,13 @@ export function kvTierMetrics(registry: Registry, model: string, state: KvTierSt
     model,
     state.offloadWaiting,
   );
+  follow(
+    registry,
+    name('offload_held_blocks'),
+    'KV blocks that are kept in the engine until they are written back.',
+    model,
+    state.offloadHeld,
+  );
   follow(registry, name('onboarding'), 'Sequences whose KV comes from tiers now.', model, state.onboarding);
   follow(registry, name('tier_present_blocks'), 'KV blocks that the tiers have of this model.', model, state.present);
   return {
@@ -91,6 +106,7 @@ export function kvTierMetrics(registry: Registry, model: string, state: KvTierSt
       bytes.inc({ model, direction: 'out' }, count);
     },
     offloadDropped: (reason, blocks) => offloadDropped.inc({ model, reason }, blocks),
+    unheld: (blocks) => unheld.inc({ model }, blocks),
     copiedOut: (ms) => copies.observe({ model, direction: 'out' }, ms / 1000),
     prefetchHint: () => prefetches.inc({ model }),
   };

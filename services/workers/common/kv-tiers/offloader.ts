@@ -8,6 +8,7 @@ import type { EngineKv, KvPrefix } from '../engine-kv.ts';
 import { prefixOf } from '../kv-prefix.ts';
 import { type Attachment, chainOf, type SlabBlock } from './attachment.ts';
 import type { KvTierMetrics, OffloadDrop } from './metrics.ts';
+import type { OffloadHolds } from './offload-holds.ts';
 import type { TrackedSequence } from './sequence-tokens.ts';
 
 export interface OffloaderOptions {
@@ -15,7 +16,10 @@ export interface OffloaderOptions {
   readonly current: () => Attachment | undefined;
   /** Whether some tier has the block already, as far as is known. */
   readonly isPresent: (namespace: number, sequenceHash: bigint) => boolean;
-  readonly pipeline: OffloadPipeline;
+  /** Made with what is to be told of blocks that lose their place in it. */
+  readonly pipeline: (onDisplaced: (item: OffloadItem) => void) => OffloadPipeline;
+  /** Keeps in the engine what waits. */
+  readonly holds: OffloadHolds;
   readonly metrics: () => KvTierMetrics;
   readonly log: Logger;
 }
@@ -27,6 +31,10 @@ interface Job {
   readonly namespace: number;
   readonly prefix: KvPrefix;
   readonly digests: Uint8Array;
+  /** Blocks of it that are neither written nor given up. */
+  open: number;
+  /** Ends what keeps them in the engine. */
+  release: () => void;
 }
 
 interface Place {
@@ -52,6 +60,7 @@ interface Reserved {
 /** Writes what the engine computed back to the block manager: reserved, copied straight into the slab, checksummed, committed. */
 export class Offloader {
   readonly #o: OffloaderOptions;
+  readonly #pipeline: OffloadPipeline;
   readonly #places = new WeakMap<OffloadItem, Place>();
   readonly #offering = new Set<Promise<void>>();
   readonly #sending = new Set<Promise<void>>();
@@ -60,10 +69,11 @@ export class Offloader {
 
   constructor(options: OffloaderOptions) {
     this.#o = options;
+    this.#pipeline = options.pipeline((item) => this.#displaced(item));
   }
 
   get waiting(): number {
-    return this.#o.pipeline.waiting;
+    return this.#pipeline.waiting;
   }
 
   /** The first so many tokens of the sequence are computed: their full blocks may go to the tiers. Never waits. */
@@ -96,10 +106,11 @@ export class Offloader {
     clearTimeout(this.#timer);
     if (this.waiting > 0) this.#o.metrics().offloadDropped('stopped', this.waiting);
     await Promise.all(this.#sending);
+    this.#o.holds.close();
   }
 
   async #offer(attachment: Attachment, sequence: TrackedSequence, from: number, blocks: number): Promise<void> {
-    const { kv, pipeline, isPresent, metrics } = this.#o;
+    const { kv, holds, isPresent, metrics } = this.#o;
     const { blockTokens, blockBytes } = kv.format;
     const { tokenIds, adapter, cache, priority } = sequence.request;
     const cacheSalt = cache?.cacheSalt ?? '';
@@ -108,22 +119,31 @@ export class Offloader {
     const namespace = await attachment.namespace({ adapter, cacheSalt });
     const prefix = prefixOf(tokens, blockTokens, { adapter, cacheSalt });
     if (prefix === null) return;
-    const job = { attachment, identity, namespace, prefix, digests: prefixDigests(tokens, blockTokens) };
+    const digests = prefixDigests(tokens, blockTokens);
+    const job: Job = { attachment, identity, namespace, prefix, digests, open: 0, release: () => {} };
     const words = new Uint32Array(job.digests.buffer, job.digests.byteOffset, job.digests.length / 4);
     const now = performance.now();
     for (let block = from; block < blocks; block++) {
       const digest = words.subarray((block * digestBytes) / 4, ((block + 1) * digestBytes) / 4);
       const item = { namespace, digest, bytes: blockBytes, priority: Math.min(15, Math.max(0, priority)) };
       this.#places.set(item, { job, block });
-      const outcome = pipeline.offer(item, isPresent(namespace, prefix.sequenceHashes[block] ?? 0n), now);
-      if (outcome === 'present' || outcome === 'rare') metrics().offloadDropped(outcome, 1);
+      const outcome = this.#pipeline.offer(item, isPresent(namespace, prefix.sequenceHashes[block] ?? 0n), now);
+      if (outcome === 'admit') job.open++;
+      else if (outcome === 'present' || outcome === 'rare') metrics().offloadDropped(outcome, 1);
       else if (outcome === 'dropped') metrics().offloadDropped('queue_full', 1);
     }
+    if (job.open > 0) job.release = holds.keep(prefix, job.open);
     this.#pump();
   }
 
+  #displaced(item: OffloadItem): void {
+    this.#o.metrics().offloadDropped('queue_full', 1);
+    const place = this.#places.get(item);
+    if (place !== undefined) settle(place.job, 1);
+  }
+
   #pump(): void {
-    const { pipeline } = this.#o;
+    const pipeline = this.#pipeline;
     if (this.#ending.signal.aborted) return;
     for (let batch = pipeline.next(performance.now()); batch !== undefined; batch = pipeline.next(performance.now())) {
       const sending = this.#send(batch).finally(() => {
@@ -150,6 +170,8 @@ export class Offloader {
         await attachment.use(() => this.#write(group));
       } catch (thrown) {
         this.#lost(thrown, group.count, attachment);
+      } finally {
+        settle(group.job, group.count);
       }
     }
   }
@@ -244,6 +266,11 @@ const drops: Readonly<Partial<Record<CommitOutcome, OffloadDrop>>> = {
   [CommitOutcome.REFUSED]: 'refused',
   [CommitOutcome.REVOKED]: 'revoked',
 };
+
+function settle(job: Job, blocks: number): void {
+  job.open -= blocks;
+  if (job.open === 0) job.release();
+}
 
 /** Blocks that follow each other. */
 function runsOf(reserved: readonly Reserved[]): Reserved[][] {

@@ -26,6 +26,8 @@ export function kvTiersOf(engine: Engine, options: KvTierPartsOptions): KvTiers 
     ...rest,
     config,
     kv: lateKv(engine),
+    prompts: () => engine.prompts,
+    cacheBlocks: () => Number(engine.card.limits?.kvBlocks ?? 0n),
     locator: config.kvbm === 'auto' ? discoveredKvbm(discovery, config) : fixedKvbm(config.kvbm, config),
     memory: hostMemory,
   });

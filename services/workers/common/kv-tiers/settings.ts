@@ -90,6 +90,13 @@ export const kvTierSettings = defineSettings({
     group,
     help: 'Batches that are written back at once.',
   }),
+  kvOffloadHoldShare: setting.number({
+    default: 0.25,
+    min: 0,
+    max: 0.9,
+    group,
+    help: 'Share of the KV cache for blocks that wait to be written back and so are not evicted; beyond it they may go before their turn.',
+  }),
   kvOffloadDrainMs: setting.integer({
     default: 2000,
     min: 0,

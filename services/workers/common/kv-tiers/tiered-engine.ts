@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { DoublingCounters } from '#core/blocks/offload/doubling-counters.ts';
 import { frequencyAdmission, type OffloadFilter, passAll, presence } from '#core/blocks/offload/filter.ts';
-import { OffloadPipeline } from '#core/blocks/offload/pipeline.ts';
+import { type OffloadItem, OffloadPipeline } from '#core/blocks/offload/pipeline.ts';
 import { TokenBucket } from '#core/blocks/offload/token-bucket.ts';
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
@@ -9,11 +9,12 @@ import type { MemoryAddon } from '#lib/sharedmem/addon.ts';
 import type { Telemetry } from '#lib/telemetry/telemetry.ts';
 import type { Engine, EngineListener, KvEventChange } from '../engine.ts';
 import { EngineAround } from '../engine-around.ts';
-import type { EngineKv } from '../engine-kv.ts';
+import type { EngineKv, PromptKeeper } from '../engine-kv.ts';
 import type { KvObserver, KvSource } from '../kv-admission.ts';
 import { KvbmClient, type KvbmListener, type KvbmLocator } from './kvbm-client.ts';
 import { defaultLockDirectory, type ProcessLocks } from './lock-file.ts';
 import { type KvTierMetrics, kvTierMetrics } from './metrics.ts';
+import { OffloadHolds } from './offload-holds.ts';
 import { Offloader } from './offloader.ts';
 import { RecomputeCost } from './recompute-cost.ts';
 import { SequenceTokens } from './sequence-tokens.ts';
@@ -23,6 +24,9 @@ import { TierSource } from './tier-source.ts';
 
 export interface KvTiersOptions {
   readonly kv: EngineKv;
+  readonly prompts: () => PromptKeeper | undefined;
+  /** Blocks of the engine's cache. */
+  readonly cacheBlocks: () => number;
   readonly locator: KvbmLocator;
   readonly config: KvTierConfig;
   readonly instanceId: bigint;
@@ -43,6 +47,7 @@ export class KvTiers {
   readonly #presence = new TierPresence();
   readonly #client: KvbmClient;
   readonly #source: TierSource;
+  readonly #holds: OffloadHolds;
   readonly #offloader: Offloader;
   #publish: (changes: readonly KvEventChange[]) => void = () => {};
   #metrics: KvTierMetrics | undefined;
@@ -64,9 +69,15 @@ export class KvTiers {
       recomputeBlockUs: () => (config.kvOnboard === 'faster' ? cost.blockUs : undefined),
     });
     const isPresent = (namespace: number, hash: bigint): boolean => this.#presence.has(namespace, hash);
+    this.#holds = new OffloadHolds({
+      prompts: options.prompts,
+      maxBlocks: () => Math.floor(options.cacheBlocks() * config.kvOffloadHoldShare),
+      onUnheld: (blocks) => metrics().unheld(blocks),
+      log: this.#log,
+    });
     this.#offloader = new Offloader({
-      ...{ kv, current, metrics, isPresent, log: this.#log },
-      pipeline: pipelineOf(config),
+      ...{ kv, current, metrics, isPresent, holds: this.#holds, log: this.#log },
+      pipeline: (onDisplaced) => pipelineOf(config, onDisplaced),
     });
     this.source = this.#source;
     const wants = (request: GenerateRequest): boolean =>
@@ -92,6 +103,7 @@ export class KvTiers {
     this.#metrics = kvTierMetrics(this.#o.telemetry.metrics, model, {
       attached: () => this.isAttached,
       offloadWaiting: () => this.#offloader.waiting,
+      offloadHeld: () => this.#holds.blocks,
       onboarding: () => this.#source.onboarding,
       present: () => this.#presence.size,
     });
@@ -106,6 +118,11 @@ export class KvTiers {
 
   snapshot(): Iterable<KvEventChange> {
     return this.#presence.snapshot();
+  }
+
+  /** The engine's cache is emptied: nothing is held in it any more. */
+  letGo(): void {
+    this.#holds.close();
   }
 
   /** Writes back what waits, for a while, and then leaves the block manager. */
@@ -174,6 +191,12 @@ export class TieredEngine extends EngineAround {
   constructor(inner: Engine, tiers: KvTiers) {
     super(inner);
     this.#tiers = tiers;
+    const { sleep } = this;
+    if (sleep === undefined) return;
+    this.sleep = (level) => {
+      tiers.letGo();
+      return sleep(level);
+    };
   }
 
   override async start(
@@ -185,6 +208,12 @@ export class TieredEngine extends EngineAround {
     const none = new Uint32Array();
     const nothing = { handles: none, tokenIds: none, prefilled: [], finished: [], logprobs: [], forwardPass: null };
     this.#tiers.start(this.card.name, (kvEvents) => listener.onStep({ ...nothing, kvEvents }));
+  }
+
+  /** What waits to be written back goes with the rest. */
+  override clearCache(): Promise<number> {
+    this.#tiers.letGo();
+    return super.clearCache();
   }
 
   override *kvSnapshot(): Generator<KvEventChange> {
@@ -203,17 +232,18 @@ function mayLeave({ cache, media }: GenerateRequest): boolean {
   return cache?.bypassPrefixCache !== true && media.length === 0;
 }
 
-function pipelineOf(config: KvTierConfig): OffloadPipeline {
+function pipelineOf(config: KvTierConfig, onDisplaced: (item: OffloadItem) => void): OffloadPipeline {
   const { kvOffloadMibPerSecond, kvOffloadBatchBlocks, kvOffloadBatches, kvOffloadQueueBlocks } = config;
   const bytesPerSecond = kvOffloadMibPerSecond > 0 ? kvOffloadMibPerSecond * 2 ** 20 : Number.POSITIVE_INFINITY;
   const bucket = new TokenBucket(bytesPerSecond, Math.min(bytesPerSecond, 2 ** 30), performance.now());
-  return new OffloadPipeline(filterOf(config), bucket, {
+  const settings = {
     maxBatch: kvOffloadBatchBlocks,
     minBatch: Math.min(8, kvOffloadBatchBlocks),
     flushMs: 2,
     maxConcurrent: kvOffloadBatches,
     maxWaiting: kvOffloadQueueBlocks,
-  });
+  };
+  return new OffloadPipeline(filterOf(config), bucket, settings, onDisplaced);
 }
 
 /** Computed twice within the interval, a block counts as frequent. */

@@ -1,0 +1,77 @@
+import type { Logger } from 'pino';
+import type { KvHold, KvPrefix, PromptKeeper } from '../engine-kv.ts';
+
+export interface OffloadHoldsOptions {
+  /** Undefined for engines that keep nothing on demand. */
+  readonly prompts: () => PromptKeeper | undefined;
+  /** Blocks of the cache that may be held at most. */
+  readonly maxBlocks: () => number;
+  /** So many blocks wait without being held: others have the room. */
+  readonly onUnheld: (blocks: number) => void;
+  readonly log: Logger;
+}
+
+/** Keeps blocks in an engine's cache that wait to be written back, within a bound; what lies beyond it may go before its turn. */
+export class OffloadHolds {
+  readonly #o: OffloadHoldsOptions;
+  /** How many prompts hold a block. */
+  readonly #uses = new Map<bigint, number>();
+  readonly #releases = new Set<() => void>();
+
+  constructor(options: OffloadHoldsOptions) {
+    this.#o = options;
+  }
+
+  /** Different blocks. */
+  get blocks(): number {
+    return this.#uses.size;
+  }
+
+  /**
+   * Begins to hold a prompt's blocks, of which so many wait; all of them, because none outlives the one before it. Gives the
+   * end of it, which may be called at any time, more than once.
+   */
+  keep(prefix: KvPrefix, waiting: number): () => void {
+    const { prompts, maxBlocks, onUnheld, log } = this.#o;
+    const hashes = prefix.sequenceHashes;
+    const keeper = prompts();
+    const missing = hashes.reduce((sum, hash) => sum + (this.#uses.has(hash) ? 0 : 1), 0);
+    if (keeper === undefined || this.#uses.size + missing > maxBlocks()) {
+      onUnheld(waiting);
+      return () => {};
+    }
+    let hold: KvHold | undefined;
+    this.#count(hashes, 1);
+    const release = (): void => {
+      if (!this.#releases.delete(release)) return;
+      this.#count(hashes, -1);
+      hold?.release();
+    };
+    this.#releases.add(release);
+    keeper.hold(prefix).then(
+      (held) => {
+        hold = held;
+        if (!this.#releases.has(release)) held.release();
+      },
+      (thrown: unknown) => {
+        if (this.#releases.has(release)) onUnheld(waiting);
+        release();
+        log.debug({ err: thrown }, 'blocks wait to be written back without being held');
+      },
+    );
+    return release;
+  }
+
+  /** Lets go of everything. */
+  close(): void {
+    for (const release of [...this.#releases]) release();
+  }
+
+  #count(hashes: BigUint64Array, change: 1 | -1): void {
+    for (const hash of hashes) {
+      const uses = (this.#uses.get(hash) ?? 0) + change;
+      if (uses === 0) this.#uses.delete(hash);
+      else this.#uses.set(hash, uses);
+    }
+  }
+}
