@@ -249,6 +249,7 @@ export const knownSettings: readonly string[] = [
   'objectIndexBlocks',
   'objectListBlocks',
   'objectLookup',
+  'objectRecoverBlocks',
   'objectStore',
   'objectStoreAccessKeyId',
   'objectStoreAttemptTimeoutMs',

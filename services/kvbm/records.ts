@@ -108,6 +108,6 @@ export function joinWords(low: number, high: number): bigint {
   return (BigInt(high) << 32n) | BigInt(low);
 }
 
-function splitWords(value: bigint): { readonly checksumLow: number; readonly checksumHigh: number } {
+export function splitWords(value: bigint): { readonly checksumLow: number; readonly checksumHigh: number } {
   return { checksumLow: Number(value & 0xffffffffn), checksumHigh: Number(value >> 32n) };
 }

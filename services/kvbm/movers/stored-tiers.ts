@@ -113,6 +113,7 @@ async function openObject(
     eviction: parts.eviction,
     indexBlocks: config.objectIndexBlocks,
     listBlocks: config.objectListBlocks,
+    recoverBlocks: config.objectRecoverBlocks,
     absentMs: config.objectAbsentMs,
     lookup: config.objectLookup,
     expiryDays: config.objectExpiryDays,

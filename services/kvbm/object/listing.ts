@@ -2,13 +2,14 @@ import { namespaceFolder, parseObjectKey } from '#core/blocks/record/object-key.
 import type { ObjectStore } from '#lib/objectstore/store.ts';
 import type { KnownNamespace } from '../namespace-book.ts';
 import { wordsOf } from '../records.ts';
+import type { Newest } from './index-listed.ts';
 import type { KnownObjects } from './known-objects.ts';
 import { nameOf } from './object-blocks.ts';
 
-/** Remembers the objects of a namespace, as many as are to be known. Resolves with how many it saw. */
+/** Remembers the objects of a namespace, as many as are to be known, and those that are to be indexed. Resolves with how many it saw. */
 export async function listNamespace(
   store: ObjectStore,
-  known: KnownObjects,
+  { known, newest }: { readonly known: KnownObjects; readonly newest: Newest },
   namespace: KnownNamespace,
   signal: AbortSignal,
 ): Promise<number> {
@@ -16,9 +17,11 @@ export async function listNamespace(
   let seen = 0;
   for (let cursor: string | undefined; ; ) {
     const page = await store.list({ prefix, cursor, signal });
-    for (const { key } of page.objects) {
+    for (const { key, modifiedMs } of page.objects) {
       const name = parseObjectKey(key);
-      if (name !== undefined) known.add(namespace.digest, wordsOf(name.digest));
+      if (name === undefined) continue;
+      known.add(namespace.digest, wordsOf(name.digest));
+      newest.add({ digest: name.digest, modifiedMs });
     }
     seen += page.objects.length;
     cursor = page.cursor;

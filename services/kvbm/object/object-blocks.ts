@@ -76,6 +76,21 @@ export class ObjectBlocks {
     return { rejection: read.rejection };
   }
 
+  /** The record alone, of a block that this process could read; its bytes are compared when they are read. */
+  async readRecord(
+    place: RestingPlace,
+    expected: ExpectedHeader,
+    signal: AbortSignal,
+  ): Promise<BlockHeader | undefined> {
+    const { store, sealing, hash } = this.#parts;
+    const into = new Uint8Array(pageBytes);
+    const range = { offset: 0, length: pageBytes };
+    const found = await store.get(keyOf(place), { range, into, signal }).catch(missOf);
+    if (typeof found === 'string') return undefined;
+    const { page } = decodePage(into, expected, hash);
+    return page !== undefined && (page.seal !== null) === sealing.isEncrypting ? page.header : undefined;
+  }
+
   async isThere(place: RestingPlace, o: CallOptions): Promise<boolean> {
     return this.#parts.store.head(keyOf(place), o).then(
       ({ size }) => size > pageBytes && size <= place.layout.slotBytes,

@@ -14,6 +14,7 @@ import { identityOf } from '../stored/expected.ts';
 import { type Direction, TierHealth, type Verdict } from '../stored/health.ts';
 import { type StoredMetrics, storedMetrics } from '../stored/metrics.ts';
 import type { LowerTier, TierParts } from '../tiers.ts';
+import { indexListed, type Listed, Newest } from './index-listed.ts';
 import { KnownObjects } from './known-objects.ts';
 import { listNamespace } from './listing.ts';
 import type { ObjectBlocks } from './object-blocks.ts';
@@ -27,6 +28,8 @@ export interface ObjectTierOptions {
   readonly indexBlocks: number;
   /** Remembered from listings; 0: nothing is listed. */
   readonly listBlocks: number;
+  /** Listed blocks of a namespace whose records are read, so that routers are told of them. */
+  readonly recoverBlocks: number;
   readonly absentMs: number;
   /** Whether the store is asked for what nobody knows of. */
   readonly lookup: boolean;
@@ -48,11 +51,14 @@ export class ObjectTier implements LowerTier, Depot {
   readonly #known: KnownObjects;
   readonly #listed = new Set<string>();
   readonly #stopping = new AbortController();
+  readonly #holder: number;
+  #purges = 0;
   #listing: Promise<void> = Promise.resolve();
 
   constructor(parts: TierParts, options: ObjectTierOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#holder = parts.manager.attach();
     this.#metrics = storedMetrics(parts.metrics);
     this.#known = new KnownObjects(options.listBlocks, options.absentMs);
     const { nowMs, log } = parts;
@@ -81,7 +87,7 @@ export class ObjectTier implements LowerTier, Depot {
   /** Begins to list what is there, one namespace after the other; nobody waits for it. */
   async recover(layout: Layout): Promise<void> {
     for (const namespace of this.#parts.namespaces.all())
-      if (namespace.layout === layout.fingerprint) this.#list(namespace);
+      if (namespace.layout === layout.fingerprint) this.#list(namespace, layout);
   }
 
   accepts(): boolean {
@@ -140,7 +146,7 @@ export class ObjectTier implements LowerTier, Depot {
     const { manager, namespaces } = this.#parts;
     const namespace = namespaces.find(manager.namespaceAt(chain.namespace).digest);
     if (namespace === undefined) return 0;
-    this.#list(namespace);
+    this.#list(namespace, layout);
     const count = chain.sequenceHashes.length;
     let at = from;
     // The first question alone: most prompts are new, and nobody has them.
@@ -168,6 +174,7 @@ export class ObjectTier implements LowerTier, Depot {
   }
 
   async purge(tenant: string): Promise<number> {
+    this.#purges++;
     const deleted = await purgeTenant(this.#options.store, tenant, this.#stopping.signal);
     this.#known.clear();
     this.#listed.clear();
@@ -181,6 +188,7 @@ export class ObjectTier implements LowerTier, Depot {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#listing;
+    this.#parts.manager.detach(this.#holder, true);
     await this.#options.store.close();
   }
 
@@ -196,21 +204,47 @@ export class ObjectTier implements LowerTier, Depot {
   }
 
   /** Once for each namespace, in the background. */
-  #list(namespace: KnownNamespace): void {
-    const { store, listBlocks } = this.#options;
+  #list(namespace: KnownNamespace, layout: Layout): void {
+    const { store, listBlocks, recoverBlocks } = this.#options;
     if (listBlocks === 0 || this.#listed.has(namespace.digest) || this.#known.isFull) return;
     this.#listed.add(namespace.digest);
     this.#listing = this.#listing.then(async () => {
       const { signal } = this.#stopping;
-      const listing = listNamespace(store, this.#known, namespace, signal);
-      await listing.then(
-        (objects) => this.#parts.log.debug({ model: namespace.model, objects }, 'objects are known'),
+      const newest = new Newest(Math.min(recoverBlocks, listBlocks));
+      const listing = listNamespace(store, { known: this.#known, newest }, namespace, signal);
+      const indexing = listing.then(async (objects) => {
+        const indexed = await this.#index(newest.take(), namespace, layout);
+        this.#parts.log.debug({ model: namespace.model, objects, indexed }, 'objects are known');
+      });
+      await indexing.then(
+        () => {},
         (error: unknown) => {
           this.#listed.delete(namespace.digest);
           if (!signal.aborted) this.#parts.log.warn({ err: error }, 'objects cannot be listed');
         },
       );
     });
+  }
+
+  /** Tells routers, by way of the index, of blocks that are not wanted yet. */
+  async #index(listed: readonly Listed[], namespace: KnownNamespace, layout: Layout): Promise<number> {
+    const { blocks } = this.#options;
+    const { manager } = this.#parts;
+    const { signal } = this.#stopping;
+    const purges = this.#purges;
+    const indexed = await indexListed(listed, {
+      ...{ manager, holder: this.#holder, namespace, layout },
+      read: (digest) => {
+        const place = { layout, namespace, digest, slot: -1 };
+        const expected = identityOf(layout, namespace, digest);
+        // Where the store does not work at all, the breaker ends it.
+        return this.#measured('in', () => blocks.readRecord(place, expected, signal)).catch(() => undefined);
+      },
+      // What was read may be purged by now.
+      goesOn: () => !signal.aborted && purges === this.#purges && this.answers(),
+    });
+    this.#metrics.indexed.inc({ tier: 'object' }, indexed);
+    return indexed;
   }
 
   #measured<T>(direction: Direction, work: () => Promise<T>): Promise<T> {

@@ -17,6 +17,12 @@ export const objectTierSettings = defineSettings({
     group,
     help: 'Objects of earlier lives and other nodes that are remembered from listings, 24 bytes each; 0: nothing is listed.',
   }),
+  objectRecoverBlocks: setting.integer({
+    default: 16_384,
+    min: 0,
+    group,
+    help: 'Listed blocks of each namespace, the newest, whose records (4 KiB each) are read so that routers are told of them before anyone loads them; 0: none.',
+  }),
   objectLookup: setting.boolean({
     default: true,
     group,

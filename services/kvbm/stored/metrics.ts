@@ -7,6 +7,7 @@ export interface StoredMetrics {
   readonly seconds: Histogram<'tier' | 'direction'>;
   readonly failures: Counter<'tier' | 'direction' | 'reason'>;
   readonly rejections: Counter<'tier' | 'reason'>;
+  readonly indexed: Counter<'tier'>;
   readonly degraded: Gauge<'tier'>;
 }
 
@@ -33,6 +34,12 @@ export function storedMetrics(registry: Registry): StoredMetrics {
       'tier',
       'reason',
     ]),
+    indexed: counterOf(
+      registry,
+      name('indexed_blocks_total'),
+      'Blocks that a listing showed and whose records were taken into the index.',
+      ['tier'],
+    ),
     degraded: gaugeOf(registry, name('degraded'), 'Whether the tier does not work at present.', ['tier']),
   };
 }
