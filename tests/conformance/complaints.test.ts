@@ -69,7 +69,7 @@ describe('what users of Dynamo complain of', () => {
     }
 
     it('1: keeps nothing of large requests that have ended', async function () {
-      this.timeout(60_000);
+      this.timeout(180_000);
       const collect = globalThis.gc;
       if (collect === undefined) skip(this, 'garbage can only be collected with --expose-gc');
       const big = { model, messages: [{ role: 'user', content: 'x'.repeat(512 * 1024) }] };

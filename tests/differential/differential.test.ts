@@ -10,7 +10,7 @@ import { reasons } from './reasons.ts';
 import { shapeOf } from './shape.ts';
 
 describe('answers beside those of other servers', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let differences: Difference[];
 
   before(async function () {

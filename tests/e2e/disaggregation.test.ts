@@ -33,7 +33,7 @@ async function answers(cluster: Cluster, count: number): Promise<ChatStream[]> {
 }
 
 describe('prefill and decode apart', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let clusters: Cluster[] = [];
 
   afterEach(async () => {

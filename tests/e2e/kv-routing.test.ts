@@ -32,7 +32,7 @@ interface TurnOptions {
 }
 
 describe('KV routing of conversations', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let cluster: Cluster;
   let calls: RouterCalls;
 

@@ -25,12 +25,12 @@ export interface Deployment {
 /** The end-to-end suite, with a synthetic and, where the default model is there, a real worker. Every deployment runs the same. */
 export function endToEndSuite({ name, options, unavailable }: Deployment): void {
   describe(name, function () {
-    this.timeout(180_000);
+    this.timeout(300_000);
     let cluster: Cluster | undefined;
     let model: string | undefined;
 
     before(async function () {
-      this.timeout(180_000);
+      this.timeout(300_000);
       const reason = await unavailable?.();
       if (reason !== undefined) skip(this, reason);
       model = await findDefaultModel();
