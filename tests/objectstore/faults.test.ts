@@ -14,7 +14,7 @@ for (const name of networked) describeFaults(name);
 /** What the network and operators do to a store. */
 function describeFaults(name: PlaceName): void {
   describe(`object store faults: ${name}`, function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     let place: Place;
     let proxy: TcpProxy;
     let store: ObjectStore;
