@@ -18,7 +18,7 @@ import { until } from '#tests/support/until.ts';
 const PASSWORD = 'correct horse';
 
 describe('etcd discovery: access', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   const opened: Discovery[] = [];
 
   afterEach(async () => {
