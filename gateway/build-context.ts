@@ -72,7 +72,8 @@ export function buildContext(
   };
   const routeTimeoutMs = config.routeTimeoutSeconds * 1000;
   // A store in memory is this gateway's own.
-  const agents = new Agents(config, telemetry, () => pipeline, config.store === 'memory:' ? null : stores.store);
+  const isShared = config.store !== 'memory:';
+  const agents = new Agents(config, telemetry, () => pipeline, isShared ? stores.store : null);
   const pipeline: PipelineParts = {
     tokenizer: links.tokenizer,
     tables,
@@ -104,7 +105,10 @@ export function buildContext(
     running: new RunningRequests(config.maxRequests, draining),
     realtime: realtimeMetrics(telemetry.metrics),
     store: stores.store,
-    background: new BackgroundResponses(config.maxBackgroundResponses, telemetry.metrics),
+    background: new BackgroundResponses(
+      { most: config.maxBackgroundResponses, leaseMs: config.backgroundLeaseSeconds * 1000, isShared },
+      telemetry.metrics,
+    ),
     batches: new BatchRunner(telemetry.metrics, links.nowUnixMs),
     draining,
   };

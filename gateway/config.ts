@@ -143,6 +143,12 @@ export const gatewaySettings = defineSettings({
     min: 0,
     help: 'Background responses that one gateway runs at once; more are refused.',
   }),
+  backgroundLeaseSeconds: setting.number({
+    default: 30,
+    min: 1,
+    max: 3600,
+    help: 'Seconds of silence after which the background responses of a gateway are taken up by another one of the same --store.',
+  }),
   maxTokenTables: setting.integer({ default: 32, min: 1, help: 'Vocabularies kept for turning tokens into text.' }),
   apiKeysFile: setting.optionalString({
     group: 'Tenants',

@@ -110,7 +110,10 @@ export async function startGateway(
     throw thrown;
   }
   watch.synced.then(
-    () => context.batches.start(context),
+    () => {
+      context.batches.start(context);
+      context.background.start(context);
+    },
     () => {},
   );
   const adminAddress = adminPort?.address ?? null;

@@ -115,6 +115,7 @@ export async function startHarness(
   const stores = await openStores(settings, telemetry);
   const context = buildContext(settings, telemetry, links, stores, draining.signal);
   context.batches.start(context);
+  context.background.start(context);
   const edge = new HttpEdge(context);
   const server: Server = createServer(edge.handle);
   server.listen(0, '127.0.0.1');

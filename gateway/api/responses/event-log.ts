@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { StatorError } from '#lib/errors/errors.ts';
 import type { Store } from '#lib/store/store.ts';
 import type { EventSink } from '../../output/streamed-answer.ts';
 
@@ -32,18 +33,28 @@ export class EventLog implements EventSink {
   readonly #expiresUnixMs: number;
   readonly #log: Logger;
   readonly #onDrain: () => void;
+  readonly #onTaken: () => void;
   #pending = '';
-  #parts = 0;
+  #parts: number;
   #broken = false;
   #writing: Promise<void> | null = null;
   #changed = Promise.withResolvers<void>();
 
-  /** `onDrain`: there is room again after `blocked`. */
+  /** `onDrain`: there is room again after `blocked`. `onTaken`: another gateway writes them now. */
   constructor(
     place: EventPlace,
-    o: { readonly expiresUnixMs: number; readonly log: Logger; readonly onDrain: () => void },
+    o: {
+      readonly expiresUnixMs: number;
+      /** Parts that are there already. */
+      readonly parts: number;
+      readonly log: Logger;
+      readonly onDrain: () => void;
+      readonly onTaken: () => void;
+    },
   ) {
     this.#place = place;
+    this.#parts = o.parts;
+    this.#onTaken = o.onTaken;
     this.#expiresUnixMs = o.expiresUnixMs;
     this.#log = o.log;
     this.#onDrain = o.onDrain;
@@ -84,11 +95,13 @@ export class EventLog implements EventSink {
         const text = this.#pending;
         this.#pending = '';
         const key = eventKey(responseId, this.#parts++);
-        await store.put(collection, key, Buffer.from(text), { expiresUnixMs: this.#expiresUnixMs });
+        // Each part is written once: of two gateways that take the response for theirs, one goes on.
+        await store.put(collection, key, Buffer.from(text), { ifVersion: 0, expiresUnixMs: this.#expiresUnixMs });
         this.#tell();
         if (wasBlocked) this.#onDrain();
       }
     } catch (thrown) {
+      if (StatorError.from(thrown).code === 'conflict') this.#onTaken();
       // Followers learn from the response itself how it ended.
       this.#log.error({ err: thrown, response_id: responseId }, 'events of a response could not be stored');
       this.#broken = true;

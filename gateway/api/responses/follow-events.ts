@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type EventPlace, eventPrefix } from './event-log.ts';
+import { StatorError } from '#lib/errors/errors.ts';
+import { type EventPlace, eventKey, eventPrefix } from './event-log.ts';
 import type { StoredResponse, StoredResponses } from './stored.ts';
 
 /** Milliseconds between looks at what another gateway stores. */
@@ -59,6 +60,49 @@ export async function* followEvents(o: Following): AsyncGenerator<string> {
     }
     const look = delay(lookMs, undefined, { signal });
     await (changed === undefined ? look : Promise.race([changed, look]));
+  }
+}
+
+/** What a response has told of itself before any output. */
+const firstTypes: ReadonlySet<string> = new Set(['response.created', 'response.queued', 'response.in_progress']);
+
+/** What is stored of the events of a response. */
+export interface StoredEvents {
+  readonly parts: number;
+  /** Of the event that would follow. */
+  readonly nextSequence: number;
+  /** Whether any tells of output. */
+  readonly hasOutput: boolean;
+}
+
+/** Takes over the writing of events: whoever wrote them before can store no more. Not where some tell of output. */
+export async function claimEvents(place: EventPlace, expiresUnixMs: number): Promise<StoredEvents> {
+  for (;;) {
+    const events = await storedEvents(place);
+    if (events.hasOutput) return events;
+    try {
+      const key = eventKey(place.responseId, events.parts);
+      // A comment, which nobody is told.
+      await place.store.put(place.collection, key, Buffer.from(': taken up\n\n'), { ifVersion: 0, expiresUnixMs });
+      return { ...events, parts: events.parts + 1 };
+    } catch (thrown) {
+      if (StatorError.from(thrown).code !== 'conflict') throw thrown;
+    }
+  }
+}
+
+async function storedEvents({ store, collection, responseId }: EventPlace): Promise<StoredEvents> {
+  let [parts, nextSequence, hasOutput] = [0, 0, false];
+  for (let after: string | null = null; ; ) {
+    const page = await store.list(collection, { prefix: eventPrefix(responseId), after, limit: partsAtOnce });
+    for (const { key, value } of page) {
+      after = key;
+      parts += 1;
+      const text = Buffer.from(value).toString('utf8');
+      nextSequence = Math.max(nextSequence, eventsAfter(text, -1).sequence + 1);
+      hasOutput ||= [...text.matchAll(/^event: (\S+)$/gm)].some(([, type = '']) => !firstTypes.has(type));
+    }
+    if (page.length < partsAtOnce) return { parts, nextSequence, hasOutput };
   }
 }
 

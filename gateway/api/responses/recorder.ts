@@ -25,10 +25,14 @@ export class ResponseRecorder {
   #item: OutputItem | null = null;
   /** Arguments of the call of such a tool so far: its text is a member of theirs. */
   #wrapped = '';
-  #sequence = 0;
+  #sequence: number;
 
-  /** `encrypted`: whether reasoning also comes in the form that clients keep for stateless use. */
-  constructor(response: ResponseObject, encrypted: boolean) {
+  /**
+   * `encrypted`: whether reasoning also comes in the form that clients keep for stateless use. `sequence`: number of the
+   * next event, where some were told already.
+   */
+  constructor(response: ResponseObject, encrypted: boolean, sequence = 0) {
+    this.#sequence = sequence;
     this.#response = { ...response, output: [...response.output] };
     this.#encrypted = encrypted;
     this.#summarised = response.reasoning.summary !== null;
@@ -37,6 +41,11 @@ export class ResponseRecorder {
 
   get response(): ResponseObject {
     return this.#response;
+  }
+
+  /** Whether nothing was told yet. */
+  get isNew(): boolean {
+    return this.#sequence === 0;
   }
 
   /** What is told of a response before anybody works on it. */
@@ -49,9 +58,8 @@ export class ResponseRecorder {
 
   begin(): string {
     this.#response.status = 'in_progress';
-    const isNew = this.#sequence === 0;
     return (
-      (isNew ? this.#event('response.created', { response: this.#response }) : '') +
+      (this.isNew ? this.#event('response.created', { response: this.#response }) : '') +
       this.#event('response.in_progress', { response: this.#response })
     );
   }

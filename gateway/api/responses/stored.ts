@@ -16,13 +16,22 @@ const storedResponse = z.object({
   leaseUnixMs: z.number(),
   /** Whether its events are stored too. */
   streamed: z.boolean().default(false),
+  /** The run whose word counts; empty: nobody runs it. */
+  owner: z.string().default(''),
+  /** Whether another gateway takes it up when whoever runs it dies. */
+  resumable: z.boolean().default(false),
 });
 
 export type StoredResponse = z.infer<typeof storedResponse>;
 
+/** What a stored response has besides where nobody runs it any more. */
+export const unheld = { leaseUnixMs: 0, streamed: false, owner: '', resumable: false } as const;
+
 /** Most responses that one may follow, each by the one before. */
 const mostTurns = 1000;
 const dayMs = 86_400_000;
+/** In which somebody takes up a run that was left, if anybody does. */
+const takeUpMs = 60_000;
 
 /** Stored responses of one tenant. */
 export class StoredResponses {
@@ -39,12 +48,13 @@ export class StoredResponses {
     this.#events = tenantCollection('response-events');
   }
 
-  /** Throws `not_found`; one whose gateway died while it ran has failed. */
+  /** Throws `not_found`; one whose gateway died while it ran, and that nobody took up, has failed. */
   async get(id: string, field?: string): Promise<StoredResponse> {
     const found = await this.#read(id);
     if (found === null) throw notFound(id, field);
-    const { response, leaseUnixMs } = found.stored;
-    const lost = (response.status === 'in_progress' || response.status === 'queued') && leaseUnixMs < Date.now();
+    const { response, leaseUnixMs, resumable } = found.stored;
+    const lostMs = leaseUnixMs + (resumable ? takeUpMs : 0);
+    const lost = (response.status === 'in_progress' || response.status === 'queued') && lostMs < Date.now();
     if (!lost) return found.stored;
     response.status = 'failed';
     response.error = { code: 'server_error', message: 'The gateway that ran this response stopped.' };
@@ -89,6 +99,11 @@ export class StoredResponses {
   /** Unix time in milliseconds until which a response is kept. */
   keptUntil(response: StoredResponse['response']): number {
     return Math.floor(response.created_at * 1000 + this.#keepMs);
+  }
+
+  /** Unix time in milliseconds until which a response of now would be kept. */
+  keptForMs(): number {
+    return Date.now() + this.#keepMs;
   }
 
   /** Everything that was said before and in this response, in order. */

@@ -11,15 +11,13 @@ import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { pageAsked, pageOf } from '../page.ts';
 import { followEvents } from '../responses/follow-events.ts';
 import { responseHead, storedItems } from '../responses/head.ts';
+import { preparedResponse, responseJob } from '../responses/prepared.ts';
 import { ResponseRecorder } from '../responses/recorder.ts';
 import { runInBackground } from '../responses/run-background.ts';
 import { inputTokensRequest, type ResponsesRequestBody, responsesRequest, withItemTypes } from '../responses/schema.ts';
-import { type StoredResponse, StoredResponses } from '../responses/stored.ts';
-import { responseToChat, type TranslatedResponse } from '../responses/to-chat.ts';
-import { translateChat } from '../translate/chat.ts';
+import { type StoredResponse, StoredResponses, unheld } from '../responses/stored.ts';
+import { responseToChat } from '../responses/to-chat.ts';
 import { headerWishes } from '../translate/header-wishes.ts';
-import type { Job } from '../translate/job.ts';
-import { translateInput } from '../translate-input.ts';
 import { validateBody } from '../validate.ts';
 import { answerShaped } from './generate.ts';
 import { noteModel } from './note-model.ts';
@@ -36,23 +34,22 @@ export async function createResponse(
   checkModes(asked);
   const responses = new StoredResponses(ctx.store, ctx.config);
   const valid = { ...asked, input: await responses.resolved(asked.input) };
-  const earlier = valid.previous_response_id ? await responses.conversation(valid.previous_response_id) : [];
-  const translated = responseToChat(valid, earlier);
-  const job = jobOf(ctx, exchange, translated);
-  const encrypted = valid.include?.includes('reasoning.encrypted_content') ?? false;
+  const headers = headerWishes(exchange.request.rawHeaders);
+  const { job, encrypted, names } = await preparedResponse(ctx, responses, valid, headers);
   const recorder = new ResponseRecorder(responseHead(valid, job.plan.model), encrypted);
   const input = storedItems(valid.input);
   if (valid.background === true) {
     const begun = JSON.stringify(recorder.response);
-    await runInBackground(ctx, { job, recorder, input, responses, requestId: exchange.requestId });
+    const { input: _, ...rest } = valid;
+    const { requestId } = exchange;
+    await runInBackground(ctx, { job, recorder, input, responses, asked: { body: rest, headers, requestId } });
     record.end(null);
     if (valid.stream === true) await tell(ctx, exchange, recorder.response.id, -1);
     else sendJson(exchange, 200, begun);
     return;
   }
   const keep = async (): Promise<void> => {
-    if (recorder.response.store)
-      await responses.put({ response: recorder.response, input, leaseUnixMs: 0, streamed: false });
+    if (recorder.response.store) await responses.put({ ...unheld, response: recorder.response, input });
   };
   try {
     await answerShaped(ctx, exchange, record, job, {
@@ -66,7 +63,7 @@ export async function createResponse(
       },
     });
   } catch (thrown) {
-    throw translated.names.inClientTerms(StatorError.from(thrown));
+    throw names.inClientTerms(StatorError.from(thrown));
   }
 }
 
@@ -82,7 +79,8 @@ export async function countInputTokens(
   const responses = new StoredResponses(ctx.store, ctx.config);
   const valid = { ...asked, input: await responses.resolved(asked.input) };
   const earlier = valid.previous_response_id ? await responses.conversation(valid.previous_response_id) : [];
-  const [request] = jobOf(ctx, exchange, responseToChat(valid, earlier)).requests;
+  const headers = headerWishes(exchange.request.rawHeaders);
+  const [request] = responseJob(ctx, responseToChat(valid, earlier), headers).requests;
   const tokens = await countChatTokens(ctx, request, exchange.signal);
   sendJson(exchange, 200, `{"object":"response.input_tokens","input_tokens":${tokens}}`);
   record.end(null);
@@ -111,19 +109,6 @@ function eventsOf(recorder: ResponseRecorder, keep: () => Promise<void>): EventF
       return event;
     },
   };
-}
-
-function jobOf(ctx: GatewayContext, exchange: Exchange, { chat, names }: TranslatedResponse): Job {
-  const model = ctx.catalog.resolve(chat.model);
-  let job: Job;
-  try {
-    job = translateChat(chat, model, headerWishes(exchange.request.rawHeaders), translateInput(ctx));
-  } catch (thrown) {
-    throw names.inClientTerms(StatorError.from(thrown));
-  }
-  if (job.plan.dryRun === null) return job;
-  const message = '`nvext.annotations`: `query_instance_id:` is answered by /v1/chat/completions';
-  throw StatorError.unsupported('nvext.annotations', message);
 }
 
 /** GET /v1/responses/{id} */
