@@ -6,32 +6,51 @@ import {
   type ModelMetadataResponse,
   ModelMetadataResponseSchema,
 } from '#gen/inference/kserve_pb.ts';
-import { onlyVersion } from './models.ts';
+import { nameOf, onlyVersion, type TensorModel } from './models.ts';
+import { vectorsOutput } from './vectors.ts';
 
 /** Who runs models, in the words of this API. */
 export const platform = 'stator';
 
 interface TensorDescription {
   readonly name: string;
-  readonly datatype: 'BYTES' | 'BOOL';
-  readonly shape: bigint;
+  readonly datatype: 'BYTES' | 'BOOL' | 'FP32';
+  /** -1: any size. */
+  readonly shape: readonly bigint[];
   readonly optional?: boolean;
 }
 
-const inputs: readonly TensorDescription[] = [
-  { name: 'text_input', datatype: 'BYTES', shape: 1n },
-  { name: 'streaming', datatype: 'BOOL', shape: 1n, optional: true },
-];
-const outputs: readonly TensorDescription[] = [
-  { name: 'text_output', datatype: 'BYTES', shape: -1n },
-  { name: 'finish_reason', datatype: 'BYTES', shape: -1n },
-];
-const dataTypes = { BYTES: DataType.TYPE_STRING, BOOL: DataType.TYPE_BOOL };
+interface Signature {
+  readonly inputs: readonly TensorDescription[];
+  readonly outputs: readonly TensorDescription[];
+}
 
-export function modelMetadata(name: string): ModelMetadataResponse {
-  const shown = ({ name: tensor, datatype, shape }: TensorDescription) => ({ name: tensor, datatype, shape: [shape] });
+const ofText: Signature = {
+  inputs: [
+    { name: 'text_input', datatype: 'BYTES', shape: [1n] },
+    { name: 'streaming', datatype: 'BOOL', shape: [1n], optional: true },
+  ],
+  outputs: [
+    { name: 'text_output', datatype: 'BYTES', shape: [-1n] },
+    { name: 'finish_reason', datatype: 'BYTES', shape: [-1n] },
+  ],
+};
+const dataTypes = { BYTES: DataType.TYPE_STRING, BOOL: DataType.TYPE_BOOL, FP32: DataType.TYPE_FP32 };
+
+function signatureOf({ model, makes }: TensorModel): Signature {
+  if (makes === 'text') return ofText;
+  const dimensions = model.entry.card.capabilities?.embeddingDimensions ?? 0;
+  return {
+    inputs: [{ name: 'text_input', datatype: 'BYTES', shape: [-1n] }],
+    outputs: [{ name: vectorsOutput, datatype: 'FP32', shape: [-1n, dimensions === 0 ? -1n : BigInt(dimensions)] }],
+  };
+}
+
+export function modelMetadata(model: TensorModel): ModelMetadataResponse {
+  const { inputs, outputs } = signatureOf(model);
+  const shown = ({ name, datatype, shape }: TensorDescription) => ({ name, datatype, shape: [...shape] });
   return create(ModelMetadataResponseSchema, {
-    name,
+    name: nameOf(model.model),
     versions: [onlyVersion],
     platform,
     inputs: inputs.map(shown),
@@ -39,21 +58,18 @@ export function modelMetadata(name: string): ModelMetadataResponse {
   });
 }
 
-export function modelConfig(name: string): ModelConfig {
+export function modelConfig(model: TensorModel): ModelConfig {
+  const { inputs, outputs } = signatureOf(model);
   return create(ModelConfigSchema, {
-    name,
+    name: nameOf(model.model),
     platform,
     backend: platform,
-    input: inputs.map(({ name: tensor, datatype, shape, optional = false }) => ({
-      name: tensor,
+    input: inputs.map(({ name, datatype, shape, optional = false }) => ({
+      name,
       dataType: dataTypes[datatype],
-      dims: [shape],
+      dims: [...shape],
       optional,
     })),
-    output: outputs.map(({ name: tensor, datatype, shape }) => ({
-      name: tensor,
-      dataType: dataTypes[datatype],
-      dims: [shape],
-    })),
+    output: outputs.map(({ name, datatype, shape }) => ({ name, dataType: dataTypes[datatype], dims: [...shape] })),
   });
 }

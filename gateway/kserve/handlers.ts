@@ -5,13 +5,13 @@ import type { GatewayContext } from '../context.ts';
 import { admitted, authenticated } from '../tenants/guard-rpc.ts';
 import { modelConfig, modelMetadata, platform } from './describe.ts';
 import { inferWhole } from './infer.ts';
-import { isVersion, nameOf, textModel } from './models.ts';
+import { isVersion, shownModel } from './models.ts';
 import { answerStream } from './stream.ts';
 
 type Handlers = ServiceImpl<typeof GRPCInferenceService>;
 
 /**
- * The Open Inference Protocol for models of text, over the same pipeline as REST. Whether the server is there is told to
+ * The Open Inference Protocol for models that complete or embed text, over the same pipeline as REST. Whether the server is there is told to
  * everybody; models are shown to those who may use them; each inference counts within its caller's limits.
  */
 export function kserveHandlers(ctx: GatewayContext): Handlers {
@@ -25,9 +25,9 @@ export function kserveHandlers(ctx: GatewayContext): Handlers {
     modelReady: ({ name, version }, context) =>
       authenticated(access, context, () => ({ ready: isReady(ctx, name, version) })),
     modelMetadata: ({ name, version }, context) =>
-      authenticated(access, context, () => modelMetadata(nameOf(textModel(ctx, name, version)))),
+      authenticated(access, context, () => modelMetadata(shownModel(ctx, name, version))),
     modelConfig: ({ name, version }, context) =>
-      authenticated(access, context, () => ({ config: modelConfig(nameOf(textModel(ctx, name, version))) })),
+      authenticated(access, context, () => ({ config: modelConfig(shownModel(ctx, name, version)) })),
     modelInfer: (request, context) => admitted(access, context, () => inferWhole(ctx, request, context)),
     modelStreamInfer: (requests, context) => answerStream(ctx, requests, context),
   };

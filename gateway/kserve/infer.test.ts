@@ -52,14 +52,14 @@ describe('KServe', () => {
       expect(version).to.include({ code: 'model_not_found', field: 'model_version' });
     });
 
-    it('no model that does not complete text', async () => {
+    it('no model that neither completes nor embeds text', async () => {
       await using world = await tensorWorld();
       const { gateway, client } = world;
-      const card = testCard({ name: 'vectors', aliases: [] });
-      const capabilities = card.capabilities && { ...card.capabilities, tasks: [Task.EMBEDDING] };
+      const card = testCard({ name: 'scores', aliases: [] });
+      const capabilities = card.capabilities && { ...card.capabilities, tasks: [Task.SCORE] };
       gateway.addWorker(2n, new ScriptedWorker(), { ...card, ...(capabilities ? { capabilities } : {}) });
-      const asked = asking('Hi', { modelName: 'vectors' });
-      for (const refused of [client.modelMetadata({ name: 'vectors' }), client.modelInfer(asked)])
+      const asked = asking('Hi', { modelName: 'scores' });
+      for (const refused of [client.modelMetadata({ name: 'scores' }), client.modelInfer(asked)])
         expect(await refusal(refused)).to.include({ code: 'unsupported', field: 'model_name' });
     });
   });

@@ -11,8 +11,10 @@ import type { Choice } from '../pipeline/choice.ts';
 import type { Generation } from '../pipeline/generation.ts';
 import type { Waker } from '../pipeline/waker.ts';
 import { RequestRecord } from '../telemetry/request-record.ts';
+import { readyModel } from './models.ts';
 import { fieldNames, type TensorJob, tensorJob } from './request.ts';
 import { finishReasonOf, inferResponse, type ToldChoice } from './responses.ts';
+import { inferVectors } from './vectors.ts';
 
 /** Where the responses of a streamed request go; resolves when the next may come. */
 export type Responder = (response: ModelInferResponse) => Promise<void>;
@@ -25,7 +27,9 @@ export function inferWhole(
 ): Promise<ModelInferResponse> {
   return recorded(ctx, context, async (record) => {
     record.identified(request.modelName, 'unary');
-    const asked = tensorJob(ctx, request, headersOf(context));
+    const { model, makes } = readyModel(ctx, request.modelName, request.modelVersion);
+    if (makes === 'vectors') return inferVectors(ctx, record, model, { request, context, signal: context.signal });
+    const asked = tensorJob(ctx, model, request, headersOf(context));
     if (asked.stream) {
       const message = '`streaming` is not supported by ModelInfer: ask ModelStreamInfer';
       throw StatorError.unsupported('streaming', message);
@@ -43,7 +47,10 @@ export function inferStreamed(
 ): Promise<void> {
   return recorded(ctx, context, async (record) => {
     record.identified(request.modelName, 'stream');
-    const asked = tensorJob(ctx, request, headersOf(context));
+    const { model, makes } = readyModel(ctx, request.modelName, request.modelVersion);
+    if (makes === 'vectors')
+      return await o.respond(await inferVectors(ctx, record, model, { request, context, signal: o.signal }));
+    const asked = tensorJob(ctx, model, request, headersOf(context));
     const tell = (generation: Generation, waker: Waker) => tellParts(asked, generation, waker, o.respond);
     if (asked.stream) await runTold(ctx, record, asked.job, { tell, signal: o.signal });
     else await o.respond(await whole(ctx, record, asked, o.signal));

@@ -30,6 +30,22 @@ const plain = new Set([
 /** The same, whose values are lists or objects: they come as JSON text. */
 const structured = new Set(['stop_token_ids', 'logit_bias', 'guided_json', 'guided_choice', 'structural_tag']);
 
+/** Fields of a request's body that parameters name. */
+export interface BodyFields {
+  readonly plain: ReadonlySet<string>;
+  readonly structured: ReadonlySet<string>;
+  /** Texts that end the output: one, or JSON text of several. */
+  readonly stop: boolean;
+}
+
+const completionFields: BodyFields = { plain, structured, stop: true };
+/** Those of a request for embeddings. */
+export const embeddingFields: BodyFields = {
+  plain: new Set(['dimensions', 'truncate_prompt_tokens', 'add_special_tokens', 'user']),
+  structured: new Set(),
+  stop: false,
+};
+
 /** What goes into a completion's body under the same name. */
 export const bodyParameters: readonly string[] = [...plain, 'stop', ...structured];
 
@@ -37,7 +53,7 @@ const microsecondsPerMs = 1000;
 
 /** What parameters ask for. */
 export interface AskedParameters {
-  /** Fields of a completion's body. */
+  /** Fields of the request's body. */
   readonly body: Readonly<Record<string, unknown>>;
   /** What metadata said, with what parameters say of the same. */
   readonly headers: HeaderWishes;
@@ -54,12 +70,13 @@ interface Draft {
 export function readParameters(
   parameters: Readonly<Record<string, InferParameter>>,
   headers: HeaderWishes,
+  fields: BodyFields = completionFields,
 ): AskedParameters {
   const draft: Draft = { body: {}, headers, sequenceId: '', sequenceEnd: false };
   for (const [name, { parameterChoice }] of Object.entries(parameters)) {
     const field = `parameters.${name.slice(0, 100)}`;
     if (parameterChoice.case === undefined) throw StatorError.invalid(field, `\`${field}\` has no value`);
-    take(draft, name, field, exactNumber(parameterChoice.value, field));
+    take(draft, fields, { name, field, value: exactNumber(parameterChoice.value, field) });
   }
   const { sequenceId, sequenceEnd } = draft;
   // A sequence is a session: its requests prefer one worker.
@@ -68,10 +85,16 @@ export function readParameters(
   return { body: { ...draft.body, ...session }, headers: draft.headers };
 }
 
-function take(draft: Draft, name: string, field: string, value: boolean | number | string): void {
-  if (plain.has(name)) draft.body[name] = value;
-  else if (name === 'stop') draft.body[name] = stopOf(value, field);
-  else if (structured.has(name)) draft.body[name] = jsonOf(value, field);
+interface Parameter {
+  readonly name: string;
+  readonly field: string;
+  readonly value: boolean | number | string;
+}
+
+function take(draft: Draft, { plain: same, structured: asJson, stop }: BodyFields, { name, field, value }: Parameter) {
+  if (same.has(name)) draft.body[name] = value;
+  else if (stop && name === 'stop') draft.body[name] = stopOf(value, field);
+  else if (asJson.has(name)) draft.body[name] = jsonOf(value, field);
   else if (name === 'timeout') draft.headers = { ...draft.headers, timeoutMs: timeoutOf(draft.headers, value, field) };
   else if (name === 'sequence_id') draft.sequenceId = sequenceOf(value, field);
   else if (name === 'sequence_end') draft.sequenceEnd = flagOf(value, field);

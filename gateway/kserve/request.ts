@@ -8,7 +8,8 @@ import type { Job } from '../api/translate/job.ts';
 import { translateInput } from '../api/translate-input.ts';
 import { validateBody } from '../api/validate.ts';
 import type { GatewayContext } from '../context.ts';
-import { nameOf, readyTextModel } from './models.ts';
+import type { ResolvedModel } from '../models/catalog.ts';
+import { nameOf } from './models.ts';
 import { bodyParameters, readParameters } from './parameters.ts';
 import { readInputs } from './tensors.ts';
 
@@ -38,9 +39,13 @@ export const fieldNames = new FieldNames(
 );
 
 /** Checks and translates a request: it is a completion. Throws StatorError in the client's words. */
-export function tensorJob(ctx: GatewayContext, request: ModelInferRequest, metadata: HeaderWishes): TensorJob {
-  const model = readyTextModel(ctx, request.modelName, request.modelVersion);
-  const outputs = outputsOf(request);
+export function tensorJob(
+  ctx: GatewayContext,
+  model: ResolvedModel,
+  request: ModelInferRequest,
+  metadata: HeaderWishes,
+): TensorJob {
+  const outputs = outputsOf(request, outputNames);
   const { text, stream } = readInputs(request);
   const { body, headers } = readParameters(request.parameters, metadata);
   const { id } = request;
@@ -56,12 +61,12 @@ export function tensorJob(ctx: GatewayContext, request: ModelInferRequest, metad
 }
 
 /** Throws `invalid_argument` for an output that there is not. */
-function outputsOf({ outputs }: ModelInferRequest): readonly OutputName[] {
-  if (outputs.length === 0) return outputNames;
+export function outputsOf<T extends string>({ outputs }: ModelInferRequest, names: readonly T[]): readonly T[] {
+  if (outputs.length === 0) return names;
   for (const { name, parameters } of outputs) {
     const shown = name.slice(0, 100);
-    if (!outputNames.some((known) => known === name)) {
-      const message = `The output \`${shown}\` is not known: there are \`${outputNames.join('` and `')}\``;
+    if (!names.some((known) => known === name)) {
+      const message = `The output \`${shown}\` is not known: there ${names.length > 1 ? 'are' : 'is'} \`${names.join('` and `')}\``;
       throw StatorError.invalid(shown, message);
     }
     const [option] = Object.keys(parameters);
@@ -70,5 +75,5 @@ function outputsOf({ outputs }: ModelInferRequest): readonly OutputName[] {
       throw StatorError.unsupported(field, `\`${field}\` is not supported: outputs have no options`);
     }
   }
-  return outputNames.filter((known) => outputs.some(({ name }) => name === known));
+  return names.filter((known) => outputs.some(({ name }) => name === known));
 }

@@ -8,13 +8,15 @@ import {
   ModelInferRequestSchema,
   type ModelInferResponse,
 } from '#gen/inference/kserve_pb.ts';
+import { EmbedResponseSchema } from '#gen/stator/engine/v1/generate_pb.ts';
+import { Task } from '#gen/stator/model/v1/model_pb.ts';
 import { StatorError } from '#lib/errors/errors.ts';
 import { createLocalClient } from '#lib/rpc/local.ts';
 import { type RpcServer, startRpcServer } from '#lib/rpc/server.ts';
 import { quietTelemetry } from '#lib/telemetry/quiet.ts';
 import type { GatewayConfig } from '../config.ts';
 import { kserveHandlers } from '../kserve/handlers.ts';
-import { type Harness, startHarness } from './harness.ts';
+import { type Harness, startHarness, testCard } from './harness.ts';
 import { answering, ScriptedWorker } from './scripted-worker.ts';
 
 type Parameter = MessageInitShape<typeof InferParameterSchema>['parameterChoice'];
@@ -79,6 +81,23 @@ export async function tensorWorld(
   gateway.addWorker(1n, worker);
   const client = createLocalClient(GRPCInferenceService, kserveHandlers(gateway.context));
   return { gateway, worker, client, [Symbol.asyncDispose]: () => gateway[Symbol.asyncDispose]() };
+}
+
+/** Adds a model that embeds, whose vectors of four components begin with the number of tokens. */
+export function addVectors(gateway: Harness, name = 'vectors'): void {
+  const worker = new ScriptedWorker();
+  worker.calls = {
+    embed: async ({ inputs = [] }) =>
+      create(EmbedResponseSchema, {
+        embeddings: inputs
+          .map(({ tokenIds = [] }, index) => ({ index, values: [tokenIds.length, 0, 3, 4] }))
+          .toReversed(),
+      }),
+  };
+  const card = testCard({ name, aliases: [] });
+  const tasks = { tasks: [Task.EMBEDDING], embeddingDimensions: 4 };
+  const capabilities = card.capabilities && { ...card.capabilities, ...tasks };
+  gateway.addWorker(2n, worker, { ...card, ...(capabilities ? { capabilities } : {}) });
 }
 
 /** The same by gRPC, on a free port. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { serveTensors, type TensorWorld, tensorWorld } from '#gateway/testing/tensors.ts';
+import { addVectors, serveTensors, type TensorWorld, tensorWorld } from '#gateway/testing/tensors.ts';
 import type { RpcServer } from '#lib/rpc/server.ts';
 import { makeVenv } from '../../../scripts/support/venv.ts';
 import { pythonOf, venvs } from '../../support/python.ts';
@@ -15,6 +15,7 @@ interface Found {
   readonly described: unknown;
   readonly whole: unknown;
   readonly chosen: unknown;
+  readonly embedded: unknown;
   readonly streamed: { readonly said: unknown; readonly pieces: number; readonly errors: readonly string[] };
   readonly refused: unknown;
 }
@@ -37,6 +38,7 @@ describe('tritonclient for Python, by gRPC', function () {
     const hash = `sha256:${createHash('sha256').update(key).digest('hex')}`;
     writeFileSync(apiKeysFile, JSON.stringify({ keys: [{ id: 'a', hash }] }));
     world = await tensorWorld({ apiKeysFile });
+    addVectors(world.gateway);
     server = await serveTensors(world.gateway);
     found = await runPythonClient(python, 'triton/kserve_client.py', [server.address, 'test-model', key]);
   });
@@ -68,6 +70,18 @@ describe('tritonclient for Python, by gRPC', function () {
   it('infers a text, and the outputs that it wants', () => {
     expect(found.whole).to.deep.equal({ id: 'first', text: ['Hel'], finish: ['length'] });
     expect(found.chosen).to.deep.equal(['text_output']);
+  });
+
+  it('embeds texts', () => {
+    expect(found.embedded).to.deep.equal({
+      outputs: [['embeddings', 'FP32', [-1, 4]]],
+      type: 'float32',
+      vectors: [
+        [2, 0, 3, 4],
+        [6, 0, 3, 4],
+      ],
+      short: [2, 3],
+    });
   });
 
   it('streams several texts at once, one request of them wrong', () => {

@@ -73,6 +73,21 @@ def chosen():
     found["chosen"] = [output.name for output in result.get_response().outputs]
 
 
+def embedded():
+    texts = np.array([[b"Hi"], ["žluť".encode()]], dtype=object)
+    tensor = triton.InferInput("text_input", list(texts.shape), "BYTES")
+    tensor.set_data_from_numpy(texts)
+    metadata = client.get_model_metadata("vectors", headers=headers)
+    vectors = client.infer("vectors", [tensor], headers=headers).as_numpy("embeddings")
+    short = client.infer("vectors", [tensor], headers=headers, parameters={"dimensions": 3}).as_numpy("embeddings")
+    found["embedded"] = {
+        "outputs": [[one.name, one.datatype, list(one.shape)] for one in metadata.outputs],
+        "type": str(vectors.dtype),
+        "vectors": vectors.tolist(),
+        "short": list(short.shape),
+    }
+
+
 def streamed():
     """Several requests over one stream, each with its own responses."""
     answers = queue.Queue()
@@ -122,6 +137,7 @@ server()
 described()
 whole()
 chosen()
+embedded()
 streamed()
 refused()
 print(json.dumps(found))
