@@ -11,7 +11,7 @@ import { StatorProcess } from '../support/stator-process.ts';
 const run = promisify(execFile);
 
 /** Time for npm to install the package and for its addons to be compiled on first use. */
-const INSTALL_TIMEOUT_MS = 5 * 60_000;
+const INSTALL_TIMEOUT_MS = 15 * 60_000;
 
 describe('packed tarball', function () {
   this.timeout(INSTALL_TIMEOUT_MS);
