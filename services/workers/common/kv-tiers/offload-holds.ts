@@ -17,6 +17,8 @@ export class OffloadHolds {
   /** How many prompts hold a block. */
   readonly #uses = new Map<bigint, number>();
   readonly #releases = new Set<() => void>();
+  /** Holds that the engine has not answered yet. */
+  readonly #beginning = new Set<Promise<void>>();
 
   constructor(options: OffloadHoldsOptions) {
     this.#o = options;
@@ -48,7 +50,7 @@ export class OffloadHolds {
       hold?.release();
     };
     this.#releases.add(release);
-    keeper.hold(prefix).then(
+    const beginning = keeper.hold(prefix).then(
       (held) => {
         hold = held;
         if (!this.#releases.has(release)) held.release();
@@ -59,12 +61,15 @@ export class OffloadHolds {
         log.debug({ err: thrown }, 'blocks wait to be written back without being held');
       },
     );
+    this.#beginning.add(beginning);
+    void beginning.then(() => this.#beginning.delete(beginning));
     return release;
   }
 
-  /** Lets go of everything. */
-  close(): void {
+  /** Lets go of everything; resolves when the engine was told to, also of what it was about to hold. */
+  async close(): Promise<void> {
     for (const release of [...this.#releases]) release();
+    await Promise.all(this.#beginning);
   }
 
   #count(hashes: BigUint64Array, change: 1 | -1): void {

@@ -106,7 +106,7 @@ export class Offloader {
     clearTimeout(this.#timer);
     if (this.waiting > 0) this.#o.metrics().offloadDropped('stopped', this.waiting);
     await Promise.all(this.#sending);
-    this.#o.holds.close();
+    void this.#o.holds.close();
   }
 
   async #offer(attachment: Attachment, sequence: TrackedSequence, from: number, blocks: number): Promise<void> {

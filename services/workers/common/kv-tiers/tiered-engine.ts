@@ -121,8 +121,8 @@ export class KvTiers {
   }
 
   /** The engine's cache is emptied: nothing is held in it any more. */
-  letGo(): void {
-    this.#holds.close();
+  letGo(): Promise<void> {
+    return this.#holds.close();
   }
 
   /** Writes back what waits, for a while, and then leaves the block manager. */
@@ -193,9 +193,9 @@ export class TieredEngine extends EngineAround {
     this.#tiers = tiers;
     const { sleep } = this;
     if (sleep === undefined) return;
-    this.sleep = (level) => {
-      tiers.letGo();
-      return sleep(level);
+    this.sleep = async (level) => {
+      await tiers.letGo();
+      await sleep(level);
     };
   }
 
@@ -211,8 +211,8 @@ export class TieredEngine extends EngineAround {
   }
 
   /** What waits to be written back goes with the rest. */
-  override clearCache(): Promise<number> {
-    this.#tiers.letGo();
+  override async clearCache(): Promise<number> {
+    await this.#tiers.letGo();
     return super.clearCache();
   }
 
