@@ -13,7 +13,11 @@ export const defaultJsonIndent = 20;
 export interface GrammarOptions {
   /** Most blanks behind a line break between values of JSON; 0: no line breaks. Default 20. */
   readonly jsonIndent?: number;
+  /** Most work for one grammar: schemas looked at count 10, shapes compared 1. Bounds the time that a request can take. */
+  readonly maxWork?: number;
 }
+
+const defaultMaxWork = 500_000;
 
 /** The rules of a grammar in GBNF, llama.cpp's form of BNF. Expressions are strings; rules are made where one is used twice. */
 export class RuleSet {
@@ -22,10 +26,18 @@ export class RuleSet {
   /** Most blanks behind a line break between values of JSON; 0: no line breaks. */
   readonly jsonIndent: number;
   #length = 0;
+  #workLeft: number;
   #next = 0;
 
-  constructor({ jsonIndent = defaultJsonIndent }: GrammarOptions = {}) {
+  constructor({ jsonIndent = defaultJsonIndent, maxWork = defaultMaxWork }: GrammarOptions = {}) {
     this.jsonIndent = jsonIndent;
+    this.#workLeft = maxWork;
+  }
+
+  /** Takes work from what is left for this grammar. */
+  spend(work: number): void {
+    this.#workLeft -= work;
+    if (this.#workLeft < 0) throw new GrammarError('unsupported', '#', 'The schema combines into too much.');
   }
 
   /** Adds a rule with a name of its own; the same body gets the same rule. */

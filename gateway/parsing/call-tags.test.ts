@@ -190,6 +190,26 @@ describe('tags of calls', () => {
     }
   });
 
+  it('are written for as many tools as agents have, and not for ever', () => {
+    const member = { type: ['string', 'null'], enum: ['a', 'b', null] };
+    const items = { type: 'array', items: { type: 'object', properties: { on: { type: 'string', format: 'date' } } } };
+    const keys = Array.from({ length: 12 }, (_, index) => `key_${index}`);
+    const properties = Object.fromEntries(
+      keys.map((key, index) => [key, [member, items, { type: 'integer' }][index % 3]]),
+    );
+    const many = Array.from({ length: 100 }, (_, index) =>
+      strict(`tool_${index}`, { type: 'object', properties, required: keys }),
+    );
+    const alternatives = strict('g', {
+      type: 'object',
+      properties: { a: { oneOf: Array.from({ length: 5000 }, (_, i) => ({ const: i })) } },
+    });
+    for (const name of ['pythonic', 'gemma4', 'kimi_k3', 'minimax_m3']) {
+      expect(compiles(name, many), name).to.equal(true);
+      expect(compiles(name, [alternatives]), name).to.equal(false);
+    }
+  });
+
   it('refuse what a format cannot write, with its place', () => {
     const object = (name: string, schema: unknown) => ({ type: 'object', properties: { [name]: schema } });
     const date = { type: ['string', 'integer'], pattern: '^a' };

@@ -7,7 +7,7 @@ import { propertyOf } from '../json/meet.ts';
 import { type All, type ArrayShape, isObject, type ObjectShape, type Shape } from '../json/shapes.ts';
 import { elementJson } from './element-json.ts';
 import { kindOf, rawText, rawValues } from './raw-values.ts';
-import { argumentsSchema, type CallTool } from './tool.ts';
+import { argumentsSchema, type CallTool, maxCallWork } from './tool.ts';
 
 const mark = ']<]minimax[>[';
 
@@ -16,7 +16,7 @@ const mark = ']<]minimax[>[';
  * front of it; arguments are elements that nest. Throws GrammarError.
  */
 export function minimaxCalls(tools: readonly CallTool[], parallel: boolean): string {
-  const rules = new RuleSet();
+  const rules = new RuleSet({ maxWork: maxCallWork });
   const calls = tools.map((tool) => {
     const begin = quote(`${mark}<invoke name="${tool.name}">`);
     const body = tool.strict ? new ElementWriter(argumentsSchema(tool), rules).arguments() : anyArguments(rules);

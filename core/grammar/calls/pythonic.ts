@@ -5,7 +5,7 @@ import { characterClass, oneOf, quote, RuleSet } from '../gbnf.ts';
 import type { MemberStyle, Notation } from '../json/notation.ts';
 import { argumentMembers } from './object-arguments.ts';
 import { pythonNotation } from './python-notation.ts';
-import { type CallTool, callSchema } from './tool.ts';
+import { type CallTool, callSchema, maxCallWork } from './tool.ts';
 
 const marker = '<|python_start|>';
 const endMarker = '<|python_end|>';
@@ -15,7 +15,7 @@ const word = /^[A-Za-z_][\w.-]*$/;
 
 /** GBNF of a list of calls in Python and nothing else: `[f(a=1), g()]`. Throws GrammarError. */
 export function pythonicList(tools: readonly CallTool[], parallel: boolean): string {
-  const rules = new RuleSet();
+  const rules = new RuleSet({ maxWork: maxCallWork });
   return rules.grammar(`"[" ${new CallList(rules, tools, parallel).any} "]"`);
 }
 
@@ -24,7 +24,7 @@ export function pythonicList(tools: readonly CallTool[], parallel: boolean): str
  * in a list does must be one. Throws GrammarError.
  */
 export function pythonicText(tools: readonly CallTool[], parallel: boolean): string {
-  const rules = new RuleSet();
+  const rules = new RuleSet({ maxWork: maxCallWork });
   return rules.grammar(new TextWriter(rules, new CallList(rules, tools, parallel), parallel).answer(tools));
 }
 

@@ -67,10 +67,20 @@ export function rawValues(shapes: readonly Shape[], all: All, emitter: Emitter, 
   return options.length === 0 ? null : oneOf(options);
 }
 
+/** The rules of texts, which every parameter shares. */
+const rawTexts = new WeakMap<RuleSet, Map<string, string>>();
+
 /** Any text up to the end. */
 export function rawText(rules: RuleSet, { close, after, tag }: Pick<RawPlace, 'close' | 'after' | 'tag'>): string {
+  const known = rawTexts.get(rules) ?? new Map<string, string>();
+  rawTexts.set(rules, known);
+  const key = JSON.stringify([close, after, tag]);
+  const found = known.get(key);
+  if (found !== undefined) return found;
   const elsewhere = tag === close ? [] : [{ text: tag, after: null }];
-  return freeText(rules, [{ text: close, after: quote(after) }, ...elsewhere], false);
+  const text = freeText(rules, [{ text: close, after: quote(after) }, ...elsewhere], false);
+  known.set(key, text);
+  return text;
 }
 
 function isKnown(kind: Kind, types: ReadonlySet<JsonType>): boolean {

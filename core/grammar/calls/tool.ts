@@ -6,6 +6,9 @@ export interface CallTool extends ToolSchema {
   readonly strict: boolean;
 }
 
+/** Most work for the grammar of all tools of a request: gateways compile it between the requests of others. */
+export const maxCallWork = 200_000;
+
 const noArguments = { type: 'object', properties: {}, additionalProperties: false };
 
 /** JSON Schema of the arguments of one tool, whatever it is offered as. */

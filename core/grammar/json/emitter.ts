@@ -26,7 +26,7 @@ export class Emitter {
   constructor(root: unknown, rules: RuleSet, notation: Notation = jsonNotation(rules)) {
     this.rules = rules;
     this.notation = notation;
-    this.expander = new Expander(root);
+    this.expander = new Expander(root, (work) => rules.spend(work));
   }
 
   /** A value that all of the schemas allow and the white space behind it, as an expression; null: there is none. */

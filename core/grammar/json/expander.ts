@@ -10,18 +10,18 @@ type Schema = Readonly<Record<string, unknown>>;
 
 /** Longest chain of references and combinations on the way to what a schema means. */
 const maxDepth = 64;
-/** Most schemas looked at and shapes compared for one grammar: bounds the time that a request can take. */
-const maxWork = 500_000;
 /** What looking at one schema counts. */
 const schemaWork = 10;
 
 /** Turns the schemas of one document into the shapes of values that they allow. */
 export class Expander {
   readonly #root: unknown;
-  #work = 0;
+  readonly #spend: (work: number) => void;
 
-  constructor(root: unknown) {
+  /** `spend`: is told of schemas looked at and shapes compared, and may throw. Default: they are not counted. */
+  constructor(root: unknown, spend: (work: number) => void = () => {}) {
     this.#root = root;
+    this.#spend = spend;
   }
 
   /** What all of the schemas allow together. */
@@ -53,12 +53,7 @@ export class Expander {
   }
 
   #meet(a: Expansion, b: Expansion): Expansion {
-    return meet(a, b, this.admits, (comparisons) => this.#spend(comparisons));
-  }
-
-  #spend(work: number): void {
-    this.#work += work;
-    if (this.#work > maxWork) throw new GrammarError('unsupported', '#', 'The schema combines into too much.');
+    return meet(a, b, this.admits, this.#spend);
   }
 
   #one({ schema, at }: Place, depth: number): Expansion {
