@@ -10,8 +10,7 @@ import {
 import { StatorError } from '#lib/errors/errors.ts';
 import { FieldNames } from '../api/field-names.ts';
 import { embeddingRequest } from '../api/schemas/embedding.ts';
-import { inputsOf } from '../api/translate/inputs.ts';
-import { routingOf } from '../api/translate/routing.ts';
+import { embeddingOptions } from '../api/translate/embedding-options.ts';
 import { validateBody } from '../api/validate.ts';
 import type { GatewayContext } from '../context.ts';
 import { headersOf } from '../handlers/request.ts';
@@ -49,16 +48,7 @@ export async function inferVectors(
   const user = id === '' || id.length > 512 ? {} : { user: id };
   try {
     const valid = validateBody(embeddingRequest, { ...user, ...body, model: modelName, input: readTexts(request) });
-    const { vectors } = await embed(ctx, model, {
-      prompts: inputsOf(valid.input, model),
-      addSpecialTokens: valid.add_special_tokens ?? true,
-      truncateTokens: valid.truncate_prompt_tokens ?? 0,
-      dimensions: valid.dimensions ?? 0,
-      fields: { input: 'input', dimensions: 'dimensions' },
-      routing: routingOf(valid, headers, null, { nowMs: Date.now() }),
-      trace: record.traceContext(headers),
-      signal,
-    });
+    const { vectors } = await embed(ctx, model, embeddingOptions(valid, model, { record, headers, signal }));
     return vectorsResponse(id, nameOf(model), vectors, request.rawInputContents.length > 0);
   } catch (thrown) {
     throw fieldNames.inClientTerms(StatorError.from(thrown));

@@ -1,8 +1,8 @@
 import { codePointsOf, hasCodePoint, without } from '../code-points.ts';
 import { oneOf, quote, type RuleSet, repeat } from '../gbnf.ts';
 import type { Notation } from '../json/notation.ts';
-import { numeral, wholeNumeral } from '../json/rules.ts';
 import { jsonCharacter, regexGbnf } from '../regex/gbnf.ts';
+import { compactValues } from './compact-values.ts';
 
 const angle = codePointsOf('<');
 
@@ -10,24 +10,13 @@ const angle = codePointsOf('<');
 export function elementJson(rules: RuleSet): Notation {
   const character = rules.add('[^"\\\\<\\u007f\\u0000-\\u001f] | [\\\\] (["\\\\bfnrt/] | "u" [0-9a-fA-F]{4})');
   const string = (min: number, max: number | null): string => `"\\"" ${repeat(character, min, max)} "\\""`;
-  const number = rules.add(numeral);
   const text = rules.add(string(0, null));
-  const value = rules.reserve();
-  const object = rules.add(`"{" (${text} ":" ${value} ("," ${text} ":" ${value})*)? "}"`);
-  const array = rules.add(`"[" (${value} ("," ${value})*)? "]"`);
-  rules.define(value, `${object} | ${array} | ${text} | ${number} | "true" | "false" | "null"`);
   return {
-    space: '""',
-    value,
-    integer: rules.add(wholeNumeral),
-    number,
-    boolean: '("true" | "false")',
-    null: '"null"',
+    ...compactValues(rules, { text, key: text }),
     literal,
     string,
     matching: (regex) => `"\\"" ${rules.add(regexGbnf(regex, rules, characterOf))} "\\""`,
     key: literal,
-    anyKey: text,
   };
 }
 

@@ -3,9 +3,9 @@ import { GrammarError } from '../error.ts';
 import { freeText } from '../free-text.ts';
 import { characterClass, quote, type RuleSet, repeat } from '../gbnf.ts';
 import type { Notation } from '../json/notation.ts';
-import { numeral, wholeNumeral } from '../json/rules.ts';
 import { isObject } from '../json/shapes.ts';
 import { regexGbnf } from '../regex/gbnf.ts';
+import { compactValues } from './compact-values.ts';
 
 const mark = '<|"|>';
 /** Strings that are counted or matched go without this character of the mark, so that they cannot hold it. */
@@ -14,26 +14,15 @@ const bareKey = /^[A-Za-z_][\w.$-]*$/;
 
 /** Gemma's values: JSON without white space, with strings between marks, which have no escapes, and bare names. */
 export function gemmaNotation(rules: RuleSet): Notation {
-  const number = rules.add(numeral);
-  const value = rules.reserve();
   const text = rules.add(`${quote(mark)} ${freeText(rules, [{ text: mark, after: '""' }], false)}`);
   const key = rules.add(`[A-Za-z_] [A-Za-z0-9_]{0,63} | ${text}`);
-  const object = rules.add(`"{" (${key} ":" ${value} ("," ${key} ":" ${value})*)? "}"`);
-  const array = rules.add(`"[" (${value} ("," ${value})*)? "]"`);
-  rules.define(value, `${object} | ${array} | ${text} | ${number} | "true" | "false" | "null"`);
   return {
-    space: '""',
-    value,
-    integer: rules.add(wholeNumeral),
-    number,
-    boolean: '("true" | "false")',
-    null: '"null"',
+    ...compactValues(rules, { text, key }),
     literal: (known, at) => quote(written(known, at)),
     string: (min, max) =>
       min === 0 && max === null ? text : `${quote(mark)} ${repeat('[^|]', min, max)} ${quote(mark)}`,
     matching: (regex, at) => `${quote(mark)} ${rules.add(regexGbnf(regex, rules, characterAt(at)))} ${quote(mark)}`,
     key: (name, at) => quote(writtenKey(name, at)),
-    anyKey: key,
   };
 }
 

@@ -4,9 +4,8 @@ import { embed } from '../../pipeline/embed.ts';
 import { escapeJson } from '../../sse/json-escape.ts';
 import type { RequestRecord } from '../../telemetry/request-record.ts';
 import { embeddingRequest } from '../schemas/embedding.ts';
+import { embeddingOptions } from '../translate/embedding-options.ts';
 import { type HeaderWishes, headerWishes } from '../translate/header-wishes.ts';
-import { inputsOf } from '../translate/inputs.ts';
-import { routingOf } from '../translate/routing.ts';
 import { validateBody } from '../validate.ts';
 import { noteModel } from './note-model.ts';
 
@@ -37,16 +36,11 @@ export async function embeddingsBody(
 ): Promise<string> {
   const valid = validateBody(embeddingRequest, body);
   const model = ctx.catalog.resolve(valid.model);
-  const { vectors, promptTokens } = await embed(ctx, model, {
-    prompts: inputsOf(valid.input, model),
-    addSpecialTokens: valid.add_special_tokens ?? true,
-    truncateTokens: valid.truncate_prompt_tokens ?? 0,
-    dimensions: valid.dimensions ?? 0,
-    fields: { input: 'input', dimensions: 'dimensions' },
-    routing: routingOf(valid, headers, null, { nowMs: Date.now() }),
-    trace: record.traceContext(headers),
-    signal,
-  });
+  const { vectors, promptTokens } = await embed(
+    ctx,
+    model,
+    embeddingOptions(valid, model, { record, headers, signal }),
+  );
   const base64 = valid.encoding_format === 'base64';
   const data = vectors.map(
     (vector, index) => `{"object":"embedding","index":${index},"embedding":${renderVector(vector, base64)}}`,

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { GenerateRequest } from '#gen/stator/engine/v1/generate_pb.ts';
+import { BlockUses } from './block-uses.ts';
 import type { SequenceHandle, StepBatch } from './engine.ts';
 import type { KvHold, KvPrefix, PromptKeeper } from './engine-kv.ts';
 import type { KvObserver } from './kv-admission.ts';
@@ -56,8 +57,7 @@ export class KvPins implements KvObserver {
   readonly #o: KvPinsOptions;
   readonly #wishes = new Map<SequenceHandle, Wish>();
   readonly #pins = new Set<Pin>();
-  /** How many pins have a block. */
-  readonly #uses = new Map<bigint, number>();
+  readonly #uses = new BlockUses();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -71,7 +71,7 @@ export class KvPins implements KvObserver {
 
   /** Different blocks. */
   get blocks(): number {
-    return this.#uses.size;
+    return this.#uses.blocks;
   }
 
   submitted(handle: SequenceHandle, request: GenerateRequest): void {
@@ -132,16 +132,16 @@ export class KvPins implements KvObserver {
     }
     const { sequenceHashes } = fitting;
     // Counted before they are held, so that others that begin meanwhile find what is left.
-    this.#count(sequenceHashes, 1);
+    this.#uses.count(sequenceHashes, 1);
     try {
       const hold = await prompts.hold(fitting);
-      this.#count(sequenceHashes.subarray(hold.blocks), -1);
+      this.#uses.count(sequenceHashes.subarray(hold.blocks), -1);
       if (hold.blocks > 0 && !this.#closed) return this.#add(sequenceHashes.subarray(0, hold.blocks), hold);
-      this.#count(sequenceHashes.subarray(0, hold.blocks), -1);
+      this.#uses.count(sequenceHashes.subarray(0, hold.blocks), -1);
       hold.release();
       metrics()?.refused('evicted');
     } catch (thrown) {
-      this.#count(sequenceHashes, -1);
+      this.#uses.count(sequenceHashes, -1);
       log.debug({ err: thrown, requestId: request.requestId }, 'a prompt is not kept');
       metrics()?.refused('no_room');
     }
@@ -161,8 +161,7 @@ export class KvPins implements KvObserver {
     const count = Math.min(prefix.sequenceHashes.length, most);
     if (count < 1 || this.#o.maxPins < 1) return null;
     const hashes = prefix.sequenceHashes.subarray(0, count);
-    const missing = (): number => hashes.reduce((sum, hash) => sum + (this.#uses.has(hash) ? 0 : 1), 0);
-    while (this.#uses.size + missing() > most || this.#pins.size >= this.#o.maxPins) {
+    while (this.#uses.blocks + this.#uses.missing(hashes) > most || this.#pins.size >= this.#o.maxPins) {
       if (this.#pins.size === 0) return null;
       const soonest = [...this.#pins].reduce((first, pin) => (pin.expiresMs < first.expiresMs ? pin : first));
       // Sequences that run now are not let down for the sake of another.
@@ -187,17 +186,9 @@ export class KvPins implements KvObserver {
 
   #end(pin: Pin, how: PinEnd): void {
     if (!this.#pins.delete(pin)) return;
-    this.#count(pin.hashes, -1);
+    this.#uses.count(pin.hashes, -1);
     pin.hold.release();
     this.#o.metrics()?.ended(how);
-  }
-
-  #count(hashes: BigUint64Array, change: 1 | -1): void {
-    for (const hash of hashes) {
-      const uses = (this.#uses.get(hash) ?? 0) + change;
-      if (uses === 0) this.#uses.delete(hash);
-      else this.#uses.set(hash, uses);
-    }
   }
 
   /** Wakes when the next pin ends. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { BlockUses } from '../block-uses.ts';
 import type { KvHold, KvPrefix, PromptKeeper } from '../engine-kv.ts';
 
 export interface OffloadHoldsOptions {
@@ -14,8 +15,7 @@ export interface OffloadHoldsOptions {
 /** Keeps blocks in an engine's cache that wait to be written back, within a bound; what lies beyond it may go before its turn. */
 export class OffloadHolds {
   readonly #o: OffloadHoldsOptions;
-  /** How many prompts hold a block. */
-  readonly #uses = new Map<bigint, number>();
+  readonly #uses = new BlockUses();
   readonly #releases = new Set<() => void>();
   /** Holds that the engine has not answered yet. */
   readonly #beginning = new Set<Promise<void>>();
@@ -26,7 +26,7 @@ export class OffloadHolds {
 
   /** Different blocks. */
   get blocks(): number {
-    return this.#uses.size;
+    return this.#uses.blocks;
   }
 
   /**
@@ -37,16 +37,15 @@ export class OffloadHolds {
     const { prompts, maxBlocks, onUnheld, log } = this.#o;
     const hashes = prefix.sequenceHashes;
     const keeper = prompts();
-    const missing = hashes.reduce((sum, hash) => sum + (this.#uses.has(hash) ? 0 : 1), 0);
-    if (keeper === undefined || this.#uses.size + missing > maxBlocks()) {
+    if (keeper === undefined || this.#uses.blocks + this.#uses.missing(hashes) > maxBlocks()) {
       onUnheld(waiting);
       return () => {};
     }
     let hold: KvHold | undefined;
-    this.#count(hashes, 1);
+    this.#uses.count(hashes, 1);
     const release = (): void => {
       if (!this.#releases.delete(release)) return;
-      this.#count(hashes, -1);
+      this.#uses.count(hashes, -1);
       hold?.release();
     };
     this.#releases.add(release);
@@ -70,13 +69,5 @@ export class OffloadHolds {
   async close(): Promise<void> {
     for (const release of [...this.#releases]) release();
     await Promise.all(this.#beginning);
-  }
-
-  #count(hashes: BigUint64Array, change: 1 | -1): void {
-    for (const hash of hashes) {
-      const uses = (this.#uses.get(hash) ?? 0) + change;
-      if (uses === 0) this.#uses.delete(hash);
-      else this.#uses.set(hash, uses);
-    }
   }
 }
